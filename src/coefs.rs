@@ -1,0 +1,184 @@
+//! What the advance kernel turns into the update's coefficients, and the CPU's twin of that kernel.
+//!
+//! `shaders/advance.wgsl` has the same functions in the same order. The powers of β are 0.64 fixed-point
+//! integers: WGSL has no `f64`, and `pow` in `f32` is off by 1e-4 in 1 - 0.999ᵗ at t = 1.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::{Hyperparams, WeightDecay};
+
+/// β^(2^k) for k = 0..32, as (high, low) words of a 0.64 fixed-point number.
+type Powers = [[u32; 2]; 32];
+
+/// What stays constant in a group: `Group` in `advance.wgsl`.
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+pub(crate) struct Group {
+    beta1_powers: Powers,
+    beta2_powers: Powers,
+    beta1: f32,
+    one_minus_beta1: f32,
+    beta2: f32,
+    one_minus_beta2: f32,
+    kappa: f32,
+    eps: f32,
+    coupled_decay: f32,
+    grad_sign: f32,
+    order: u32,
+    switch_step: u32,
+    amsgrad: u32,
+    padding: u32,
+}
+
+/// What the host sets for each recorded step of a group: `Rates` in `advance.wgsl`.
+#[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
+#[repr(C)]
+pub(crate) struct Rates {
+    /// α_t while t < ζ.
+    integrating: f32,
+    /// α_t from ζ on.
+    adam: f32,
+    /// Factor of θ: 1 - α·λ under decoupled decay, else 1.
+    decay: f32,
+    padding: u32,
+}
+
+/// What the update of one step needs of a group: `Coefs` in both shaders.
+#[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
+#[repr(C)]
+pub(crate) struct Coefs {
+    pub beta1: f32,
+    pub one_minus_beta1: f32,
+    pub beta2: f32,
+    pub one_minus_beta2: f32,
+    pub kappa: f32,
+    pub eps: f32,
+    pub coupled_decay: f32,
+    pub grad_sign: f32,
+    /// α_t / (1-β1ᵗ).
+    pub step_size: f32,
+    /// 1 / √(1-β2ᵗ).
+    pub root_scale: f32,
+    pub decay: f32,
+    /// The integrals in use at this step: n before ζ, then 0.
+    pub order: u32,
+    pub amsgrad: u32,
+    pub padding: [u32; 3],
+}
+
+impl Group {
+    pub fn new(hyperparams: &Hyperparams) -> Self {
+        let &Hyperparams { beta1, beta2, kappa, eps, order, switch_step, amsgrad, maximize, .. } = hyperparams;
+        Self {
+            beta1_powers: powers(beta1),
+            beta2_powers: powers(beta2),
+            beta1: beta1 as f32,
+            one_minus_beta1: (1.0 - beta1) as f32,
+            beta2: beta2 as f32,
+            one_minus_beta2: (1.0 - beta2) as f32,
+            kappa: kappa as f32,
+            eps: eps as f32,
+            coupled_decay: if let WeightDecay::Coupled(decay) = hyperparams.weight_decay { decay as f32 } else { 0.0 },
+            grad_sign: if maximize { -1.0 } else { 1.0 },
+            order,
+            switch_step,
+            amsgrad: u32::from(amsgrad),
+            padding: 0,
+        }
+    }
+}
+
+impl Rates {
+    pub fn new(hyperparams: &Hyperparams) -> Self {
+        let decay = if let WeightDecay::Decoupled(decay) = hyperparams.weight_decay { decay } else { 0.0 };
+        Self {
+            integrating: hyperparams.integrating_lr() as f32,
+            adam: hyperparams.lr as f32,
+            decay: (1.0 - hyperparams.lr * decay) as f32,
+            padding: 0,
+        }
+    }
+}
+
+impl Coefs {
+    /// The coefficients of step `t`, counted from 1.
+    pub fn new(group: &Group, rates: Rates, t: u32) -> Self {
+        let integrating = t < group.switch_step;
+        let alpha = if integrating { rates.integrating } else { rates.adam };
+        Self {
+            beta1: group.beta1,
+            one_minus_beta1: group.one_minus_beta1,
+            beta2: group.beta2,
+            one_minus_beta2: group.one_minus_beta2,
+            kappa: group.kappa,
+            eps: group.eps,
+            coupled_decay: group.coupled_decay,
+            grad_sign: group.grad_sign,
+            step_size: alpha / bias_correction(&group.beta1_powers, t),
+            root_scale: 1.0 / bias_correction(&group.beta2_powers, t).sqrt(),
+            decay: rates.decay,
+            order: if integrating { group.order } else { 0 },
+            amsgrad: group.amsgrad,
+            padding: [0; 3],
+        }
+    }
+}
+
+fn powers(beta: f64) -> Powers {
+    let mut power = (beta * 2f64.powi(64)) as u64;
+    std::array::from_fn(|_| {
+        let words = [(power >> 32) as u32, power as u32];
+        power = multiply(power, power);
+        words
+    })
+}
+
+/// 1 - βᵗ, rounded once. Each product drops less than 2⁻⁶⁴, at most 32 of them: nothing that an `f32` shows
+/// while 1 - β > 1e-9.
+fn bias_correction(powers: &Powers, t: u32) -> f32 {
+    let mut power = u64::MAX;
+    for (bit, &[high, low]) in powers.iter().enumerate() {
+        if (t >> bit) & 1 == 1 {
+            power = multiply(power, u64::from(high) << 32 | u64::from(low));
+        }
+    }
+    // Products round down, so the one's complement is as near as the two's, and is never 0.
+    to_f32(!power)
+}
+
+/// The product of two 0.64 fixed-point numbers, rounded down.
+fn multiply(a: u64, b: u64) -> u64 {
+    ((u128::from(a) * u128::from(b)) >> 64) as u64
+}
+
+/// A 0.64 fixed-point number above 0, rounded to nearest even.
+fn to_f32(fixed: u64) -> f32 {
+    let shift = fixed.leading_zeros();
+    let normalized = fixed << shift;
+    let (mantissa, rest) = ((normalized >> 40) as u32, normalized & ((1 << 40) - 1));
+    let round_up = rest > 1 << 39 || (rest == 1 << 39 && mantissa & 1 == 1);
+    // The mantissa's leading 1 adds 1 to the exponent field, a carry out of rounding another.
+    f32::from_bits(((125 - shift) << 23) + mantissa + u32::from(round_up))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bias_corrections_are_exact_to_f32_rounding() {
+        for beta in [0.0, 0.3, 0.5, 0.9, 0.99, 0.999, 0.9999, 0.999_999, 1.0 - 1e-8] {
+            let powers = powers(beta);
+            for t in [1, 2, 3, 10, 999, 1000, 65_537, 1_234_567, 10_000_000, u32::MAX] {
+                // 1 - βᵗ = -expm1(t·ln β), good to about 1e-15 where 1 - powf would cancel.
+                let exact = -(f64::from(t) * (beta - 1.0).ln_1p()).exp_m1();
+                let found = f64::from(bias_correction(&powers, t));
+                // Half an ulp, with room for the oracle's own rounding.
+                assert!(
+                    (found / exact - 1.0).abs() <= 0.5001 * f64::from(f32::EPSILON),
+                    "β {beta}, t {t}: {found} is not {exact}"
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,185 @@
+use crate::group::Role;
+
+/// Everything that can go wrong, each with what it is about and how to mend it.
+///
+/// Every check runs before anything is recorded or changed: after an error the optimizer, its
+/// state and the device are what they were before the call.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A hyperparameter is not finite or outside its range.
+    #[error("group {group}: `{field}` is {value}; it must be {expected}")]
+    InvalidHyperparam {
+        /// Index of the parameter group.
+        group: usize,
+        /// The field of [`Hyperparams`](crate::Hyperparams).
+        field: &'static str,
+        /// The value found.
+        value: f64,
+        /// The values allowed.
+        expected: &'static str,
+    },
+
+    /// The step scale, a power of the learning rate, leaves the normal range of `f32`.
+    #[error(
+        "group {group}: `lr` {lr} at `order` {order} gives a step scale of {scale:e}, outside the normal range of f32; \
+         lower `order`, change `lr`, or use `StepScale::UnitGain`"
+    )]
+    StepScaleRange {
+        /// Index of the parameter group.
+        group: usize,
+        /// The learning rate.
+        lr: f64,
+        /// The number of integrals.
+        order: u32,
+        /// The step scale computed in `f64`.
+        scale: f64,
+    },
+
+    /// `StepScale::UnitGain` divides by the gain 1/(1-κ)ⁿ, which κ = 1 makes infinite.
+    #[error("group {group}: `StepScale::UnitGain` needs `kappa` below 1; lower `kappa` or use `StepScale::Paper`")]
+    UnitGainKappa {
+        /// Index of the parameter group.
+        group: usize,
+    },
+
+    /// A parameter has no name, so its state could not be told from another's.
+    #[error("group {group}: parameter {index} has an empty name; give every parameter a unique name")]
+    EmptyName {
+        /// Index of the parameter group.
+        group: usize,
+        /// Index of the parameter in its group.
+        index: usize,
+    },
+
+    /// Two parameters share a name.
+    #[error("parameter `{name}` appears twice; give every parameter a unique name")]
+    DuplicateName {
+        /// The name in question.
+        name: String,
+    },
+
+    /// No parameter has this name.
+    #[error("no parameter is named `{name}`; use a name given when the optimizer was made")]
+    UnknownParam {
+        /// The name asked for.
+        name: String,
+    },
+
+    /// No parameter group has this index.
+    #[error("there is no group {group}; the optimizer has {groups}, counted from 0")]
+    UnknownGroup {
+        /// The index asked for.
+        group: usize,
+        /// How many groups there are.
+        groups: usize,
+    },
+
+    /// A caller's buffer cannot be bound as a storage buffer.
+    #[error("parameter `{name}`: the {role} buffer lacks BufferUsages::STORAGE; create it with that usage")]
+    MissingStorageUsage {
+        /// The parameter's name.
+        name: String,
+        /// Which of its two slices.
+        role: Role,
+    },
+
+    /// A slice does not start at a multiple of 4 bytes.
+    #[error("parameter `{name}`: the {role} slice starts at byte {offset}; move it to a multiple of 4")]
+    Misaligned {
+        /// The parameter's name.
+        name: String,
+        /// Which of its two slices.
+        role: Role,
+        /// The byte offset found.
+        offset: u64,
+    },
+
+    /// A slice reaches past the end of its buffer.
+    #[error(
+        "parameter `{name}`: the {role} slice of {len} elements at byte {offset} passes the end of its buffer of {size} bytes; \
+         shorten it or enlarge the buffer"
+    )]
+    OutOfBounds {
+        /// The parameter's name.
+        name: String,
+        /// Which of its two slices.
+        role: Role,
+        /// First byte of the slice.
+        offset: u64,
+        /// Elements in the slice.
+        len: u64,
+        /// Bytes in the buffer.
+        size: u64,
+    },
+
+    /// A gradient, a rebound slice or a host slice does not have its parameter's length.
+    #[error("parameter `{name}` has {expected} elements, but its {role} slice has {found}; make them equal")]
+    LengthMismatch {
+        /// The parameter's name.
+        name: String,
+        /// Which of its two slices.
+        role: Role,
+        /// Elements in the parameter.
+        expected: u64,
+        /// Elements in the slice.
+        found: u64,
+    },
+
+    /// Two slices share bytes, so that one dispatch would write what another reads.
+    #[error("the {role} slice of `{name}` overlaps the {other_role} slice of `{other}`; give each its own bytes")]
+    Overlap {
+        /// The parameter's name.
+        name: String,
+        /// Which of its two slices.
+        role: Role,
+        /// The other parameter's name.
+        other: String,
+        /// Which of the other's two slices.
+        other_role: Role,
+    },
+
+    /// The CPU optimizer was handed another number of tensors than it has parameters.
+    #[error(
+        "the optimizer has {expected} parameters, but {found} {role} slices were given; pass one per parameter, in order"
+    )]
+    SliceCount {
+        /// Parameters in the optimizer.
+        expected: usize,
+        /// Slices given.
+        found: usize,
+        /// Which list of slices.
+        role: Role,
+    },
+
+    /// A limit of the device is below what the optimizer needs.
+    #[error("the device's `{limit}` is {available}, but {needed} is needed; request the device with a higher limit")]
+    LimitTooSmall {
+        /// The field of `wgpu::Limits`.
+        limit: &'static str,
+        /// What is needed.
+        needed: u64,
+        /// What the device has.
+        available: u64,
+    },
+
+    /// The device could not allocate the optimizer's buffers.
+    #[error("the device ran out of memory allocating {bytes} bytes of optimizer buffers; free memory or lower `order`")]
+    OutOfMemory {
+        /// Bytes asked for.
+        bytes: u64,
+    },
+
+    /// wgpu refused an operation.
+    #[error("wgpu refused to {operation}: {reason}")]
+    Gpu {
+        /// What was being done.
+        operation: &'static str,
+        /// wgpu's words.
+        reason: String,
+    },
+
+    /// A readback did not arrive: the device was lost or the commands were dropped before submission.
+    #[error("the readback never arrived; submit the encoder it was recorded in and keep polling the device")]
+    ReadbackLost,
+}

@@ -1,0 +1,171 @@
+use crate::Error;
+
+/// How the learning rate α becomes the step α_t while the integrals are in use (t < ζ).
+///
+/// The sources disagree, so the rule is explicit. From ζ on, and for order 0, every rule gives α.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum StepScale {
+    /// α_t = αⁿ: Algorithm 1, line 11, of the paper.
+    #[default]
+    Paper,
+    /// α_t = αⁿ⁺¹: the PyTorch code released by the paper's authors.
+    Reference,
+    /// α_t = α·(1-κ)ⁿ: undoes the integrals' DC gain 1/(1-κ)ⁿ, so that a steady gradient moves a
+    /// parameter as far as under Adam, whatever n and κ < 1.
+    UnitGain,
+}
+
+/// Weight decay, by its coefficient λ.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub enum WeightDecay {
+    /// No decay.
+    #[default]
+    None,
+    /// L2 regularisation, g ← g + λ·θ, as in Adam and in the authors' code.
+    Coupled(f64),
+    /// θ ← θ·(1 - α·λ) before the update, as in AdamW (Loshchilov and Hutter, 2017). α is the learning
+    /// rate itself, before and after ζ: the decay does not depend on the order.
+    Decoupled(f64),
+}
+
+/// The hyperparameters of one parameter group.
+///
+/// With t the step counted from 1, one step of each element θ with gradient g is (Algorithm 1):
+///
+/// ```text
+/// m    = β1·m + (1-β1)·g                              first moment
+/// v    = β2·v + (1-β2)·g²                             second moment
+/// t < ζ:  s⁽⁰⁾ = m;  s⁽ʲ⁾ = κ·s⁽ʲ⁾ + s⁽ʲ⁻¹⁾, j = 1..n    integrals;  num = s⁽ⁿ⁾, α_t = scale(α, n)
+/// t ≥ ζ:  num = m, α_t = α                            plain Adam
+/// θ    = θ - α_t · (num / (1-β1ᵗ)) / (√(v / (1-β2ᵗ)) + ε)
+/// ```
+///
+/// Values are `f64`; every coefficient that reaches a kernel is computed in at least that precision
+/// and rounded to `f32` once.
+///
+/// ```
+/// use miadam::{Hyperparams, WeightDecay};
+///
+/// // One integral for the first 9 380 steps (20 epochs of MNIST at batch 128), then Adam.
+/// let hyperparams = Hyperparams { switch_step: 9_381, ..Hyperparams::default() };
+/// assert_eq!(hyperparams.effective_lr(), 0.002);
+///
+/// // AdamW.
+/// let adamw = Hyperparams { order: 0, weight_decay: WeightDecay::Decoupled(0.01), ..Hyperparams::default() };
+/// assert_eq!(adamw.effective_lr(), adamw.lr);
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct Hyperparams {
+    /// Learning rate α, at least 0. Default 1e-3, the paper's and PyTorch's.
+    pub lr: f64,
+    /// Decay rate β1 of the first moment, in [0, 1). Default 0.9.
+    pub beta1: f64,
+    /// Decay rate β2 of the second moment, in [0, 1). Default 0.999.
+    pub beta2: f64,
+    /// ε, added outside the root, at least 0. Default 1e-8.
+    pub eps: f64,
+    /// Number n of integrals; 0 is Adam. Default 1, the paper's best in most of its tables.
+    pub order: u32,
+    /// Discount κ of the integrals, in [0, 1]. Default 0.5: with one integral and `Paper`'s scale it doubles
+    /// the step, which trains where the authors' 0.98 (fifty times the step under `Paper`) diverges.
+    pub kappa: f64,
+    /// ζ, the first step that is plain Adam, at least 1. Default [`Hyperparams::NEVER`], since only the
+    /// caller knows how long the training is; the paper's runs switch within the first part of it.
+    pub switch_step: u32,
+    /// The rule for α_t before ζ. Default [`StepScale::Paper`].
+    pub step_scale: StepScale,
+    /// Weight decay. Default none.
+    pub weight_decay: WeightDecay,
+    /// Divide by the largest second moment so far (Reddi et al., 2018). Default false.
+    pub amsgrad: bool,
+    /// Ascend: use -g for g. Default false.
+    pub maximize: bool,
+}
+
+impl Default for Hyperparams {
+    fn default() -> Self {
+        Self {
+            lr: 1e-3,
+            beta1: 0.9,
+            beta2: 0.999,
+            eps: 1e-8,
+            order: 1,
+            kappa: 0.5,
+            switch_step: Self::NEVER,
+            step_scale: StepScale::Paper,
+            weight_decay: WeightDecay::None,
+            amsgrad: false,
+            maximize: false,
+        }
+    }
+}
+
+impl Hyperparams {
+    /// A [`switch_step`](Self::switch_step) that no training reaches.
+    pub const NEVER: u32 = u32::MAX;
+
+    /// The step that a constant gradient settles to before ζ, relative to the unit step of Adam:
+    /// `scale(α, n) / (1-κ)ⁿ`. It is `lr` for order 0, and infinite for κ = 1.
+    ///
+    /// Compare it with `lr`: an optimizer warns once about a group whose value exceeds ten times that.
+    #[must_use]
+    pub fn effective_lr(&self) -> f64 {
+        if self.integrates() { self.integrating_lr() / (1.0 - self.kappa).powf(f64::from(self.order)) } else { self.lr }
+    }
+
+    /// α_t before ζ.
+    pub(crate) fn integrating_lr(&self) -> f64 {
+        let n = f64::from(self.order);
+        match self.step_scale {
+            _ if self.order == 0 => self.lr,
+            StepScale::Paper => self.lr.powf(n),
+            StepScale::Reference => self.lr.powf(n + 1.0),
+            StepScale::UnitGain => self.lr * (1.0 - self.kappa).powf(n),
+        }
+    }
+
+    /// Whether any step uses the integrals.
+    pub(crate) fn integrates(&self) -> bool {
+        self.order > 0 && self.switch_step > 1
+    }
+
+    pub(crate) fn validate(&self, group: usize) -> Result<(), Error> {
+        let check = |field, value: f64, holds: bool, expected| {
+            // A comparison with NaN is false, so `holds` covers it; infinities need the second test.
+            if holds && value.is_finite() {
+                Ok(())
+            } else {
+                Err(Error::InvalidHyperparam { group, field, value, expected })
+            }
+        };
+        let single = 0.0..=f64::from(f32::MAX);
+        let decay = match self.weight_decay {
+            WeightDecay::None => 0.0,
+            WeightDecay::Coupled(decay) | WeightDecay::Decoupled(decay) => decay,
+        };
+        const FROM_ZERO: &str = "finite and at least 0";
+        check("lr", self.lr, single.contains(&self.lr), FROM_ZERO)?;
+        check("beta1", self.beta1, (0.0..1.0).contains(&self.beta1), "in [0, 1)")?;
+        check("beta2", self.beta2, (0.0..1.0).contains(&self.beta2), "in [0, 1)")?;
+        check("eps", self.eps, single.contains(&self.eps), FROM_ZERO)?;
+        check("kappa", self.kappa, (0.0..=1.0).contains(&self.kappa), "in [0, 1]")?;
+        check("weight_decay", decay, single.contains(&decay), FROM_ZERO)?;
+        check("switch_step", f64::from(self.switch_step), self.switch_step > 0, "at least 1, the first step")?;
+        if self.order > 0 && self.step_scale == StepScale::UnitGain && self.kappa == 1.0 {
+            return Err(Error::UnitGainKappa { group });
+        }
+        self.validate_scale(group)
+    }
+
+    /// A subnormal scale would lose its bits or be flushed to 0 by a GPU: an optimizer that stands still.
+    fn validate_scale(&self, group: usize) -> Result<(), Error> {
+        let normal = f64::from(f32::MIN_POSITIVE)..=f64::from(f32::MAX);
+        let scale = if self.integrates() { self.integrating_lr() } else { self.lr };
+        let in_range = |x: f64| x == 0.0 || normal.contains(&x);
+        if self.lr == 0.0 || (in_range(self.lr) && normal.contains(&scale)) {
+            Ok(())
+        } else {
+            Err(Error::StepScaleRange { group, lr: self.lr, order: self.order, scale })
+        }
+    }
+}
