@@ -12,11 +12,9 @@
 struct Group {
     beta1_powers: array<vec2<u32>, 32>,
     beta2_powers: array<vec2<u32>, 32>,
-    beta1: f32,
     one_minus_beta1: f32,
-    beta2: f32,
     one_minus_beta2: f32,
-    kappa: f32,
+    one_minus_kappa: f32,
     eps: f32,
     coupled_decay: f32,
     grad_sign: f32,
@@ -34,11 +32,9 @@ struct Rates {
 
 // 256 bytes, so that one group's can be bound by itself on any device.
 struct Coefs {
-    beta1: f32,
     one_minus_beta1: f32,
-    beta2: f32,
     one_minus_beta2: f32,
-    kappa: f32,
+    one_minus_kappa: f32,
     eps: f32,
     coupled_decay: f32,
     grad_sign: f32,
@@ -46,7 +42,7 @@ struct Coefs {
     root_scale: f32,
     decay: f32,
     order: u32,
-    @size(208) amsgrad: u32,
+    @size(216) amsgrad: u32,
 }
 
 struct Progress {
@@ -83,11 +79,9 @@ fn advance_group(g: u32, t: u32) {
             power2 = multiply(power2, groups[g].beta2_powers[bit]);
         }
     }
-    coefs[g].beta1 = groups[g].beta1;
     coefs[g].one_minus_beta1 = groups[g].one_minus_beta1;
-    coefs[g].beta2 = groups[g].beta2;
     coefs[g].one_minus_beta2 = groups[g].one_minus_beta2;
-    coefs[g].kappa = groups[g].kappa;
+    coefs[g].one_minus_kappa = groups[g].one_minus_kappa;
     coefs[g].eps = groups[g].eps;
     coefs[g].coupled_decay = groups[g].coupled_decay;
     coefs[g].grad_sign = groups[g].grad_sign;

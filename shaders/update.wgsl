@@ -4,7 +4,10 @@
 //     m      <- β1·m + (1-β1)·g                        Eq. (5a); Algorithm 1, line 4
 //     v      <- β2·v + (1-β2)·g²                       Eq. (5b); line 5
 //     s⁽⁰⁾   <- m;  s⁽ʲ⁾ <- κ·s⁽ʲ⁾ + s⁽ʲ⁻¹⁾, j = 1..n     Eq. (12); lines 7 to 10; n = 0 from ζ on
-//     θ      <- decay·θ - step_size · s⁽ⁿ⁾ / (√v · root_scale + ε)        lines 12 to 18
+//     θ      <- θ - α·λ·θ - step_size · s⁽ⁿ⁾ / (√v · root_scale + ε)      lines 12 to 18, decoupled weight decay
+//
+// Sums are written in 1-β and 1-κ alone, x + (1-β)·(y - x) for β·x + (1-β)·y: with both factors rounded to f32
+// the steady state would be off by 2⁻²⁵/(1-β), 1e-5 for β2 = 0.999.
 //
 // Twin of src/cpu.rs. run.wgsl or table.wgsl call it for every quad; `load_param`, `load_grad` and `store_param`
 // come from quads.wgsl or elements.wgsl: state always lies in whole quads, parameters and gradients wherever the
@@ -23,11 +26,9 @@ struct Chunk {
 
 // 256 bytes, so that one group's can be bound by itself on any device.
 struct Coefs {
-    beta1: f32,
     one_minus_beta1: f32,
-    beta2: f32,
     one_minus_beta2: f32,
-    kappa: f32,
+    one_minus_kappa: f32,
     eps: f32,
     coupled_decay: f32,
     grad_sign: f32,
@@ -35,7 +36,7 @@ struct Coefs {
     root_scale: f32,
     decay: f32,
     order: u32,
-    @size(208) amsgrad: u32,
+    @size(216) amsgrad: u32,
 }
 
 @group(0) @binding(2) var<storage, read_write> moments: array<vec4<f32>>;
@@ -46,8 +47,10 @@ fn update_quad(chunk: Chunk, c: Coefs, quad: u32) {
     let g = c.grad_sign * load_grad(chunk, quad) + c.coupled_decay * theta;
     let first = chunk.moments + quad;
     let second = first + chunk.stride;
-    let m = c.beta1 * moments[first] + c.one_minus_beta1 * g;
-    let v = c.beta2 * moments[second] + c.one_minus_beta2 * (g * g);
+    let m = moments[first] + c.one_minus_beta1 * (g - moments[first]);
+    let old = moments[second];
+    // An infinite v stays so, and its element stands still, where inf - inf would make it NaN.
+    let v = select(old + c.one_minus_beta2 * (g * g - old), old, old > vec4(0x1.fffffep+127f));
     moments[first] = m;
     moments[second] = v;
 
@@ -62,11 +65,12 @@ fn update_quad(chunk: Chunk, c: Coefs, quad: u32) {
     var num = m;
     var plane = chunk.integrals + quad;
     for (var j = 0u; j < c.order; j += 1u) {
-        num += c.kappa * integrals[plane];
+        let s = integrals[plane];
+        num += s - c.one_minus_kappa * s;
         integrals[plane] = num;
         plane += chunk.stride;
     }
 
     let denominator = sqrt(root) * c.root_scale + c.eps;
-    store_param(chunk, quad, c.decay * theta - c.step_size * (num / denominator));
+    store_param(chunk, quad, theta - (c.decay * theta + c.step_size * (num / denominator)));
 }

@@ -12,11 +12,9 @@ impl Group {
         Self {
             beta1_powers: powers(beta1),
             beta2_powers: powers(beta2),
-            beta1: beta1 as f32,
             one_minus_beta1: (1.0 - beta1) as f32,
-            beta2: beta2 as f32,
             one_minus_beta2: (1.0 - beta2) as f32,
-            kappa: kappa as f32,
+            one_minus_kappa: (1.0 - kappa) as f32,
             eps: eps as f32,
             coupled_decay: if let WeightDecay::Coupled(decay) = hyperparams.weight_decay { decay as f32 } else { 0.0 },
             grad_sign: if maximize { -1.0 } else { 1.0 },
@@ -34,7 +32,7 @@ impl Rates {
         Self {
             integrating: hyperparams.integrating_lr() as f32,
             adam: hyperparams.lr as f32,
-            decay: (1.0 - hyperparams.lr * decay) as f32,
+            decay: (hyperparams.lr * decay) as f32,
         }
     }
 }
@@ -45,11 +43,9 @@ impl Coefs {
         let integrating = t < group.switch_step;
         let alpha = if integrating { rates.integrating } else { rates.adam };
         Self {
-            beta1: group.beta1,
             one_minus_beta1: group.one_minus_beta1,
-            beta2: group.beta2,
             one_minus_beta2: group.one_minus_beta2,
-            kappa: group.kappa,
+            one_minus_kappa: group.one_minus_kappa,
             eps: group.eps,
             coupled_decay: group.coupled_decay,
             grad_sign: group.grad_sign,
@@ -58,7 +54,7 @@ impl Coefs {
             decay: rates.decay,
             order: if integrating { group.order } else { 0 },
             amsgrad: group.amsgrad,
-            padding: [0; 51],
+            padding: [0; 53],
         }
     }
 }

@@ -273,8 +273,10 @@ impl Block<'_> {
         let (num, root) = (&mut num[..len], &mut root[..len]);
         for i in 0..len {
             let g = c.grad_sign * self.grad[i] + c.coupled_decay * self.param[i];
-            let m = c.beta1 * self.first_moment[i] + c.one_minus_beta1 * g;
-            let v = c.beta2 * self.second_moment[i] + c.one_minus_beta2 * (g * g);
+            let m = self.first_moment[i] + c.one_minus_beta1 * (g - self.first_moment[i]);
+            let old = self.second_moment[i];
+            // An infinite v stays so, and its element stands still, where inf - inf would make it NaN.
+            let v = if old > f32::MAX { old } else { old + c.one_minus_beta2 * (g * g - old) };
             self.first_moment[i] = m;
             self.second_moment[i] = v;
             num[i] = m;
@@ -290,13 +292,13 @@ impl Block<'_> {
         }
         for plane in integrals.take(c.order as usize) {
             for i in 0..len {
-                num[i] += c.kappa * plane[i];
+                num[i] += plane[i] - c.one_minus_kappa * plane[i];
                 plane[i] = num[i];
             }
         }
         for i in 0..len {
             let denominator = root[i].sqrt() * c.root_scale + c.eps;
-            self.param[i] = c.decay * self.param[i] - c.step_size * (num[i] / denominator);
+            self.param[i] -= c.decay * self.param[i] + c.step_size * (num[i] / denominator);
         }
     }
 }

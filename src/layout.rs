@@ -75,16 +75,12 @@ pub struct Group {
     pub beta1_powers: Powers,
     /// Powers of β2.
     pub beta2_powers: Powers,
-    /// β1.
-    pub beta1: f32,
     /// 1 - β1.
     pub one_minus_beta1: f32,
-    /// β2.
-    pub beta2: f32,
     /// 1 - β2.
     pub one_minus_beta2: f32,
-    /// κ.
-    pub kappa: f32,
+    /// 1 - κ.
+    pub one_minus_kappa: f32,
     /// ε.
     pub eps: f32,
     /// λ of coupled weight decay, else 0.
@@ -109,7 +105,7 @@ pub struct Rates {
     pub integrating: f32,
     /// α_t from ζ on.
     pub adam: f32,
-    /// Factor of θ: 1 - α·λ under decoupled decay, else 1.
+    /// α·λ under decoupled weight decay, else 0.
     pub decay: f32,
 }
 
@@ -118,16 +114,12 @@ pub struct Rates {
 #[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
 #[repr(C)]
 pub struct Coefs {
-    /// β1.
-    pub beta1: f32,
     /// 1 - β1.
     pub one_minus_beta1: f32,
-    /// β2.
-    pub beta2: f32,
     /// 1 - β2.
     pub one_minus_beta2: f32,
-    /// κ.
-    pub kappa: f32,
+    /// 1 - κ.
+    pub one_minus_kappa: f32,
     /// ε.
     pub eps: f32,
     /// λ of coupled weight decay, else 0.
@@ -138,14 +130,14 @@ pub struct Coefs {
     pub step_size: f32,
     /// 1 / √(1-β2ᵗ).
     pub root_scale: f32,
-    /// Factor of θ.
+    /// α·λ under decoupled weight decay, else 0.
     pub decay: f32,
     /// The integrals in use at this step: n before ζ, then 0.
     pub order: u32,
     /// 1 under amsgrad, else 0.
     pub amsgrad: u32,
     /// Unused.
-    pub padding: [u32; 51],
+    pub padding: [u32; 53],
 }
 
 /// What the device counts.

@@ -1,1 +1,42 @@
+//! The CPU twin by itself.
 
+use miadam::{Hyperparams, ParamGroup, State, cpu};
+
+use crate::common::Random;
+
+/// Parameters of awkward lengths after a few steps on a pool of `threads`.
+fn run(threads: usize) -> (Vec<u32>, State) {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+    pool.install(|| {
+        let lens = [0, 1, 63, 4095, 4097, 100_003, 64, 7];
+        let groups = [0, 1, 3].map(|order| {
+            let hyperparams = Hyperparams { order, amsgrad: order == 1, switch_step: 4, ..Hyperparams::default() };
+            ParamGroup::new(hyperparams, lens.map(|len| cpu::Param::new(format!("{order}.{len}"), len)))
+        });
+        let mut optimizer = cpu::MiAdam::new(groups).unwrap();
+        let mut random = Random(1);
+        let mut values = |len| (0..len).map(|_| random.normal()).collect::<Vec<_>>();
+        let mut params: Vec<_> = [lens; 3].concat().into_iter().map(&mut values).collect();
+        for _ in 0..6 {
+            let grads: Vec<_> = [lens; 3].concat().into_iter().map(&mut values).collect();
+            let mut params: Vec<_> = params.iter_mut().map(|param| &mut param[..]).collect();
+            optimizer.step(&mut params, &grads.iter().map(|grad| &grad[..]).collect::<Vec<_>>()).unwrap();
+        }
+        (params.iter().flatten().map(|value| value.to_bits()).collect(), optimizer.state())
+    })
+}
+
+#[test]
+fn the_number_of_threads_changes_no_bit() {
+    let one = run(1);
+    for threads in [2, 3, 8] {
+        assert!(run(threads) == one, "{threads} threads");
+    }
+}
+
+#[test]
+fn an_optimizer_of_nothing_steps() {
+    let mut optimizer = cpu::MiAdam::new([]).unwrap();
+    optimizer.step(&mut [], &[]).unwrap();
+    assert_eq!(optimizer.state(), State { step: 1, tensors: Vec::new() });
+}

@@ -1,1 +1,222 @@
+//! What a host engine relies on: recording only, steps that queue up, tensors that move, nothing of its own touched.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use miadam::{Error, Hyperparams, MiAdam, Param, ParamGroup, Slice};
+
+use crate::common::{Gpu, Home, Random, Rig, Spot, gpu, scatter};
+
+fn rig(gpu: Gpu, home: Home) -> Rig {
+    let groups = [
+        Hyperparams { order: 2, switch_step: 4, ..Hyperparams::default() },
+        Hyperparams { order: 0, amsgrad: true, ..Hyperparams::default() },
+    ];
+    let lens = [(0, 1000), (0, 37), (1, 512), (1, 3)];
+    let (buffers, spots) = scatter(&mut Random(3), &lens, home);
+    let mut rig = Rig::new(gpu, &groups, &buffers, &spots, 4);
+    let mut random = Random(5);
+    rig.set_grads(|| random.normal());
+    rig
+}
+
+fn bits(buffers: &[Vec<f32>]) -> Vec<u32> {
+    buffers.iter().flatten().map(|value| value.to_bits()).collect()
+}
+
+#[test]
+fn steps_recorded_before_one_submit_are_steps_each_with_its_own_lr() {
+    let Some(gpu) = gpu() else { return };
+    let lrs = [1e-3, 2e-3, 2e-3, 5e-4, 1e-3, 0.0];
+    let [mut apart, mut together, mut in_pass] = [(); 3].map(|()| rig(gpu.clone(), Home::OnePool));
+    for lr in lrs {
+        apart.optimizer.set_lr(0, lr).unwrap();
+        apart.step_gpu();
+    }
+
+    let mut encoder = gpu.encoder();
+    for lr in lrs {
+        together.optimizer.set_lr(0, lr).unwrap();
+        together.optimizer.step(&mut encoder).unwrap();
+    }
+    gpu.queue.submit([encoder.finish()]);
+
+    let mut encoder = gpu.encoder();
+    let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+    for lr in lrs {
+        in_pass.optimizer.set_lr(0, lr).unwrap();
+        in_pass.optimizer.step_in_pass(&mut pass).unwrap();
+    }
+    drop(pass);
+    gpu.queue.submit([encoder.finish()]);
+
+    for other in [together, in_pass] {
+        assert!(bits(&other.found()) == bits(&apart.found()));
+        assert!(gpu.state(&other.optimizer) == gpu.state(&apart.optimizer));
+    }
+    assert_eq!(gpu.state(&apart.optimizer).step, 6);
+}
+
+#[test]
+fn more_learning_rates_than_a_buffer_of_them_holds() {
+    let Some(gpu) = gpu() else { return };
+    let [mut apart, mut together] = [(); 2].map(|()| rig(gpu.clone(), Home::OnePool));
+    let mut encoder = gpu.encoder();
+    for step in 0..600 {
+        let lr = 1e-3 / f64::from(1 + step);
+        for rig in [&mut apart, &mut together] {
+            rig.optimizer.set_lr(1, lr).unwrap();
+        }
+        apart.step_gpu();
+        together.optimizer.step(&mut encoder).unwrap();
+    }
+    gpu.queue.submit([encoder.finish()]);
+    assert!(bits(&together.found()) == bits(&apart.found()));
+}
+
+#[test]
+fn a_dropped_encoder_takes_no_step() {
+    let Some(gpu) = gpu() else { return };
+    let mut rig = rig(gpu.clone(), Home::TwoPools);
+    let before = bits(&rig.found());
+    let mut encoder = gpu.encoder();
+    rig.optimizer.step(&mut encoder).unwrap();
+    let state = rig.optimizer.read_state(&mut encoder).unwrap();
+    drop(encoder);
+    assert!(bits(&rig.found()) == before);
+    assert_eq!(gpu.state(&rig.optimizer).step, 0);
+    assert_eq!(pollster::block_on(state), Err(Error::ReadbackLost));
+    rig.step_gpu();
+    assert_eq!(gpu.state(&rig.optimizer).step, 1);
+}
+
+#[test]
+fn a_moved_parameter_keeps_its_state() {
+    let Some(gpu) = gpu() else { return };
+    let hyperparams = Hyperparams { order: 3, ..Hyperparams::default() };
+    let mut random = Random(8);
+    let [values, grads] = [(); 2].map(|()| (0..1001).map(|_| random.normal()).collect::<Vec<_>>());
+    // The same tensor at home and on the move: to other buffers, on and off the 16-byte grid.
+    let mut results = Vec::new();
+    for offsets in [[0, 0, 0, 0], [0, 4, 1, 7]] {
+        let mut param = gpu.buffer(&values);
+        let mut grad = gpu.buffer(&grads);
+        let group = ParamGroup::new(hyperparams.clone(), [Param::new("w", Slice::whole(&param), Slice::whole(&grad))]);
+        let mut optimizer = MiAdam::new(&gpu.device, &gpu.queue, [group]).unwrap();
+        let mut offset = 0;
+        for next in offsets {
+            if next != offset {
+                let place = |buffer: &wgpu::Buffer| {
+                    let mut padded = vec![0.0; next];
+                    padded.extend(&gpu.read(buffer)[offset..]);
+                    gpu.buffer(&padded)
+                };
+                (param, grad) = (place(&param), place(&grad));
+                let slice = |buffer| Slice::new(buffer, 4 * next as u64, 1001);
+                optimizer.rebind("w", slice(&param), slice(&grad)).unwrap();
+                offset = next;
+            }
+            let mut encoder = gpu.encoder();
+            optimizer.step(&mut encoder).unwrap();
+            gpu.queue.submit([encoder.finish()]);
+        }
+        results.push((bits(&[gpu.read(&param)[offset..].to_vec()]), gpu.state(&optimizer)));
+    }
+    assert!(results[0] == results[1]);
+}
+
+#[test]
+fn parameters_can_trade_places_between_recorded_steps() {
+    let Some(gpu) = gpu() else { return };
+    let spots = [0, 64].map(|at| Spot { group: 0, len: 64, param: (0, at), grad: (1, at) });
+    let mut rig = Rig::new(gpu.clone(), &[Hyperparams::default()], &[128, 128], &spots, 9);
+    let mut random = Random(10);
+    rig.set_grads(|| random.normal());
+    // Two recorded steps under two plans before one submit: the later plan must not reach the earlier step.
+    let mut encoder = gpu.encoder();
+    rig.optimizer.step(&mut encoder).unwrap();
+    let slice = |buffer: usize, at: u64| Slice::new(&rig.buffers[buffer], 4 * at, 64);
+    rig.optimizer.rebind("tensor.0", slice(0, 64), slice(1, 64)).unwrap();
+    assert!(matches!(rig.optimizer.step(&mut encoder), Err(Error::Overlap { .. })), "two at one place");
+    rig.optimizer.rebind("tensor.1", slice(0, 0), slice(1, 0)).unwrap();
+    rig.optimizer.step(&mut encoder).unwrap();
+    gpu.queue.submit([encoder.finish()]);
+
+    rig.step_twin();
+    for buffer in &mut rig.expected {
+        buffer.rotate_left(64);
+    }
+    rig.step_twin();
+    for buffer in &mut rig.expected {
+        buffer.rotate_left(64);
+    }
+    for (found, expected) in rig.found().iter().flatten().zip(rig.expected.iter().flatten()) {
+        // Two steps of 1e-3 each, against a handful of roundings.
+        assert!((found - expected).abs() <= 32.0 * f32::EPSILON * 2e-3 + f32::EPSILON * expected.abs());
+    }
+}
+
+#[test]
+fn a_steady_step_makes_nothing() {
+    let Some(gpu) = gpu() else { return };
+    for home in [Home::OnePool, Home::Separate] {
+        let mut rig = rig(gpu.clone(), home);
+        rig.step_gpu();
+        gpu.wait();
+        // Counters are the device's: nothing else may run on it, hence a device of its own.
+        let own = Gpu::new(wgpu::Limits::default()).unwrap();
+        let mut rig = self::rig(own.clone(), home);
+        rig.step_gpu();
+        own.wait();
+        let mut encoder = own.encoder();
+        let count = || {
+            let hal = own.device.get_internal_counters().hal;
+            [&hal.buffers, &hal.bind_groups, &hal.bind_group_layouts, &hal.compute_pipelines, &hal.shader_modules]
+                .map(|counter| counter.read())
+        };
+        let before = count();
+        assert!(before[0] > 0, "the counters count");
+        for _ in 0..10 {
+            let spots = rig.spots.clone();
+            // A host that names the same places again costs nothing, either.
+            for (number, spot) in spots.iter().enumerate() {
+                let [param, grad] = [spot.param, spot.grad]
+                    .map(|(buffer, at)| Slice::new(&rig.buffers[buffer], 4 * at as u64, spot.len as u64));
+                rig.optimizer.rebind(&format!("tensor.{number}"), param, grad).unwrap();
+            }
+            rig.optimizer.step(&mut encoder).unwrap();
+        }
+        assert_eq!(count(), before);
+        own.queue.submit([encoder.finish()]);
+        assert!(rig.optimizer.dispatches().unwrap() <= 5);
+    }
+}
+
+#[test]
+fn the_hosts_error_handler_stays_its_own() {
+    let Some(gpu) = Gpu::new(wgpu::Limits::default()) else { return };
+    let caught = Arc::new(AtomicUsize::new(0));
+    let handler = Arc::clone(&caught);
+    gpu.device.on_uncaptured_error(Arc::new(move |_| {
+        handler.fetch_add(1, Ordering::Relaxed);
+    }));
+    // A buffer that is gone: wgpu itself refuses to bind it.
+    let buffer = gpu.buffer(&[0.0; 8]);
+    let gone = gpu.buffer(&[0.0; 8]);
+    gone.destroy();
+    let param = Param::new("w", Slice::whole(&buffer), Slice::whole(&gone));
+    let error = MiAdam::new(&gpu.device, &gpu.queue, [ParamGroup::new(Hyperparams::default(), [param])]).unwrap_err();
+    assert!(matches!(error, Error::Gpu { .. }), "{error:?}");
+    assert_eq!(caught.load(Ordering::Relaxed), 0, "the optimizer's errors are its own");
+
+    let _ = gpu.device.create_buffer(&wgpu::BufferDescriptor {
+        label: None,
+        size: u64::MAX / 2,
+        usage: wgpu::BufferUsages::STORAGE,
+        mapped_at_creation: false,
+    });
+    assert_eq!(caught.load(Ordering::Relaxed), 1, "the host's errors still reach the host");
+    let mut rig = rig(gpu, Home::TwoPools);
+    rig.step_gpu();
+    assert_eq!(rig.gpu.state(&rig.optimizer).step, 1);
+}

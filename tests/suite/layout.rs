@@ -30,10 +30,10 @@ macro_rules! rust_struct {
 fn structs_agree() {
     let rust = [
         rust_struct!(Chunk: param, grad, moments, integrals, stride, len, group, windows),
-        rust_struct!(Group: beta1_powers, beta2_powers, beta1, one_minus_beta1, beta2, one_minus_beta2, kappa, eps,
+        rust_struct!(Group: beta1_powers, beta2_powers, one_minus_beta1, one_minus_beta2, one_minus_kappa, eps,
             coupled_decay, grad_sign, order, switch_step, amsgrad, padding),
         rust_struct!(Rates: integrating, adam, decay),
-        rust_struct!(Coefs: beta1, one_minus_beta1, beta2, one_minus_beta2, kappa, eps, coupled_decay, grad_sign,
+        rust_struct!(Coefs: one_minus_beta1, one_minus_beta2, one_minus_kappa, eps, coupled_decay, grad_sign,
             step_size, root_scale, decay, order, amsgrad),
         rust_struct!(Progress: step),
     ];
