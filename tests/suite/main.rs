@@ -1,4 +1,5 @@
 //! One test binary; each module is a concern.
 
 mod common;
+mod golden;
 mod parity;
