@@ -8,6 +8,8 @@ mod adapter;
 mod case;
 mod device;
 mod output;
+#[cfg(test)]
+mod tests;
 
 use std::error::Error;
 use std::io::{self, Write};

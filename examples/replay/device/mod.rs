@@ -12,7 +12,7 @@ use super::case::Step;
 
 /// An optimizer with its parameters, in the order of the groups.
 pub trait Device {
-    fn set_lr(&mut self, group: usize, lr: f64) -> Result<(), DeviceError>;
+    fn set_lr(&mut self, group: usize, lr: f64) -> Result<(), miadam::Error>;
 
     /// One step by one gradient a parameter.
     fn step(&mut self, grads: &[Vec<f32>]) -> Result<(), DeviceError>;
@@ -27,6 +27,9 @@ pub enum DeviceError {
     #[error(transparent)]
     Optimizer(#[from] miadam::Error),
 
+    #[error("metadata `lr_per_step`: {0}")]
+    LearningRate(#[source] miadam::Error),
+
     #[error("the device failed to {operation}: {reason}; try --device cpu")]
     Refused { operation: &'static str, reason: String },
 
@@ -37,7 +40,7 @@ pub enum DeviceError {
 /// One recorded step, with the learning rates recorded for it.
 pub fn replay_step(device: &mut dyn Device, step: &Step) -> Result<(), DeviceError> {
     for (group, &lr) in step.lrs.iter().enumerate() {
-        device.set_lr(group, lr)?;
+        device.set_lr(group, lr).map_err(DeviceError::LearningRate)?;
     }
     device.step(&step.grads)
 }
