@@ -18,7 +18,7 @@ use std::process::ExitCode;
 
 use case::Case;
 use clap::{Parser, ValueEnum};
-use device::{Cpu, Device, Gpu, replay_step};
+use device::{Cpu, Device, Gpu, check, replay_step};
 use output::Output;
 
 /// Replay recorded gradients through MIAdam.
@@ -67,6 +67,7 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     if case.max_grad_norm.is_some() {
         return Err("metadata `max_grad_norm` is not supported by this version of miadam; remove it".into());
     }
+    check(&case).map_err(|error| format!("`{}`: {error}", args.case.display()))?;
     let output = Output::create(&args.out)?;
     let mut device = open(args, &case)?;
     for (step, recorded) in (1..).zip(&case.steps) {

@@ -169,7 +169,7 @@ fn writes_results_whole_or_not_at_all() {
 
     // A learning rate that only the second step refuses, and an option of a later version.
     for (key, value, expected) in
-        [("lr_per_step", "[1, -1]", "step 2: metadata `lr_per_step`: group 0"), ("max_grad_norm", "1", "max_grad")]
+        [("lr_per_step", "[1, -1]", "`lr_per_step`, step 2: group 0"), ("max_grad_norm", "1", "max_grad")]
     {
         fs::write(&case, good().meta(key, value).bytes()).unwrap();
         assert!(run(&args).unwrap_err().to_string().contains(expected));

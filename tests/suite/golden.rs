@@ -62,7 +62,9 @@ impl Golden {
     }
 
     fn case(&self) -> Case {
-        Case::from_bytes(&self.bytes).unwrap()
+        let case = Case::from_bytes(&self.bytes).unwrap();
+        device::check(&case).unwrap();
+        case
     }
 
     fn floats(&self, entry: &str) -> Vec<f64> {

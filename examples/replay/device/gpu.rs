@@ -69,8 +69,8 @@ impl Buffers {
 }
 
 impl Device for Gpu {
-    fn set_lr(&mut self, group: usize, lr: f64) -> Result<(), miadam::Error> {
-        self.optimizer.set_lr(group, lr)
+    fn set_lr(&mut self, group: usize, lr: f64) -> Result<(), DeviceError> {
+        Ok(self.optimizer.set_lr(group, lr)?)
     }
 
     fn step(&mut self, grads: &[Vec<f32>]) -> Result<(), DeviceError> {

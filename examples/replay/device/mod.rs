@@ -3,16 +3,16 @@
 mod cpu;
 mod gpu;
 
-use miadam::State;
+use miadam::{ParamGroup, State};
 
 pub use cpu::Cpu;
 pub use gpu::Gpu;
 
-use super::case::Step;
+use super::case::{Case, Step};
 
 /// An optimizer with its parameters, in the order of the groups.
 pub trait Device {
-    fn set_lr(&mut self, group: usize, lr: f64) -> Result<(), miadam::Error>;
+    fn set_lr(&mut self, group: usize, lr: f64) -> Result<(), DeviceError>;
 
     /// One step by one gradient a parameter.
     fn step(&mut self, grads: &[Vec<f32>]) -> Result<(), DeviceError>;
@@ -27,8 +27,8 @@ pub enum DeviceError {
     #[error(transparent)]
     Optimizer(#[from] miadam::Error),
 
-    #[error("metadata `lr_per_step`: {0}")]
-    LearningRate(#[source] miadam::Error),
+    #[error("metadata `lr_per_step`, step {step}: {source}")]
+    LearningRate { step: usize, source: miadam::Error },
 
     #[error("the device failed to {operation}: {reason}; try --device cpu")]
     Refused { operation: &'static str, reason: String },
@@ -37,10 +37,24 @@ pub enum DeviceError {
     Timeout { seconds: u64 },
 }
 
+/// Finds what the optimizer would refuse, before a device is opened: an optimizer over empty tensors checks as much.
+pub fn check(case: &Case) -> Result<(), DeviceError> {
+    let mut optimizer = miadam::cpu::MiAdam::new(case.groups.iter().map(|group| {
+        let params = group.params.iter().map(|tensor| miadam::cpu::Param::new(&tensor.name, 0));
+        ParamGroup::new(group.hyperparams.clone(), params)
+    }))?;
+    for (step, recorded) in (1..).zip(&case.steps) {
+        for (group, &lr) in recorded.lrs.iter().enumerate() {
+            optimizer.set_lr(group, lr).map_err(|source| DeviceError::LearningRate { step, source })?;
+        }
+    }
+    Ok(())
+}
+
 /// One recorded step, with the learning rates recorded for it.
 pub fn replay_step(device: &mut dyn Device, step: &Step) -> Result<(), DeviceError> {
     for (group, &lr) in step.lrs.iter().enumerate() {
-        device.set_lr(group, lr).map_err(DeviceError::LearningRate)?;
+        device.set_lr(group, lr)?;
     }
     device.step(&step.grads)
 }
