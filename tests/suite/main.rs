@@ -5,6 +5,7 @@ mod common;
 mod cpu;
 mod embedding;
 mod errors;
+mod golden;
 mod groups;
 mod layout;
 mod limits;

@@ -1,0 +1,41 @@
+use miadam::cpu::{MiAdam, Param};
+use miadam::{ParamGroup, State};
+
+use super::super::case::Case;
+use super::{Device, DeviceError};
+
+/// The CPU twin over host memory.
+pub struct Cpu {
+    optimizer: MiAdam,
+    params: Vec<Vec<f32>>,
+}
+
+impl Cpu {
+    pub fn new(case: &Case) -> Result<Self, DeviceError> {
+        let optimizer = MiAdam::new(case.groups.iter().map(|group| {
+            let params = group.params.iter().map(|tensor| Param::new(&tensor.name, tensor.values.len()));
+            ParamGroup::new(group.hyperparams.clone(), params)
+        }))?;
+        Ok(Self { optimizer, params: case.tensors().map(|tensor| tensor.values.clone()).collect() })
+    }
+}
+
+impl Device for Cpu {
+    fn set_lr(&mut self, group: usize, lr: f64) -> Result<(), DeviceError> {
+        Ok(self.optimizer.set_lr(group, lr)?)
+    }
+
+    fn step(&mut self, grads: &[Vec<f32>]) -> Result<(), DeviceError> {
+        let mut params: Vec<_> = self.params.iter_mut().map(|param| &mut param[..]).collect();
+        let grads: Vec<_> = grads.iter().map(|grad| &grad[..]).collect();
+        Ok(self.optimizer.step(&mut params, &grads)?)
+    }
+
+    fn params(&mut self) -> Result<Vec<Vec<f32>>, DeviceError> {
+        Ok(self.params.clone())
+    }
+
+    fn state(&mut self) -> Result<State, DeviceError> {
+        Ok(self.optimizer.state())
+    }
+}

@@ -1,0 +1,60 @@
+//! Where a case is replayed: the same four things on either device.
+
+mod cpu;
+mod gpu;
+
+use miadam::{ParamGroup, State};
+
+pub use cpu::Cpu;
+pub use gpu::Gpu;
+
+use super::case::{Case, Step};
+
+/// An optimizer with its parameters, in the order of the groups.
+pub trait Device {
+    fn set_lr(&mut self, group: usize, lr: f64) -> Result<(), DeviceError>;
+
+    /// One step by one gradient a parameter.
+    fn step(&mut self, grads: &[Vec<f32>]) -> Result<(), DeviceError>;
+
+    fn params(&mut self) -> Result<Vec<Vec<f32>>, DeviceError>;
+
+    fn state(&mut self) -> Result<State, DeviceError>;
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum DeviceError {
+    #[error(transparent)]
+    Optimizer(#[from] miadam::Error),
+
+    #[error("metadata `lr_per_step`, step {step}: {source}")]
+    LearningRate { step: usize, source: miadam::Error },
+
+    #[error("the device failed to {operation}: {reason}; try --device cpu")]
+    Refused { operation: &'static str, reason: String },
+
+    #[error("the device did not finish within {seconds} s; try --device cpu, or a case with smaller tensors")]
+    Timeout { seconds: u64 },
+}
+
+/// Finds what the optimizer would refuse, before a device is opened: an optimizer over empty tensors checks as much.
+pub fn check(case: &Case) -> Result<(), DeviceError> {
+    let mut optimizer = miadam::cpu::MiAdam::new(case.groups.iter().map(|group| {
+        let params = group.params.iter().map(|tensor| miadam::cpu::Param::new(&tensor.name, 0));
+        ParamGroup::new(group.hyperparams.clone(), params)
+    }))?;
+    for (step, recorded) in (1..).zip(&case.steps) {
+        for (group, &lr) in recorded.lrs.iter().enumerate() {
+            optimizer.set_lr(group, lr).map_err(|source| DeviceError::LearningRate { step, source })?;
+        }
+    }
+    Ok(())
+}
+
+/// One recorded step, with the learning rates recorded for it.
+pub fn replay_step(device: &mut dyn Device, step: &Step) -> Result<(), DeviceError> {
+    for (group, &lr) in step.lrs.iter().enumerate() {
+        device.set_lr(group, lr)?;
+    }
+    device.step(&step.grads)
+}

@@ -1,0 +1,114 @@
+//! Replays recorded gradients, so that a run of another optimizer can be compared with this crate's.
+//!
+//! `cargo run --release --example replay -- --case A.safetensors --out B.safetensors --device cpu|gpu`
+//!
+//! The README beside this file has the format of both files, and the Python lines that record a case.
+
+mod adapter;
+mod case;
+mod device;
+mod output;
+#[cfg(test)]
+mod tests;
+
+use std::error::Error;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use case::Case;
+use clap::{Parser, ValueEnum};
+use device::{Cpu, Device, Gpu, check, replay_step};
+use output::Output;
+
+/// Replay recorded gradients through MIAdam.
+#[derive(Parser)]
+struct Args {
+    /// The safetensors file to replay: `param/NAME`, `grad/T/NAME`, metadata `groups`.
+    #[arg(long)]
+    case: PathBuf,
+    /// The safetensors file to write: parameters and optimizer state after the last step.
+    #[arg(long)]
+    out: PathBuf,
+    #[arg(long, value_enum)]
+    device: Kind,
+    /// A part of the GPU's name, where there are several.
+    #[arg(long)]
+    adapter: Option<String>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Kind {
+    Cpu,
+    Gpu,
+}
+
+fn main() -> ExitCode {
+    let result = match Args::try_parse() {
+        Ok(args) => run(&args),
+        Err(request) if !request.use_stderr() => {
+            let _ = request.print();
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => Err(without_prefix(&error.to_string()).into()),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "error: {}", one_line(&error.to_string()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<(), Box<dyn Error>> {
+    let case = read(&args.case)?;
+    // Clipping by the global norm belongs in the optimizer's step; this is the one place that waits for it.
+    if case.max_grad_norm.is_some() {
+        return Err("metadata `max_grad_norm` is not supported by this version of miadam; remove it".into());
+    }
+    check(&case).map_err(|error| format!("`{}`: {error}", args.case.display()))?;
+    let output = Output::create(&args.out)?;
+    let mut device = open(args, &case)?;
+    for (step, recorded) in (1..).zip(&case.steps) {
+        replay_step(&mut *device, recorded).map_err(|error| format!("step {step}: {error}"))?;
+    }
+    output.write(&case, &device.params()?, &device.state()?)?;
+    say(&format!("{} steps, {} parameters: `{}`", case.steps.len(), case.tensors().count(), args.out.display()));
+    Ok(())
+}
+
+fn read(path: &Path) -> Result<Case, String> {
+    let shown = path.display();
+    let bytes =
+        std::fs::read(path).map_err(|error| format!("cannot read `{shown}`: {error}; give --case a readable file"))?;
+    Case::from_bytes(&bytes).map_err(|error| format!("`{shown}`: {error}"))
+}
+
+fn open(args: &Args, case: &Case) -> Result<Box<dyn Device>, Box<dyn Error>> {
+    match args.device {
+        Kind::Cpu => {
+            say("device: cpu");
+            Ok(Box::new(Cpu::new(case)?))
+        }
+        Kind::Gpu => {
+            let (device, queue, description) = adapter::open(args.adapter.as_deref())?;
+            say(&format!("device: {description}"));
+            Ok(Box::new(Gpu::new(device, queue, case)?))
+        }
+    }
+}
+
+/// A line on stdout; a reader that has gone away is no reason to fail.
+fn say(line: &str) {
+    let _ = writeln!(io::stdout(), "{line}");
+}
+
+fn without_prefix(message: &str) -> String {
+    message.trim_start_matches("error: ").split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Names come from the file and may hold anything.
+fn one_line(message: &str) -> String {
+    message.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+}

@@ -1,0 +1,98 @@
+//! The file of results, which appears whole or not at all.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use miadam::State;
+use safetensors::tensor::View;
+use safetensors::{Dtype, SafeTensorError};
+
+use super::case::Case;
+
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write `{}`: {reason}; give --out a file in a directory that exists and can be written", path.display())]
+pub struct OutputError {
+    path: PathBuf,
+    reason: String,
+}
+
+/// Results on their way: a file beside `path` that takes its place at the end, and goes if that is not reached.
+pub struct Output {
+    path: PathBuf,
+    partial: PathBuf,
+}
+
+impl Output {
+    /// Fails here, before the work, where nothing can be written.
+    pub fn create(path: &Path) -> Result<Self, OutputError> {
+        let fail = |reason: &str| OutputError { path: path.to_owned(), reason: reason.to_owned() };
+        if path.is_dir() {
+            return Err(fail("it is a directory"));
+        }
+        let mut name = path.file_name().ok_or_else(|| fail("it has no file name"))?.to_owned();
+        name.push(format!(".{}.partial", std::process::id()));
+        let partial = path.with_file_name(name);
+        File::create(&partial).map_err(|error| fail(&error.to_string()))?;
+        Ok(Self { path: path.to_owned(), partial })
+    }
+
+    pub fn write(self, case: &Case, params: &[Vec<f32>], state: &State) -> Result<(), OutputError> {
+        let info = HashMap::from([("step".to_owned(), state.step.to_string())]);
+        let fail = |reason: String| OutputError { path: self.path.clone(), reason };
+        safetensors::serialize_to_file(planes(case, params, state), Some(info), &self.partial)
+            .map_err(|error: SafeTensorError| fail(error.to_string()))?;
+        fs::rename(&self.partial, &self.path).map_err(|error| fail(error.to_string()))
+    }
+}
+
+impl Drop for Output {
+    fn drop(&mut self) {
+        // Renamed, it is no longer there.
+        let _ = fs::remove_file(&self.partial);
+    }
+}
+
+/// A plane of results in the shape of its parameter.
+struct Plane<'a> {
+    shape: &'a [usize],
+    values: &'a [f32],
+}
+
+fn planes<'a>(case: &'a Case, params: &'a [Vec<f32>], state: &'a State) -> Vec<(String, Plane<'a>)> {
+    let mut planes = Vec::new();
+    for ((tensor, param), state) in case.tensors().zip(params).zip(&state.tensors) {
+        let mut add = |kind: &str, values| {
+            planes.push((format!("{kind}/{}", tensor.name), Plane { shape: &tensor.shape, values }));
+        };
+        add("param", param);
+        add("first_moment", &state.first_moment);
+        add("second_moment", &state.second_moment);
+        if let Some(max_second_moment) = &state.max_second_moment {
+            add("max_second_moment", max_second_moment);
+        }
+        for (j, integral) in (1..).zip(&state.integrals) {
+            add(&format!("integral/{j}"), integral);
+        }
+    }
+    planes
+}
+
+impl View for Plane<'_> {
+    fn dtype(&self) -> Dtype {
+        Dtype::F32
+    }
+
+    fn shape(&self) -> &[usize] {
+        self.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        self.values.iter().flat_map(|value| value.to_le_bytes()).collect()
+    }
+
+    fn data_len(&self) -> usize {
+        size_of_val(self.values)
+    }
+}

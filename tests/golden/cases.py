@@ -1,0 +1,140 @@
+"""The cases that make.py writes, as arguments of its `Case`."""
+
+import numpy as np
+
+SMALL = {"a": (1,), "b": (3,), "c.weight": (2, 2), "d/e": (5,)}
+PAIR = {"a": (3,), "b": (5,)}
+LENGTHS = {"a": (67,), "b": (257,), "empty": (0,), "scalar": ()}
+MAGNITUDES = {"zero": (3,), "tiny": (4,), "large": (5,), "spike": (3,), "spread": (7,)}
+
+
+def single(value):
+    return float(np.float32(value))
+
+
+def hyperparams(order=1, lr=0.125, beta1=single(0.9), beta2=single(0.99), eps=single(1e-3), **others):
+    """Large enough an eps to show where it stands; every number a float32."""
+    exact = {key: single(value) if isinstance(value, float) else value for key, value in others.items()}
+    return {"order": order, "lr": lr, "beta1": beta1, "beta2": beta2, "eps": eps, **exact}
+
+
+def normal(rng, shape, scale=1.0):
+    return (scale * (0.3 + rng.standard_normal(shape))).astype(np.float32)
+
+
+def magnitude(name, t, shape, rng):
+    """Gradients that are 0, 1e-20, 1e10, hit once by 1e10, and spread over everything between."""
+    grad = normal(rng, shape)
+    factor = {
+        "zero": 0.0,
+        "tiny": 1e-20,
+        "large": 1e10,
+        "spike": 1e10 if t == 3 else 1.0,
+        "spread": np.logspace(-20, 10, 7),
+    }[name.split(".")[-1]]
+    return (grad * factor).astype(np.float32)
+
+
+def start(name):
+    """0 where the updates are tiny, so that they show; something to leave alone where the gradient is 0."""
+    return 1.0 if name.endswith("zero") else 0.0
+
+
+def adam(**others):
+    return hyperparams(0, **others)
+
+
+DECAY = dict(weight_decay=0.5)
+CASES = [
+    dict(name="adam_defaults", groups=[({"order": 0}, SMALL)], steps=20, theta=0.001),
+    dict(name="adam", groups=[(adam(), SMALL)], steps=20),
+    dict(name="adam_lengths", groups=[(adam(), LENGTHS)], steps=4),
+    dict(name="adam_magnitudes", groups=[(adam(eps=single(1e-8)), MAGNITUDES)], theta=start, gradient=magnitude),
+    dict(name="adam_coupled", groups=[(adam(**DECAY), PAIR)], theta=0.5, steps=20),
+    dict(name="adamw", groups=[(adam(**DECAY, decoupled=True), PAIR)], theta=0.5, steps=20),
+    dict(name="adam_amsgrad", groups=[(adam(amsgrad=True, beta2=0.75), PAIR)], steps=20),
+    dict(name="adam_maximize", groups=[(adam(maximize=True), PAIR)], steps=20),
+    dict(
+        name="adam_combinations",
+        steps=20,
+        theta=0.5,
+        groups=[
+            (adam(**DECAY, amsgrad=True, maximize=True, beta2=0.75), PAIR),
+            (adam(**DECAY, decoupled=True, amsgrad=True, maximize=True, beta2=0.75), PAIR),
+        ],
+    ),
+    dict(
+        name="adam_schedule",
+        groups=[(adam(), {"a": (3,)}), (adam(beta1=0.5), {"b": (5,)})],
+        lrs=[[single(0.1 * 0.75**t), single(0.01 * t)] for t in range(12)],
+    ),
+    dict(
+        name="paper_orders",
+        theta=0.001,
+        groups=[
+            (hyperparams(1, kappa=0.5, switch_step=9), {"a": (3,)}),
+            (hyperparams(2, kappa=0.98, switch_step=7), {"b": (5,)}),
+            (hyperparams(3, kappa=0.75, switch_step=10), {"c": (1,)}),
+            (hyperparams(7, kappa=0.5, lr=0.25, switch_step=8), {"d": (4,)}),
+        ],
+    ),
+    dict(
+        name="reference_orders",
+        theta=0.001,
+        groups=[
+            (hyperparams(0, step_scale="reference"), {"z": (1,)}),
+            (hyperparams(1, kappa=0.98, step_scale="reference", switch_step=9), {"a": (3,)}),
+            (hyperparams(2, kappa=0.5, step_scale="reference"), {"b": (5,)}),
+            (hyperparams(3, kappa=0.25, step_scale="reference", switch_step=4), {"c": (2, 2)}),
+        ],
+    ),
+    dict(
+        name="unit_gain_orders",
+        theta=0.01,
+        groups=[
+            (hyperparams(1, kappa=0.98, step_scale="unit-gain", switch_step=9), {"a": (3,)}),
+            (hyperparams(2, kappa=0.5, step_scale="unit-gain"), {"b": (5,)}),
+            (hyperparams(3, kappa=0.0, step_scale="unit-gain", switch_step=4), {"c": (2, 2)}),
+            (hyperparams(7, kappa=0.25, step_scale="unit-gain"), {"d": (1,)}),
+        ],
+    ),
+    dict(
+        name="kappa_ends",
+        groups=[
+            (hyperparams(1, kappa=0.0), {"a": (3,)}),
+            (hyperparams(1, kappa=1.0), {"b": (5,)}),
+            (hyperparams(3, kappa=1.0, switch_step=9), {"c": (4,)}),
+        ],
+    ),
+    dict(
+        name="switches",
+        groups=[
+            (hyperparams(2, switch_step=1), {"a": (3,)}),
+            (hyperparams(2, switch_step=2), {"b": (1,)}),
+            (hyperparams(2, switch_step=12), {"c": (4,)}),
+            (hyperparams(1, switch_step=13), {"d": (5,)}),
+        ],
+    ),
+    dict(
+        name="options",
+        theta=0.5,
+        groups=[
+            (hyperparams(1, **DECAY, switch_step=8), {"a": (3,)}),
+            (hyperparams(1, **DECAY, decoupled=True, switch_step=8), {"b": (5,)}),
+            (hyperparams(2, amsgrad=True, beta2=0.75, lr=0.25), {"c": (4,)}),
+            (hyperparams(3, **DECAY, maximize=True, amsgrad=True, beta2=0.75, lr=0.5, switch_step=6), {"d": (1,)}),
+        ],
+    ),
+    dict(
+        name="schedule",
+        groups=[(hyperparams(1, switch_step=7), {"a": (3,)}), (hyperparams(2, step_scale="unit-gain"), {"b": (5,)})],
+        lrs=[single(0.1 * 0.75**t) for t in range(12)],
+    ),
+    dict(name="lengths", groups=[(hyperparams(2, switch_step=4), LENGTHS)], steps=4, theta=0.01),
+    dict(
+        name="magnitudes",
+        groups=[(hyperparams(1, eps=single(1e-8), switch_step=9), MAGNITUDES)],
+        theta=start,
+        gradient=magnitude,
+    ),
+]

@@ -1,0 +1,85 @@
+"""MIAdam in float64, written from Algorithm 1 of the paper (arXiv 2412.12473), line by line, for NumPy arrays.
+
+Beside every result stands its scale: the same recurrence over absolute values. Rounding errors are relative to
+the scale, where a result itself may be near 0 by cancellation.
+"""
+
+import numpy as np
+
+DEFAULTS = {
+    "lr": 1e-3,
+    "beta1": 0.9,
+    "beta2": 0.999,
+    "eps": 1e-8,
+    "weight_decay": 0.0,
+    "decoupled": False,
+    "order": 1,
+    "kappa": 0.5,
+    "switch_step": 2**32 - 1,
+    "step_scale": "paper",
+    "amsgrad": False,
+    "maximize": False,
+}
+
+
+def step_scale(lr, h):
+    """alpha_t while t < zeta: line 11 of Algorithm 1, the authors' code, and the one that undoes the integrals' gain."""
+    n = h["order"]
+    if n == 0:
+        return lr
+    return {"paper": lr**n, "reference": lr ** (n + 1), "unit-gain": lr * (1 - h["kappa"]) ** n}[h["step_scale"]]
+
+
+class Accumulators:
+    """m, v and the integrals of one parameter."""
+
+    def __init__(self, shape, order):
+        self.first_moment = np.zeros(shape)
+        self.second_moment = np.zeros(shape)
+        self.max_second_moment = np.zeros(shape)
+        self.integrals = [np.zeros(shape) for _ in range(order)]
+
+    def advance(self, g, g_squared, t, h):
+        """Lines 4 to 15: the numerator before bias correction."""
+        self.first_moment = h["beta1"] * self.first_moment + (1 - h["beta1"]) * g
+        self.second_moment = h["beta2"] * self.second_moment + (1 - h["beta2"]) * g_squared
+        self.max_second_moment = np.maximum(self.max_second_moment, self.second_moment)
+        if t >= h["switch_step"]:
+            return self.first_moment
+        below = self.first_moment
+        for j, integral in enumerate(self.integrals):
+            self.integrals[j] = h["kappa"] * integral + below
+            below = self.integrals[j]
+        return below
+
+
+class Parameter:
+    """One parameter tensor under the hyperparameters `h`."""
+
+    def __init__(self, theta, h):
+        self.h = DEFAULTS | h
+        self.theta = np.array(theta, dtype=np.float64)
+        self.value = Accumulators(self.theta.shape, self.h["order"])
+        self.scale = Accumulators(self.theta.shape, self.h["order"])
+
+    def step(self, t, grad, lr=None):
+        """Step t, counted from 1. Returns the update theta_t - theta_{t-1} and its scale."""
+        h = self.h
+        lr = h["lr"] if lr is None else lr
+        coupled = 0.0 if h["decoupled"] else h["weight_decay"]
+        decoupled = h["weight_decay"] if h["decoupled"] else 0.0
+        grad = np.asarray(grad, dtype=np.float64)
+        g = (-grad if h["maximize"] else grad) + coupled * self.theta
+        g_scale = np.abs(grad) + coupled * np.abs(self.theta)
+
+        num = self.value.advance(g, g * g, t, h)
+        num_scale = self.scale.advance(g_scale, g_scale * g_scale, t, h)
+        alpha = step_scale(lr, h) if t < h["switch_step"] else lr
+        v = self.value.max_second_moment if h["amsgrad"] else self.value.second_moment
+        denominator = np.sqrt(v / (1 - h["beta2"] ** t)) + h["eps"]
+        factor = alpha / (1 - h["beta1"] ** t) / denominator
+
+        update = -lr * decoupled * self.theta - factor * num
+        scale = lr * decoupled * np.abs(self.theta) + factor * num_scale
+        self.theta = self.theta + update
+        return update, scale
