@@ -105,10 +105,9 @@ impl MiAdam {
                 })
             })
             .collect();
-        let elements = |planes: fn(&Tensor) -> usize| tensors.iter().map(|tensor| tensor.len * planes(tensor)).sum();
         Ok(Self {
-            moments: vec![0.0; elements(|tensor| tensor.moment_planes)],
-            integrals: vec![0.0; elements(|tensor| tensor.integral_planes)],
+            moments: zeros(&tensors, |tensor| tensor.moment_planes)?,
+            integrals: zeros(&tensors, |tensor| tensor.integral_planes)?,
             groups: groups
                 .into_iter()
                 .map(|ParamGroup { hyperparams, .. }| CpuGroup {
@@ -209,6 +208,16 @@ impl MiAdam {
             .collect();
         State { step: self.step, tensors }
     }
+}
+
+/// All planes of a kind, or an error where a plain allocation would abort the program.
+fn zeros(tensors: &[Tensor], planes: fn(&Tensor) -> usize) -> Result<Vec<f32>, Error> {
+    let elements = tensors.iter().map(|tensor| tensor.len as u128 * planes(tensor) as u128).sum::<u128>();
+    let out_of_memory = || Error::OutOfMemory { bytes: u64::try_from(4 * elements).unwrap_or(u64::MAX) };
+    let elements = usize::try_from(elements).map_err(|_| out_of_memory())?;
+    // Only asks: `vec!` then gets memory that the system has zeroed, untouched.
+    Vec::<f32>::new().try_reserve_exact(elements).map_err(|_| out_of_memory())?;
+    Ok(vec![0.0; elements])
 }
 
 fn split_off<'a>(slice: &mut &'a mut [f32], len: usize) -> &'a mut [f32] {

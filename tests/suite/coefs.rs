@@ -1,0 +1,103 @@
+//! The advance kernel: coefficients right to f32 rounding at every t, computed on the device without f64.
+
+use miadam::layout::{Coefs, Group, Progress, Rates};
+use miadam::{Hyperparams, WeightDecay, advance_wgsl};
+
+use crate::common::{Gpu, gpu};
+
+/// What the kernel makes of step `t` for the groups.
+fn advance(gpu: &Gpu, groups: &[Hyperparams], t: u32) -> (Vec<Coefs>, Progress) {
+    let device = &gpu.device;
+    let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
+        label: None,
+        source: wgpu::ShaderSource::Wgsl(advance_wgsl().into()),
+    });
+    let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+        label: None,
+        layout: None,
+        module: &module,
+        entry_point: None,
+        compilation_options: wgpu::PipelineCompilationOptions::default(),
+        cache: None,
+    });
+    // The tests' buffers hold f32, which is as good as any other word.
+    let constants: Vec<_> = groups.iter().map(Group::new).collect();
+    let rates: Vec<_> = groups.iter().map(Rates::new).collect();
+    let buffers = [
+        gpu.buffer(&bytemuck::pod_collect_to_vec::<_, f32>(&constants)),
+        gpu.buffer(&bytemuck::pod_collect_to_vec::<_, f32>(&rates)),
+        gpu.buffer(&[f32::from_bits(t.wrapping_sub(1))]),
+        gpu.buffer(&vec![0.0; groups.len() * size_of::<Coefs>() / 4]),
+    ];
+    let entries: Vec<_> = buffers
+        .iter()
+        .zip(0..)
+        .map(|(buffer, binding)| wgpu::BindGroupEntry { binding, resource: buffer.as_entire_binding() })
+        .collect();
+    let bind_group = device.create_bind_group(&wgpu::BindGroupDescriptor {
+        label: None,
+        layout: &pipeline.get_bind_group_layout(0),
+        entries: &entries,
+    });
+    let mut encoder = gpu.encoder();
+    let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+    pass.set_pipeline(&pipeline);
+    pass.set_bind_group(0, &bind_group, &[]);
+    pass.dispatch_workgroups(1, 1, 1);
+    drop(pass);
+    gpu.queue.submit([encoder.finish()]);
+    let progress = Progress { step: gpu.read(&buffers[2])[0].to_bits() };
+    (bytemuck::pod_collect_to_vec(&gpu.read(&buffers[3])), progress)
+}
+
+#[test]
+fn are_right_at_every_step_on_the_device() {
+    let Some(gpu) = gpu() else { return };
+    let betas = [0.0, 0.3, 0.5, 0.9, 0.99, 0.999, 0.9999, 0.999_999, 1.0 - 1e-8];
+    // More groups than a workgroup has invocations.
+    let groups: Vec<_> = (0..betas.len().pow(2))
+        .map(|number| Hyperparams {
+            lr: 3e-3,
+            beta1: betas[number % betas.len()],
+            beta2: betas[number / betas.len()],
+            kappa: 0.98,
+            order: 2,
+            switch_step: 1000,
+            weight_decay: WeightDecay::Decoupled(0.01),
+            ..Hyperparams::default()
+        })
+        .collect();
+    for t in [1, 2, 3, 10, 999, 1000, 65_537, 1_234_567, 10_000_000, u32::MAX - 1, u32::MAX] {
+        let (coefs, progress) = advance(&gpu, &groups, t);
+        assert_eq!(progress.step, t);
+        for (coefs, group) in coefs.iter().zip(&groups) {
+            // 1 - βᵗ without cancellation.
+            let correction = |beta: f64| -(f64::from(t) * (beta - 1.0).ln_1p()).exp_m1();
+            let alpha = if t < 1000 { group.lr.powi(2) } else { group.lr };
+            let close = |name: &str, found: f32, exact: f64, ulps: f64| {
+                let error = (f64::from(found) / exact - 1.0).abs() / f64::from(f32::EPSILON);
+                assert!(error <= ulps, "{name} at t {t} of {group:?}: {found:e} is {error} ulp from {exact:e}");
+            };
+            // Half an ulp each for α and for 1-β1ᵗ, 2.5 for WGSL's division.
+            close("step_size", coefs.step_size, alpha / correction(group.beta1), 3.5);
+            // A quarter for half of 1-β2ᵗ's, 2.5 for the root and 2.5 for the division.
+            close("root_scale", coefs.root_scale, 1.0 / correction(group.beta2).sqrt(), 5.25);
+            close("one_minus_beta1", coefs.one_minus_beta1, 1.0 - group.beta1, 0.5);
+            close("one_minus_beta2", coefs.one_minus_beta2, 1.0 - group.beta2, 0.5);
+            close("one_minus_kappa", coefs.one_minus_kappa, 0.02, 0.5);
+            close("decay", coefs.decay, 3e-5, 0.5);
+            assert_eq!(coefs.order, if t < 1000 { 2 } else { 0 });
+        }
+    }
+}
+
+#[test]
+fn the_counter_stops_at_the_last_step_it_can_hold() {
+    let Some(gpu) = gpu() else { return };
+    let groups = [Hyperparams::default()];
+    let (last, _) = advance(&gpu, &groups, u32::MAX);
+    // The step after: `t - 1` is the largest number.
+    let (after, progress) = advance(&gpu, &groups, 0);
+    assert_eq!(progress.step, u32::MAX);
+    assert_eq!(after, last);
+}
