@@ -292,22 +292,61 @@ impl Block<'_> {
             root[i] = v;
         }
         if c.amsgrad == 1 {
-            for i in 0..len {
-                let (v, max) = (root[i], self.max_second_moment[i]);
+            for (root, largest) in root.iter_mut().zip(self.max_second_moment) {
                 // Not `max`: a NaN second moment must stay seen.
-                root[i] = if v <= max { max } else { v };
-                self.max_second_moment[i] = root[i];
+                *root = if *root <= *largest { *largest } else { *root };
+                *largest = *root;
             }
         }
         for plane in integrals.take(c.order as usize) {
-            for i in 0..len {
-                num[i] += plane[i] - c.one_minus_kappa * plane[i];
-                plane[i] = num[i];
+            for (num, s) in num.iter_mut().zip(plane) {
+                *num += *s - c.one_minus_kappa * *s;
+                *s = *num;
             }
         }
         for i in 0..len {
             let denominator = root[i].sqrt() * c.root_scale + c.eps;
             self.param[i] -= c.decay * self.param[i] + c.step_size * (num[i] / denominator);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Updates `len` elements for three steps, through `dispatch` or plainly; gives all bits.
+    fn run(len: usize, hyperparams: &Hyperparams, dispatch: bool) -> Vec<u32> {
+        let (group, rates) = (Group::new(hyperparams), Rates::new(hyperparams));
+        let values = |seed: f32| (0..len).map(|i| (seed + i as f32).sin()).collect::<Vec<_>>();
+        let mut param = values(0.5);
+        let mut moments = vec![0.0; len * hyperparams.moment_planes()];
+        let mut integrals = vec![0.0; len * hyperparams.integral_planes()];
+        for t in 1..=3 {
+            let (coefs, grad) = (Coefs::new(&group, rates, t), values(t as f32));
+            let (param, moments, integrals) = (&mut param[..], &mut moments[..], &mut integrals[..]);
+            let task = Task { coefs: &coefs, param, grad: &grad, moments, integrals };
+            if dispatch {
+                pulp::Arch::new().dispatch(
+                    #[inline(always)]
+                    || task.run(),
+                );
+            } else {
+                task.run();
+            }
+        }
+        [param, moments, integrals].concat().iter().map(|value| value.to_bits()).collect()
+    }
+
+    #[test]
+    fn wider_instructions_change_no_bit() {
+        for order in [0, 1, 3] {
+            for amsgrad in [false, true] {
+                let hyperparams = Hyperparams { order, amsgrad, switch_step: 3, ..Hyperparams::default() };
+                for len in [1, 63, 64, 65, 4000] {
+                    assert_eq!(run(len, &hyperparams, true), run(len, &hyperparams, false), "{len} at order {order}");
+                }
+            }
         }
     }
 }

@@ -71,7 +71,7 @@ impl Param {
             if !buffer.usage().contains(wgpu::BufferUsages::STORAGE) {
                 return Err(Error::MissingStorageUsage { name: name(), role });
             }
-            if offset % 4 != 0 {
+            if !offset.is_multiple_of(4) {
                 return Err(Error::Misaligned { name: name(), role, offset });
             }
             let end = len.checked_mul(4).and_then(|bytes| bytes.checked_add(offset));

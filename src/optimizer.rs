@@ -235,6 +235,8 @@ impl MiAdam {
 }
 
 /// Numbers the buffers in the order of their first use.
+// A buffer's identity, by which it is hashed, does not change.
+#[allow(clippy::mutable_key_type)]
 fn bind(params: &[Param]) -> (Vec<Binding>, Vec<wgpu::Buffer>) {
     let mut numbers = HashMap::new();
     let mut buffers = Vec::new();

@@ -288,7 +288,7 @@ fn tail(run: &layout::Chunk, start: u32, unit: u64) -> layout::Chunk {
 
 /// The empty run where a run ends, if it ends with a whole quad.
 fn after(run: &layout::Chunk, unit: u64) -> Option<layout::Chunk> {
-    (u64::from(run.len) % QUAD == 0).then(|| tail(run, run.len, unit))
+    u64::from(run.len).is_multiple_of(QUAD).then(|| tail(run, run.len, unit))
 }
 
 /// The chunks of a table that make up a run.

@@ -105,7 +105,7 @@ fn most_elements(bytes: u64, limits: &Limits) -> u64 {
 
 /// Whole quads if parameter and gradient lie on the 16-byte grid, the rest by elements.
 fn split_by_access(piece: Piece) -> impl Iterator<Item = Piece> {
-    let aligned = piece.param.offset % (4 * QUAD) == 0 && piece.grad.offset % (4 * QUAD) == 0;
+    let aligned = [piece.param, piece.grad].iter().all(|place| place.offset.is_multiple_of(4 * QUAD));
     let body = if aligned { piece.len / QUAD * QUAD } else { 0 };
     let at = |place: Place| Place { offset: place.offset + 4 * body, ..place };
     let quads = Piece { len: body, ..piece };

@@ -57,13 +57,13 @@ fn hyperparameters_out_of_range() {
         for &value in bad.iter().chain(&[f64::NAN, f64::INFINITY, f64::NEG_INFINITY]) {
             let mut hyperparams = Hyperparams::default();
             change(&mut hyperparams, value);
-            let error = new(&gpu, hyperparams.clone(), []).err().expect(field);
+            let error = new(&gpu, hyperparams.clone(), []).expect_err(field);
             assert!(
                 matches!(error, Error::InvalidHyperparam { group: 1, field: found, .. } if found == field),
                 "{error}"
             );
             assert!(error.to_string().contains("must be"), "{error}");
-            let twin = cpu::MiAdam::new([ParamGroup::new(hyperparams, [])]).err().expect(field);
+            let twin = cpu::MiAdam::new([ParamGroup::new(hyperparams, [])]).expect_err(field);
             assert!(
                 matches!(twin, Error::InvalidHyperparam { group: 0, field: found, .. } if found == field),
                 "{twin}"

@@ -289,7 +289,8 @@ fn limits_below_the_shaders_needs_are_refused_by_name() {
         Limits::new(&limits)
     };
     assert_eq!(accept(|_| {}), Ok(Limits { buffer: 256 << 20, ..DEFAULT }));
-    let refused: [(&str, fn(&mut wgpu::Limits)); 8] = [
+    type Change = fn(&mut wgpu::Limits);
+    let refused: [(&str, Change); 8] = [
         ("max_storage_buffers_per_shader_stage", |limits| limits.max_storage_buffers_per_shader_stage = 4),
         ("max_bindings_per_bind_group", |limits| limits.max_bindings_per_bind_group = 5),
         ("max_compute_invocations_per_workgroup", |limits| limits.max_compute_invocations_per_workgroup = 32),
