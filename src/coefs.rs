@@ -7,6 +7,8 @@ use crate::layout::{Coefs, Group, Powers, Rates};
 use crate::{Hyperparams, WeightDecay};
 
 impl Group {
+    /// The constants of a group with these hyperparameters.
+    #[must_use]
     pub fn new(hyperparams: &Hyperparams) -> Self {
         let &Hyperparams { beta1, beta2, kappa, eps, order, switch_step, amsgrad, maximize, .. } = hyperparams;
         Self {
@@ -27,6 +29,8 @@ impl Group {
 }
 
 impl Rates {
+    /// The rates of a step under these hyperparameters.
+    #[must_use]
     pub fn new(hyperparams: &Hyperparams) -> Self {
         let decay = if let WeightDecay::Decoupled(decay) = hyperparams.weight_decay { decay } else { 0.0 };
         Self {
@@ -39,6 +43,7 @@ impl Rates {
 
 impl Coefs {
     /// The coefficients of step `t`, counted from 1.
+    #[must_use]
     pub fn new(group: &Group, rates: Rates, t: u32) -> Self {
         let integrating = t < group.switch_step;
         let alpha = if integrating { rates.integrating } else { rates.adam };

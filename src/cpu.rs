@@ -180,6 +180,7 @@ impl MiAdam {
     }
 
     /// The hyperparameters of each group, in order.
+    #[must_use]
     pub fn hyperparams(&self) -> impl ExactSizeIterator<Item = &Hyperparams> {
         self.groups.iter().map(|group| &group.hyperparams)
     }

@@ -1,4 +1,22 @@
-//! MIAdam on every GPU that wgpu reaches.
+//! MIAdam (Adam with multiple integrations: Jin, Han, Chen and Su, AAAI 2025, arXiv 2412.12473) on every GPU that
+//! wgpu reaches, and on the CPU.
+//!
+//! Four types make a GPU optimizer: [`Param`] names a tensor and says where it and its gradient lie in the caller's
+//! buffers, [`ParamGroup`] gives parameters their [`Hyperparams`], and [`MiAdam`] updates them all with one call to
+//! [`step`](MiAdam::step). [`cpu::MiAdam`] does the same over slices. The README shows how to embed it.
+//!
+//! The data's path is the modules' order:
+//!
+//! | module | |
+//! |---|---|
+//! | `group`, `hyperparams` | what the caller has, checked |
+//! | `plan` | limits and tensors to dispatches; no device in it |
+//! | `layout` | what host and shaders share: bindings, structs, workgroup size |
+//! | `gpu` | shaders, pipelines and buffers |
+//! | `optimizer` | records the advance of the step counter and the update |
+//! | `coefs`, `cpu` | the twins of `advance.wgsl` and `update.wgsl` |
+//! | `readback`, `state` | the state on its way to the host |
+
 #![forbid(unsafe_code)]
 
 mod coefs;
@@ -24,3 +42,7 @@ pub use group::{Param, ParamGroup, Role, Slice};
 pub use hyperparams::{Hyperparams, StepScale, WeightDecay};
 pub use optimizer::MiAdam;
 pub use state::{State, TensorState};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -209,11 +209,13 @@ impl MiAdam {
     }
 
     /// The hyperparameters of each group, in order.
+    #[must_use]
     pub fn hyperparams(&self) -> impl ExactSizeIterator<Item = &Hyperparams> {
         self.groups.iter()
     }
 
     /// The parameters as bound now, in the order of the groups.
+    #[must_use]
     pub fn params(&self) -> impl ExactSizeIterator<Item = &Param> {
         self.params.iter()
     }

@@ -81,7 +81,7 @@ impl Memory {
     /// Writes before the queue's next submission.
     pub fn write(&self, buffer: &wgpu::Buffer, offset: u64, contents: &[u8]) -> Result<(), Error> {
         scoped(&self.device, "write a buffer", contents.len() as u64, || {
-            self.queue.write_buffer(buffer, offset, contents)
+            self.queue.write_buffer(buffer, offset, contents);
         })
     }
 }
