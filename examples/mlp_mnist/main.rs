@@ -1,0 +1,117 @@
+//! A 784-256-10 network on handwritten digits, trained with MIAdam on the GPU or on the CPU.
+//!
+//! `cargo run --release --example mlp_mnist` needs no flag, no network and no GPU; `-- --help` shows the flags.
+#![forbid(unsafe_code)]
+
+mod args;
+mod cpu;
+mod data;
+mod gpu;
+mod metrics;
+mod network;
+mod random;
+
+use std::error::Error;
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::Parser;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use args::{Args, DeviceKind};
+use cpu::CpuTrainer;
+use data::Data;
+use gpu::{Gpu, GpuTrainer};
+use metrics::{Epoch, Metrics};
+use network::{Trainer, Weights};
+use random::Random;
+
+fn main() -> ExitCode {
+    env_logger::init();
+    match run(&Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // One line, whatever the message of a driver or a file system holds.
+            let message = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+            // Nothing is left to report to if stderr is closed.
+            let _ = writeln!(io::stderr(), "error: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<(), Box<dyn Error>> {
+    args.validate()?;
+    let mut data = args.data.as_deref().map_or_else(Data::built_in, Data::from_folder)?;
+    let mut metrics = args.metrics.as_deref().map(Metrics::create).transpose()?;
+    data.train.add_label_noise(args.label_noise, &mut Random::new(args.seed, 0));
+    let (device, gpu) = choose_device(args)?;
+    say(&format!("device: {device}"))?;
+
+    let samples = data.train.len();
+    let mut trainer = trainer(args, data, gpu)?;
+    let mut order: Vec<u32> = (0..samples as u32).collect();
+    let mut batches = Random::new(args.seed, 1);
+    let bar = progress_bar(u64::from(args.epochs) * samples as u64);
+    let mut accuracy = 0.0;
+    for epoch in 1..=args.epochs {
+        batches.shuffle(&mut order);
+        let start = Instant::now();
+        let train = trainer.train(&order, &mut |len| bar.inc(len as u64))?;
+        let seconds = start.elapsed().as_secs_f64();
+        let test = trainer.test()?;
+        accuracy = test.accuracy;
+        let report = Epoch {
+            epoch,
+            train_loss: train.loss,
+            test_loss: test.loss,
+            test_accuracy: test.accuracy,
+            seconds,
+            device: &device,
+        };
+        bar.suspend(|| say(&report.to_string()))?;
+        if let Some(metrics) = &mut metrics {
+            metrics.write(&report)?;
+        }
+    }
+    bar.finish_and_clear();
+    say(&format!("test accuracy: {:.2} %", 100.0 * accuracy))
+}
+
+/// The device's name, and the GPU unless it is the CPU.
+fn choose_device(args: &Args) -> Result<(String, Option<Gpu>), Box<dyn Error>> {
+    let gpu = match (args.device, &args.adapter) {
+        (DeviceKind::Cpu, _) => None,
+        (_, Some(name)) => Some(gpu::open_named(name)?),
+        (DeviceKind::Gpu, None) => Some(gpu::open_any()?),
+        (DeviceKind::Auto, None) => gpu::open_hardware()?,
+    };
+    let device = match &gpu {
+        Some(gpu) => gpu.name.clone(),
+        None if args.device == DeviceKind::Cpu => "CPU".to_owned(),
+        None => "CPU (there is no hardware GPU)".to_owned(),
+    };
+    Ok((device, gpu))
+}
+
+fn trainer(args: &Args, data: Data, gpu: Option<Gpu>) -> Result<Box<dyn Trainer>, Box<dyn Error>> {
+    let batch_size = args.batch_size.min(data.train.len());
+    let hyperparams = args.hyperparams(data.train.len().div_ceil(batch_size))?;
+    let weights = Weights::random(args.hidden, &mut Random::new(args.seed, 2));
+    Ok(match gpu {
+        Some(gpu) => Box::new(GpuTrainer::new(gpu, &data, &weights, hyperparams, batch_size)?),
+        None => Box::new(CpuTrainer::new(data, weights, hyperparams, batch_size)?),
+    })
+}
+
+/// On stderr, and only if that is a terminal.
+fn progress_bar(samples: u64) -> ProgressBar {
+    let style = ProgressStyle::with_template("{bar:40} {percent:>3} % {eta} left").expect("a valid template");
+    ProgressBar::new(samples).with_style(style)
+}
+
+/// A line on stdout; unlike `println`, a closed pipe is an error and not a panic.
+fn say(line: &str) -> Result<(), Box<dyn Error>> {
+    writeln!(io::stdout(), "{line}").map_err(|error| format!("stdout: {error}; keep it open").into())
+}
