@@ -174,4 +174,57 @@ fn sum_rows(out: &mut [f32], rows: &[f32]) {
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+    use crate::random::Random;
+
+    /// The mean loss in f64, straight from the equations of [`crate::network`].
+    fn loss(weights: &Weights, samples: &Samples, batch: &[u32]) -> f64 {
+        let hidden = weights.b1.len();
+        let [w1, b1, w2, b2] =
+            weights.tensors().map(|tensor| tensor.iter().copied().map(f64::from).collect::<Vec<_>>());
+        let sample_loss = |&sample: &u32| {
+            let image = &samples.images[sample as usize * INPUTS..][..INPUTS];
+            let x: Vec<_> = image.iter().map(|&pixel| f64::from(pixel) / 255.0).collect();
+            let h: Vec<_> = (0..hidden)
+                .map(|n| ((0..INPUTS).map(|k| x[k] * w1[k * hidden + n]).sum::<f64>() + b1[n]).max(0.0))
+                .collect();
+            let z: Vec<_> =
+                (0..CLASSES).map(|c| (0..hidden).map(|n| h[n] * w2[c * hidden + n]).sum::<f64>() + b2[c]).collect();
+            z.iter().map(|z| z.exp()).sum::<f64>().ln() - z[usize::from(samples.labels[sample as usize])]
+        };
+        batch.iter().map(sample_loss).sum::<f64>() / batch.len() as f64
+    }
+
+    #[test]
+    fn gradients_are_the_slopes_of_the_loss() {
+        let data = Data::built_in().unwrap();
+        let batch = [3, 14, 15, 92, 65];
+        let mut network = Network::new(Weights::random(6, &mut Random::new(0, 2)));
+        let score = network.forward(&data.train, &batch);
+        network.backward();
+
+        let expected = loss(&network.weights, &data.train, &batch);
+        // Sums of 784 products in f32.
+        assert!((score.loss / batch.len() as f64 - expected).abs() < 1e-5 * expected, "{score:?}, not {expected}");
+        let mut random = Random::new(0, 3);
+        for tensor in 0..4 {
+            for _ in 0..40 {
+                let len = network.grads.tensors()[tensor].len();
+                let element = random.below(len);
+                let loss_at = |step: f32| {
+                    let mut weights = network.weights.clone();
+                    let weight = &mut weights.tensors_mut()[tensor][element];
+                    *weight += step;
+                    let exact = f64::from(*weight);
+                    (exact, loss(&weights, &data.train, &batch))
+                };
+                let ((low, below), (high, above)) = (loss_at(-1e-3), loss_at(1e-3));
+                let slope = (above - below) / (high - low);
+                let found = f64::from(network.grads.tensors()[tensor][element]);
+                // The third derivative times the step squared, and f32 sums.
+                assert!((found - slope).abs() < 1e-5, "{}[{element}]: {found}, not {slope}", Weights::NAMES[tensor]);
+            }
+        }
+    }
+}

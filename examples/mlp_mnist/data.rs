@@ -162,4 +162,103 @@ fn read_idx(name: &str, mut source: impl Read, item: &[u32]) -> Result<Vec<u8>, 
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use std::io::Write;
+
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+
+    use super::*;
+
+    fn idx(header: &[u32], bytes: &[u8]) -> Vec<u8> {
+        header.iter().flat_map(|word| word.to_be_bytes()).chain(bytes.iter().copied()).collect()
+    }
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn labels(file: &[u8]) -> Result<Vec<u8>, String> {
+        read_idx("labels", file, &[])
+    }
+
+    /// The message must name the file and say what is wrong with it.
+    fn assert_refused<T: std::fmt::Debug>(result: Result<T, String>, name: &str, reason: &str) {
+        let message = result.unwrap_err();
+        assert!(message.starts_with(name) && message.contains(reason), "{message:?} does not say {reason:?}");
+    }
+
+    #[test]
+    fn reads_plain_and_gzipped_files() {
+        let file = idx(&[0x801, 3], &[7, 0, 9]);
+        assert_eq!(labels(&file).unwrap(), [7, 0, 9]);
+        assert_eq!(labels(&gzip(&file)).unwrap(), [7, 0, 9]);
+    }
+
+    #[test]
+    fn every_shortened_file_is_refused() {
+        let file = idx(&[0x801, 3], &[7, 0, 9]);
+        for len in 0..file.len() {
+            assert_refused(labels(&file[..len]), "labels", "cut short");
+        }
+        let file = gzip(&file);
+        for len in 0..file.len() {
+            assert_refused(labels(&file[..len]), "labels", "");
+        }
+    }
+
+    #[test]
+    fn corrupt_files_are_refused() {
+        assert_refused(labels(&idx(&[0x803, 3, 28, 28], &[7])), "labels", "magic number");
+        assert_refused(labels(&idx(&[0x801, 2], &[7, 0, 9])), "labels", "longer");
+        assert_refused(labels(&idx(&[0x801, 0], &[])), "labels", "0 items");
+        assert_refused(read_idx("images", &idx(&[0x803, 1, 32, 32], &[0; 1024])[..], &[28, 28]), "images", "measure");
+        let mut file = gzip(&idx(&[0x801, 3], &[7, 0, 9]));
+        // The last 8 bytes are the check sum and the length.
+        let sum = file.len() - 8;
+        file[sum] ^= 1;
+        assert_refused(labels(&file), "labels", "corrupt");
+    }
+
+    #[test]
+    fn a_header_that_lies_allocates_nothing() {
+        assert_refused(labels(&idx(&[0x801, u32::MAX], &[7])), "labels", "4294967295 items");
+        assert_refused(labels(&idx(&[0x801, MAX_SAMPLES as u32], &[7])), "labels", "cut short");
+        assert_refused(
+            read_idx("images", &idx(&[0x803, 1, u32::MAX, u32::MAX], &[0])[..], &[28, 28]),
+            "images",
+            "measure",
+        );
+    }
+
+    #[test]
+    fn labels_must_fit_images_and_be_digits() {
+        let images = idx(&[0x803, 2, 28, 28], &[0; 2 * INPUTS]);
+        let read = |labels: &[u8]| {
+            let labels = idx(&[0x801, labels.len() as u32], labels);
+            read_samples(("images", &images[..]), ("labels", &labels[..])).map_err(|error| error.to_string())
+        };
+        assert_eq!(read(&[3, 9]).unwrap().labels, [3, 9]);
+        assert_refused(read(&[3]), "labels", "1 labels for the 2 images of images");
+        assert_refused(read(&[3, 10]), "labels", "label 1 is 10");
+    }
+
+    #[test]
+    fn the_built_in_digits_are_all_there() {
+        let data = Data::built_in().unwrap();
+        assert_eq!((data.train.len(), data.test.len()), (8_000, 2_000));
+        assert_eq!(data.train.labels[..5], [7, 2, 1, 0, 4]);
+    }
+
+    #[test]
+    fn label_noise_replaces_the_fraction_asked_for() {
+        let original = Data::built_in().unwrap().train;
+        let mut noisy = original.clone();
+        noisy.add_label_noise(0.25, &mut Random::new(1, 0));
+        let replaced = noisy.labels.iter().zip(&original.labels).filter(|(noisy, original)| noisy != original).count();
+        assert_eq!(replaced, 2_000);
+        assert!(noisy.labels.iter().all(|&label| usize::from(label) < CLASSES));
+    }
+}

@@ -17,6 +17,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
+use env_logger::Env;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use args::{Args, DeviceKind};
@@ -28,7 +29,8 @@ use network::{Trainer, Weights};
 use random::Random;
 
 fn main() -> ExitCode {
-    env_logger::init();
+    // Drivers' and libraries' own messages only on request.
+    env_logger::init_from_env(Env::default().default_filter_or("off,miadam=warn,mlp_mnist=warn"));
     match run(&Args::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -2,15 +2,9 @@
 
 use std::error::Error;
 
-use wgpu::{Adapter, Backends, Device, DeviceDescriptor, DeviceType, Instance, InstanceDescriptor, Limits, Queue};
+use wgpu::{Adapter, Backends, DeviceDescriptor, DeviceType, Instance, InstanceDescriptor, Limits};
 
-/// An open GPU.
-pub struct Gpu {
-    pub device: Device,
-    pub queue: Queue,
-    /// As people know it, with its backend.
-    pub name: String,
-}
+use super::device::Gpu;
 
 /// The adapters of the platform's own backends: GL would be a second, slower way to the same GPUs.
 fn adapters() -> Vec<Adapter> {
@@ -69,5 +63,5 @@ fn open(adapter: &Adapter) -> Result<Gpu, Box<dyn Error>> {
         DeviceDescriptor { label: Some("mlp_mnist"), required_limits: Limits::default(), ..Default::default() };
     let (device, queue) = pollster::block_on(adapter.request_device(&descriptor))
         .map_err(|error| format!("cannot open {name}: {error}; use --device cpu"))?;
-    Ok(Gpu { device, queue, name })
+    Ok(Gpu::new(device, queue, name))
 }

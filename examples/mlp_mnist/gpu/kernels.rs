@@ -2,28 +2,15 @@
 
 use wgpu::{
     BindGroup, BindGroupDescriptor, BindGroupEntry, BindGroupLayout, BindGroupLayoutDescriptor, BindGroupLayoutEntry,
-    BindingType, Buffer, BufferBinding, BufferBindingType, BufferSize, ComputePipeline, ComputePipelineDescriptor,
-    Device, PipelineCompilationOptions, PipelineLayoutDescriptor, ShaderModuleDescriptor, ShaderSource, ShaderStages,
+    BindingResource, BindingType, Buffer, BufferBinding, BufferBindingType, BufferSize, ComputePipeline,
+    ComputePipelineDescriptor, Device, PipelineCompilationOptions, PipelineLayoutDescriptor, ShaderModuleDescriptor,
+    ShaderSource, ShaderStages,
 };
 
 const COMMON: &str = include_str!("../shaders/common.wgsl");
 
 /// Bytes of `Batch` in common.wgsl.
-pub const BATCH_SIZE: u64 = 8;
-
-/// Buffers in the order of their bindings in common.wgsl, from binding 1 on.
-pub struct Bindings<'a> {
-    /// Holds `Batch` structs; a dispatch chooses one by its dynamic offset.
-    pub batches: &'a Buffer,
-    pub images: &'a Buffer,
-    pub samples: &'a Buffer,
-    pub params: &'a Buffer,
-    pub hidden: &'a Buffer,
-    pub dlogits: &'a Buffer,
-    pub dhidden: &'a Buffer,
-    pub grads: &'a Buffer,
-    pub totals: &'a Buffer,
-}
+pub const BATCH_BYTES: usize = 8;
 
 /// One pipeline per shader, in the order in which a batch runs through them.
 pub struct Kernels {
@@ -38,17 +25,8 @@ pub struct Kernels {
 impl Kernels {
     /// `quads` is a fourth of the padded number of hidden units.
     pub fn new(device: &Device, quads: usize) -> Self {
-        let entries = [
-            entry(0, BufferBindingType::Uniform),
-            entry(1, BufferBindingType::Storage { read_only: true }),
-            entry(2, BufferBindingType::Storage { read_only: true }),
-            entry(3, BufferBindingType::Storage { read_only: true }),
-            entry(4, BufferBindingType::Storage { read_only: false }),
-            entry(5, BufferBindingType::Storage { read_only: false }),
-            entry(6, BufferBindingType::Storage { read_only: false }),
-            entry(7, BufferBindingType::Storage { read_only: false }),
-            entry(8, BufferBindingType::Storage { read_only: false }),
-        ];
+        let storage = |binding| entry(binding, BufferBindingType::Storage { read_only: binding <= 3 });
+        let entries: Vec<_> = [entry(0, BufferBindingType::Uniform)].into_iter().chain((1..9).map(storage)).collect();
         let layout = device.create_bind_group_layout(&BindGroupLayoutDescriptor { label: None, entries: &entries });
         let pipeline_layout = device.create_pipeline_layout(&PipelineLayoutDescriptor {
             bind_group_layouts: &[Some(&layout)],
@@ -82,12 +60,10 @@ impl Kernels {
         }
     }
 
-    pub fn bind(&self, device: &Device, buffers: &Bindings<'_>) -> BindGroup {
-        let &Bindings { batches, images, samples, params, hidden, dlogits, dhidden, grads, totals } = buffers;
-        let batch = BufferBinding { buffer: batches, offset: 0, size: BufferSize::new(BATCH_SIZE) };
-        let storage = [images, samples, params, hidden, dlogits, dhidden, grads, totals];
-        let resources =
-            std::iter::once(wgpu::BindingResource::Buffer(batch)).chain(storage.map(Buffer::as_entire_binding));
+    /// `batches` holds `Batch` structs, of which a dispatch chooses one by its dynamic offset; `storage` are bindings 1 to 8.
+    pub fn bind(&self, device: &Device, batches: &Buffer, storage: [&Buffer; 8]) -> BindGroup {
+        let batch = BufferBinding { buffer: batches, offset: 0, size: BufferSize::new(BATCH_BYTES as u64) };
+        let resources = [BindingResource::Buffer(batch)].into_iter().chain(storage.map(Buffer::as_entire_binding));
         let entries: Vec<_> =
             (0..).zip(resources).map(|(binding, resource)| BindGroupEntry { binding, resource }).collect();
         device.create_bind_group(&BindGroupDescriptor { label: None, layout: &self.layout, entries: &entries })

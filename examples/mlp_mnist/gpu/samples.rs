@@ -4,8 +4,8 @@ use std::error::Error;
 
 use wgpu::{Buffer, BufferUsages};
 
+use super::device::Gpu;
 use super::layout::padded_rows;
-use super::{Gpu, buffer};
 use crate::data::Samples;
 
 pub struct DeviceSamples {
@@ -19,7 +19,7 @@ pub struct DeviceSamples {
 }
 
 impl DeviceSamples {
-    /// Uploads the samples, to be used in their own order until [`upload_order`](Self::upload_order) says another.
+    /// Uploads the samples to be used in their own order until [`upload_order`](Self::upload_order) says another.
     pub fn new(gpu: &Gpu, samples: &Samples, batch_size: usize) -> Result<Self, Box<dyn Error>> {
         let limit = gpu.device.limits().max_storage_buffer_binding_size;
         if samples.images.len() as u64 > limit {
@@ -32,8 +32,8 @@ impl DeviceSamples {
         let usage = BufferUsages::STORAGE | BufferUsages::COPY_DST;
         let slots = samples.len().div_ceil(batch_size) * padded_rows(batch_size);
         let device_samples = Self {
-            images: buffer(gpu, "images", samples.images.len() as u64, usage),
-            samples: buffer(gpu, "samples", 4 * slots as u64, usage),
+            images: gpu.buffer("images", samples.images.len() / 4, usage),
+            samples: gpu.buffer("samples", slots, usage),
             len: samples.len(),
             batch_size,
             labels: samples.labels.clone(),

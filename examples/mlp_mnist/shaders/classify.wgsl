@@ -27,7 +27,8 @@ fn classify(@builtin(global_invocation_id) id: vec3<u32>) {
     let e2 = exp(z2 - largest);
     let sum = dot(e0, vec4(1.0)) + dot(e1, vec4(1.0)) + e2.x + e2.y;
 
-    let label = samples[(batch.first + row) / 4u][row % 4u] % 16u;
+    let is_row = vec4<u32>(vec4(row % 4u) == vec4(0u, 1u, 2u, 3u));
+    let label = dot(samples[(batch.first + row) / 4u], is_row) % 16u;
     let hot0 = vec4<f32>(vec4(label) == vec4(0u, 1u, 2u, 3u));
     let hot1 = vec4<f32>(vec4(label) == vec4(4u, 5u, 6u, 7u));
     let hot2 = vec2<f32>(vec2(label) == vec2(8u, 9u));

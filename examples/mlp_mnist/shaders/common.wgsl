@@ -5,7 +5,7 @@
 override QUADS: u32;
 
 const IMAGE = 49u; // an image's 784 pixels, 16 to a vec4<u32>
-const CLASSES = 10u;
+const PIXEL = 1.0 / 255.0; // what a pixel's byte counts for
 const CLASS_QUADS = 3u; // the ten classes and two zeros
 
 // Where the tensors start in `params` and `grads`, in rows of QUADS.
@@ -36,7 +36,12 @@ fn image_starts(row: u32) -> vec4<u32> {
     return (samples[(batch.first + row) / 4u] >> vec4(4u)) * IMAGE;
 }
 
+// Four pixels as numbers from 0 to 255. By way of signed integers, whose conversion is one instruction on any CPU.
+fn unpack(word: u32) -> vec4<f32> {
+    return vec4<f32>(vec4<i32>((vec4(word) >> vec4(0u, 8u, 16u, 24u)) & vec4(0xffu)));
+}
+
 // Four pixels of four images, an image a column.
 fn pixels(a: u32, b: u32, c: u32, d: u32) -> mat4x4<f32> {
-    return mat4x4(unpack4x8unorm(a), unpack4x8unorm(b), unpack4x8unorm(c), unpack4x8unorm(d));
+    return mat4x4(unpack(a), unpack(b), unpack(c), unpack(d));
 }
