@@ -3,68 +3,8 @@
 //! `shaders/advance.wgsl` has the same functions in the same order. The powers of β are 0.64 fixed-point
 //! integers: WGSL has no `f64`, and `pow` in `f32` is off by 1e-4 in 1 - 0.999ᵗ at t = 1.
 
-use bytemuck::{Pod, Zeroable};
-
+use crate::layout::{Coefs, Group, Powers, Rates};
 use crate::{Hyperparams, WeightDecay};
-
-/// β^(2^k) for k = 0..32, as (high, low) words of a 0.64 fixed-point number.
-type Powers = [[u32; 2]; 32];
-
-/// What stays constant in a group: `Group` in `advance.wgsl`.
-#[derive(Debug, Clone, Copy, Pod, Zeroable)]
-#[repr(C)]
-pub(crate) struct Group {
-    beta1_powers: Powers,
-    beta2_powers: Powers,
-    beta1: f32,
-    one_minus_beta1: f32,
-    beta2: f32,
-    one_minus_beta2: f32,
-    kappa: f32,
-    eps: f32,
-    coupled_decay: f32,
-    grad_sign: f32,
-    order: u32,
-    switch_step: u32,
-    amsgrad: u32,
-    padding: u32,
-}
-
-/// What the host sets for each recorded step of a group: `Rates` in `advance.wgsl`.
-#[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
-#[repr(C)]
-pub(crate) struct Rates {
-    /// α_t while t < ζ.
-    integrating: f32,
-    /// α_t from ζ on.
-    adam: f32,
-    /// Factor of θ: 1 - α·λ under decoupled decay, else 1.
-    decay: f32,
-    padding: u32,
-}
-
-/// What the update of one step needs of a group: `Coefs` in both shaders.
-#[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
-#[repr(C)]
-pub(crate) struct Coefs {
-    pub beta1: f32,
-    pub one_minus_beta1: f32,
-    pub beta2: f32,
-    pub one_minus_beta2: f32,
-    pub kappa: f32,
-    pub eps: f32,
-    pub coupled_decay: f32,
-    pub grad_sign: f32,
-    /// α_t / (1-β1ᵗ).
-    pub step_size: f32,
-    /// 1 / √(1-β2ᵗ).
-    pub root_scale: f32,
-    pub decay: f32,
-    /// The integrals in use at this step: n before ζ, then 0.
-    pub order: u32,
-    pub amsgrad: u32,
-    pub padding: [u32; 3],
-}
 
 impl Group {
     pub fn new(hyperparams: &Hyperparams) -> Self {
@@ -95,7 +35,6 @@ impl Rates {
             integrating: hyperparams.integrating_lr() as f32,
             adam: hyperparams.lr as f32,
             decay: (1.0 - hyperparams.lr * decay) as f32,
-            padding: 0,
         }
     }
 }
@@ -119,7 +58,6 @@ impl Coefs {
             decay: rates.decay,
             order: if integrating { group.order } else { 0 },
             amsgrad: group.amsgrad,
-            padding: [0; 3],
         }
     }
 }

@@ -6,8 +6,8 @@
 
 use rayon::prelude::*;
 
-use crate::coefs::{Coefs, Group, Rates};
 use crate::group::{self, Named, ParamGroup, Role};
+use crate::layout::{Coefs, Group, Rates};
 use crate::state::{State, TensorState};
 use crate::{Error, Hyperparams};
 

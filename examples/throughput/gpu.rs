@@ -1,0 +1,226 @@
+//! The GPU optimizer, against `limit.wgsl`.
+
+use std::time::{Duration, Instant};
+
+use miadam::{MiAdam, Param, ParamGroup, Slice};
+
+use crate::cases::{Case, Home};
+use crate::report::{Row, Times, median};
+
+pub struct Gpu {
+    pub name: String,
+    device: wgpu::Device,
+    queue: wgpu::Queue,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum NoGpu {
+    #[error("{0}")]
+    NoAdapter(String),
+    #[error("no adapter is named like `{wanted}`; there are: {known}")]
+    Unknown { wanted: String, known: String },
+    #[error("the adapter gave no device: {0}")]
+    NoDevice(String),
+}
+
+impl Gpu {
+    pub fn new(wanted: Option<&str>) -> Result<Self, NoGpu> {
+        let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
+            backends: wgpu::Backends::PRIMARY,
+            ..wgpu::InstanceDescriptor::new_without_display_handle()
+        });
+        let adapter = match wanted {
+            None => {
+                let options = wgpu::RequestAdapterOptions {
+                    power_preference: wgpu::PowerPreference::HighPerformance,
+                    ..Default::default()
+                };
+                pollster::block_on(instance.request_adapter(&options)).map_err(|e| NoGpu::NoAdapter(e.to_string()))?
+            }
+            Some(wanted) => {
+                let adapters = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::PRIMARY));
+                let known = adapters.iter().map(|a| a.get_info().name).collect::<Vec<_>>().join(", ");
+                let named = |a: &wgpu::Adapter| a.get_info().name.to_lowercase().contains(&wanted.to_lowercase());
+                adapters.into_iter().find(named).ok_or(NoGpu::Unknown { wanted: wanted.to_owned(), known })?
+            }
+        };
+        let descriptor = wgpu::DeviceDescriptor { required_limits: adapter.limits(), ..Default::default() };
+        let (device, queue) =
+            pollster::block_on(adapter.request_device(&descriptor)).map_err(|e| NoGpu::NoDevice(e.to_string()))?;
+        let info = adapter.get_info();
+        Ok(Self { name: format!("{} ({})", info.name, info.backend), device, queue })
+    }
+
+    /// Or why the case does not fit this adapter.
+    pub fn measure(&self, case: &Case, rounds: u32) -> Result<Row, String> {
+        let scope = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let validation = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let row = self.measure_in_scope(case, rounds);
+        let errors = [pollster::block_on(validation.pop()), pollster::block_on(scope.pop())];
+        match errors.into_iter().flatten().next() {
+            Some(error) => Err(error.to_string()),
+            None => row,
+        }
+    }
+
+    fn measure_in_scope(&self, case: &Case, rounds: u32) -> Result<Row, String> {
+        let params = self.params(case)?;
+        let mut optimizer = MiAdam::new(&self.device, &self.queue, [ParamGroup::new(case.hyperparams(), params)])
+            .map_err(|error| error.to_string())?;
+        let limit = Limit::new(self, case);
+        let (mut times, mut record) = (Times::default(), Vec::new());
+        for round in 0..=rounds {
+            let mut encoder = self.device.create_command_encoder(&Default::default());
+            let start = Instant::now();
+            optimizer.step(&mut encoder).map_err(|error| error.to_string())?;
+            let recorded = start.elapsed();
+            let step = self.run(encoder)?;
+            let mut encoder = self.device.create_command_encoder(&Default::default());
+            limit.record(&mut encoder);
+            let limit = self.run(encoder)?;
+            // The first round touches the memory for the first time.
+            if round > 0 {
+                record.push(1e6 * recorded.as_secs_f64());
+                times.step.push(step);
+                times.limit.push(limit);
+            }
+        }
+        let dispatches = optimizer.dispatches().map_err(|error| error.to_string())?;
+        Ok(Row { dispatches, record_us: median(&record), ..Row::new(&self.name, case, &times) })
+    }
+
+    /// Milliseconds from submission to completion.
+    fn run(&self, encoder: wgpu::CommandEncoder) -> Result<f64, String> {
+        let commands = encoder.finish();
+        let start = Instant::now();
+        self.queue.submit([commands]);
+        let wait = wgpu::PollType::Wait { submission_index: None, timeout: Some(Duration::from_secs(300)) };
+        self.device.poll(wait).map_err(|error| error.to_string())?;
+        Ok(1e3 * start.elapsed().as_secs_f64())
+    }
+
+    fn params(&self, case: &Case) -> Result<Vec<Param>, String> {
+        let slices = || match case.home {
+            Home::Separate => {
+                case.lens.iter().map(|&len| self.buffer(len).map(|buffer| Slice::whole(&buffer))).collect()
+            }
+            Home::Pool => {
+                let pool = self.buffer(case.elements())?;
+                let mut offset = 0;
+                let place = |&len: &usize| {
+                    let slice = Slice::new(&pool, offset, len as u64);
+                    offset += 4 * len as u64;
+                    Ok(slice)
+                };
+                case.lens.iter().map(place).collect::<Result<Vec<_>, String>>()
+            }
+        };
+        let pairs = slices()?.into_iter().zip(slices()?).enumerate();
+        Ok(pairs.map(|(number, (param, grad))| Param::new(number.to_string(), param, grad)).collect())
+    }
+
+    fn buffer(&self, len: usize) -> Result<wgpu::Buffer, String> {
+        let size = 4 * len as u64;
+        let most = self.device.limits().max_buffer_size;
+        if size > most {
+            return Err(format!("a buffer of {size} bytes is above the adapter's {most}"));
+        }
+        Ok(self.device.create_buffer(&wgpu::BufferDescriptor {
+            label: None,
+            size,
+            usage: wgpu::BufferUsages::STORAGE,
+            mapped_at_creation: false,
+        }))
+    }
+}
+
+/// The load/store kernel over the same bytes, cut only where a binding ends.
+struct Limit {
+    pipeline: wgpu::ComputePipeline,
+    parts: Vec<(wgpu::BindGroup, [u32; 2])>,
+}
+
+impl Limit {
+    fn new(gpu: &Gpu, case: &Case) -> Self {
+        let device = &gpu.device;
+        let module = device.create_shader_module(wgpu::include_wgsl!("limit.wgsl"));
+        let order = u64::from(case.order);
+        // Explicit, so that the integrals are bound at order 0, too, as the optimizer does.
+        let entry = |binding| wgpu::BindGroupLayoutEntry {
+            binding,
+            visibility: wgpu::ShaderStages::COMPUTE,
+            ty: wgpu::BindingType::Buffer {
+                ty: wgpu::BufferBindingType::Storage { read_only: false },
+                has_dynamic_offset: false,
+                min_binding_size: None,
+            },
+            count: None,
+        };
+        let bindings = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
+            label: None,
+            entries: &[0, 1, 2, 3].map(entry),
+        });
+        let layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+            label: None,
+            bind_group_layouts: &[Some(&bindings)],
+            immediate_size: 0,
+        });
+        let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label: None,
+            layout: Some(&layout),
+            module: &module,
+            entry_point: None,
+            compilation_options: wgpu::PipelineCompilationOptions {
+                constants: &[("ORDER", f64::from(case.order))],
+                ..Default::default()
+            },
+            cache: None,
+        });
+        let most =
+            device.limits().max_storage_buffer_binding_size.min(device.limits().max_buffer_size) / 16 / order.max(2);
+        let mut left = (case.elements() as u64).div_ceil(4);
+        let mut parts = Vec::new();
+        while left > 0 {
+            let quads = left.min(most);
+            let entries: Vec<_> = [1, 1, 2, order]
+                .into_iter()
+                .zip(0..)
+                .map(|(planes, binding)| {
+                    let buffer = device.create_buffer(&wgpu::BufferDescriptor {
+                        label: None,
+                        size: (16 * quads * planes).max(16),
+                        usage: wgpu::BufferUsages::STORAGE,
+                        mapped_at_creation: false,
+                    });
+                    (binding, buffer)
+                })
+                .collect();
+            let entries: Vec<_> = entries
+                .iter()
+                .map(|(binding, buffer)| wgpu::BindGroupEntry {
+                    binding: *binding,
+                    resource: buffer.as_entire_binding(),
+                })
+                .collect();
+            let group = device.create_bind_group(&wgpu::BindGroupDescriptor {
+                label: None,
+                layout: &bindings,
+                entries: &entries,
+            });
+            let workgroups = quads.div_ceil(64);
+            let rows = workgroups.div_ceil(65_535);
+            parts.push((group, [workgroups.div_ceil(rows) as u32, rows as u32]));
+            left -= quads;
+        }
+        Self { pipeline, parts }
+    }
+
+    fn record(&self, encoder: &mut wgpu::CommandEncoder) {
+        let mut pass = encoder.begin_compute_pass(&Default::default());
+        pass.set_pipeline(&self.pipeline);
+        for (group, [x, y]) in &self.parts {
+            pass.set_bind_group(0, group, &[]);
+            pass.dispatch_workgroups(*x, *y, 1);
+        }
+    }
+}

@@ -1,0 +1,28 @@
+// limit: loads and stores the bytes of an update, through as many bindings, and computes next to nothing.
+
+@group(0) @binding(0) var<storage, read_write> params: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read_write> grads: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read_write> moments: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read_write> integrals: array<vec4<f32>>;
+
+override ORDER: u32;
+
+@compute @workgroup_size(64)
+fn limit(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let quad = (workgroup.y * workgroups.x + workgroup.x) * 64u + lane;
+    let count = arrayLength(&params);
+    if quad >= count {
+        return;
+    }
+    let g = grads[quad];
+    moments[quad] += g;
+    moments[quad + count] += g;
+    for (var j = 0u; j < ORDER; j += 1u) {
+        integrals[quad + j * count] += g;
+    }
+    params[quad] += g;
+}

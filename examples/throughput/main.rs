@@ -1,0 +1,72 @@
+//! How fast a step is on the adapter at hand and on the CPU, beside a pass that only moves the same bytes.
+//!
+//! `cargo run --release --example throughput -- [--json]`
+
+mod cases;
+mod cpu;
+mod gpu;
+mod report;
+
+use clap::Parser;
+
+use cases::Case;
+use report::{Report, Row};
+
+#[derive(Parser)]
+#[command(about = "Measures optimizer steps against the memory's own speed")]
+struct Flags {
+    /// One JSON object a line instead of the table
+    #[arg(long)]
+    json: bool,
+    /// Use the adapter whose name contains this
+    #[arg(long)]
+    adapter: Option<String>,
+    /// Only the cases whose name contains this
+    #[arg(long, default_value = "")]
+    case: String,
+    /// Only this order
+    #[arg(long)]
+    order: Option<u32>,
+    /// Measured rounds of each case, of which the median counts
+    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+}
+
+fn main() {
+    env_logger::init();
+    if let Err(error) = run(&Flags::parse()) {
+        eprintln!("error: {error}");
+        std::process::exit(1);
+    }
+}
+
+fn run(flags: &Flags) -> Result<(), Box<dyn std::error::Error>> {
+    let mut report = Report::new(flags.json);
+    let gpu = match gpu::Gpu::new(flags.adapter.as_deref()) {
+        Ok(gpu) => Some(gpu),
+        Err(gpu::NoGpu::NoAdapter(reason)) if flags.adapter.is_none() => {
+            report.note(&format!("no GPU adapter, so CPU rows only: {reason}"));
+            None
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let wanted: Vec<Case> = cases::all()
+        .into_iter()
+        .filter(|case| case.name.contains(&flags.case) && flags.order.is_none_or(|order| order == case.order))
+        .collect();
+    if wanted.is_empty() {
+        return Err(format!("no case matches --case {} and --order {:?}", flags.case, flags.order).into());
+    }
+    for case in &wanted {
+        if let Some(gpu) = &gpu {
+            match gpu.measure(case, flags.rounds) {
+                Ok(row) => report.row(&row),
+                Err(reason) => report.note(&format!("{}: left out {case}: {reason}", gpu.name)),
+            }
+        }
+    }
+    for case in &wanted {
+        report.row(&cpu::measure(case, flags.rounds)?);
+    }
+    Ok(())
+}

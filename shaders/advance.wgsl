@@ -1,0 +1,146 @@
+// advance: counts the step and derives each group's coefficients from it.
+//
+//     t    <- t + 1                                    Algorithm 1, line 2
+//     α_t  <- scale(α, n) if t < ζ, else α             lines 11 and 14
+//     step_size  = α_t / (1 - β1ᵗ)                     lines 12, 15 and 18
+//     root_scale = 1 / √(1 - β2ᵗ)                      lines 17 and 18
+//
+// Twin of src/coefs.rs. βᵗ is the product of the β^(2^k) whose bit k is set in t, in 0.64 fixed point held as
+// (high, low) words: integers are exact on every backend, where `pow` in f32 is off by 1e-4 in 1 - 0.999ᵗ at
+// t = 1.
+
+struct Group {
+    beta1_powers: array<vec2<u32>, 32>,
+    beta2_powers: array<vec2<u32>, 32>,
+    beta1: f32,
+    one_minus_beta1: f32,
+    beta2: f32,
+    one_minus_beta2: f32,
+    kappa: f32,
+    eps: f32,
+    coupled_decay: f32,
+    grad_sign: f32,
+    order: u32,
+    switch_step: u32,
+    amsgrad: u32,
+    padding: u32,
+}
+
+struct Rates {
+    integrating: f32,
+    adam: f32,
+    decay: f32,
+}
+
+struct Coefs {
+    beta1: f32,
+    one_minus_beta1: f32,
+    beta2: f32,
+    one_minus_beta2: f32,
+    kappa: f32,
+    eps: f32,
+    coupled_decay: f32,
+    grad_sign: f32,
+    step_size: f32,
+    root_scale: f32,
+    decay: f32,
+    order: u32,
+    amsgrad: u32,
+}
+
+struct Progress {
+    step: u32,
+}
+
+@group(0) @binding(0) var<storage, read> groups: array<Group>;
+@group(0) @binding(1) var<storage, read> rates: array<Rates>;
+@group(0) @binding(2) var<storage, read_write> progress: Progress;
+@group(0) @binding(3) var<storage, read_write> coefs: array<Coefs>;
+
+// One workgroup for all groups, so that every invocation reads the counter before one writes it.
+@compute @workgroup_size(64)
+fn advance(@builtin(local_invocation_index) lane: u32) {
+    // Saturates: t stays right for 2³² - 1 steps.
+    let t = progress.step + select(1u, 0u, progress.step == 0xffffffffu);
+    for (var g = lane; g < arrayLength(&groups); g += 64u) {
+        advance_group(g, t);
+    }
+    workgroupBarrier();
+    if lane == 0u {
+        progress.step = t;
+    }
+}
+
+fn advance_group(g: u32, t: u32) {
+    let integrating = t < groups[g].switch_step;
+    let alpha = select(rates[g].adam, rates[g].integrating, integrating);
+    var power1 = vec2(0xffffffffu);
+    var power2 = vec2(0xffffffffu);
+    for (var bit = 0u; bit < 32u; bit += 1u) {
+        if ((t >> bit) & 1u) == 1u {
+            power1 = multiply(power1, groups[g].beta1_powers[bit]);
+            power2 = multiply(power2, groups[g].beta2_powers[bit]);
+        }
+    }
+    coefs[g].beta1 = groups[g].beta1;
+    coefs[g].one_minus_beta1 = groups[g].one_minus_beta1;
+    coefs[g].beta2 = groups[g].beta2;
+    coefs[g].one_minus_beta2 = groups[g].one_minus_beta2;
+    coefs[g].kappa = groups[g].kappa;
+    coefs[g].eps = groups[g].eps;
+    coefs[g].coupled_decay = groups[g].coupled_decay;
+    coefs[g].grad_sign = groups[g].grad_sign;
+    // Products round down, so the one's complement is as near as the two's, and is never 0.
+    coefs[g].step_size = alpha / to_f32(~power1);
+    coefs[g].root_scale = 1.0 / sqrt(to_f32(~power2));
+    coefs[g].decay = rates[g].decay;
+    coefs[g].order = select(0u, groups[g].order, integrating);
+    coefs[g].amsgrad = groups[g].amsgrad;
+}
+
+// The product of two 0.64 fixed-point numbers, rounded down.
+fn multiply(a: vec2<u32>, b: vec2<u32>) -> vec2<u32> {
+    let high = multiply_words(a.x, b.x);
+    let middle1 = multiply_words(a.x, b.y);
+    let middle2 = multiply_words(a.y, b.x);
+    let low = multiply_words(a.y, b.y);
+    // Words of weight 2⁻⁹⁶: only their carry is kept.
+    let sum1 = low.x + middle1.y;
+    let sum2 = sum1 + middle2.y;
+    let carry = u32(sum1 < low.x) + u32(sum2 < sum1);
+    return add(high, add(vec2(0u, carry), add(vec2(0u, middle1.x), vec2(0u, middle2.x))));
+}
+
+// The full product of two words.
+fn multiply_words(a: u32, b: u32) -> vec2<u32> {
+    let low = (a & 0xffffu) * (b & 0xffffu);
+    let middle1 = (a >> 16u) * (b & 0xffffu) + (low >> 16u);
+    let middle2 = (a & 0xffffu) * (b >> 16u) + (middle1 & 0xffffu);
+    return vec2((a >> 16u) * (b >> 16u) + (middle1 >> 16u) + (middle2 >> 16u), a * b);
+}
+
+fn add(a: vec2<u32>, b: vec2<u32>) -> vec2<u32> {
+    let low = a.y + b.y;
+    return vec2(a.x + b.x + u32(low < a.y), low);
+}
+
+// A 0.64 fixed-point number above 0, rounded to nearest even.
+fn to_f32(fixed: vec2<u32>) -> f32 {
+    let shift = select(countLeadingZeros(fixed.x), 32u + countLeadingZeros(fixed.y), fixed.x == 0u);
+    let normalized = shift_left(fixed, shift);
+    let mantissa = normalized.x >> 8u;
+    // The 40 bits below the mantissa, against half of its last bit.
+    let rest = normalized.x & 0xffu;
+    let above_half = rest > 0x80u || (rest == 0x80u && normalized.y > 0u);
+    let tie_to_odd = rest == 0x80u && normalized.y == 0u && (mantissa & 1u) == 1u;
+    // The mantissa's leading 1 adds 1 to the exponent field, a carry out of rounding another.
+    return bitcast<f32>(((125u - shift) << 23u) + mantissa + u32(above_half || tie_to_odd));
+}
+
+fn shift_left(a: vec2<u32>, shift: u32) -> vec2<u32> {
+    if shift >= 32u {
+        return vec2(a.y << (shift - 32u), 0u);
+    }
+    // Twice, since a shift by 32 is not defined.
+    return vec2((a.x << shift) | ((a.y >> 1u) >> (31u - shift)), a.y << shift);
+}

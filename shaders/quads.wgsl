@@ -1,0 +1,15 @@
+// Access to whole, 16-byte aligned quads of the caller's tensors.
+
+alias Word = vec4<f32>;
+
+fn load_param(chunk: Chunk, quad: u32) -> vec4<f32> {
+    return read_param(chunk, chunk.param + quad);
+}
+
+fn load_grad(chunk: Chunk, quad: u32) -> vec4<f32> {
+    return read_grad(chunk, chunk.grad + quad);
+}
+
+fn store_param(chunk: Chunk, quad: u32, value: vec4<f32>) {
+    write_param(chunk, chunk.param + quad, value);
+}

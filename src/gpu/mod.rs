@@ -1,0 +1,11 @@
+//! The device's side: shaders, pipelines and buffers, all of them made inside error scopes.
+
+mod advance;
+mod memory;
+mod shader;
+mod update;
+
+pub(crate) use advance::Advance;
+pub(crate) use memory::{Memory, scoped};
+pub use shader::{advance_wgsl, update_wgsl};
+pub(crate) use update::{PageBuffers, Pipelines, Prepared};

@@ -1,0 +1,150 @@
+//! The one place that knows how host and shaders share memory: binding numbers, structs, workgroup size.
+//! `tests/suite/layout.rs` compares it with the parsed WGSL.
+
+use bytemuck::{Pod, Zeroable};
+
+/// Invocations of a workgroup of the update, each of which handles one quad of four elements.
+pub const WORKGROUP_SIZE: u32 = 64;
+
+/// Elements of a quad: a `vec4<f32>`.
+pub const QUAD: u64 = 4;
+
+/// Elements of a chunk, the work of one workgroup.
+pub const CHUNK: u64 = QUAD * WORKGROUP_SIZE as u64;
+
+/// Bindings of `update.wgsl`, all in group 0.
+pub mod update {
+    /// `array<Chunk>`, read.
+    pub const CHUNKS: u32 = 0;
+    /// `array<Coefs>`, read.
+    pub const COEFS: u32 = 1;
+    /// `array<vec4<f32>>`, read and written.
+    pub const MOMENTS: u32 = 2;
+    /// `array<vec4<f32>>`, read and written.
+    pub const INTEGRALS: u32 = 3;
+    /// The first of the windows into the caller's buffers, read and written.
+    pub const WINDOWS: u32 = 4;
+}
+
+/// Bindings of `advance.wgsl`, all in group 0.
+pub mod advance {
+    /// `array<Group>`, read.
+    pub const GROUPS: u32 = 0;
+    /// `array<Rates>`, read, at the dynamic offset of the recorded step.
+    pub const RATES: u32 = 1;
+    /// `Progress`, read and written.
+    pub const PROGRESS: u32 = 2;
+    /// `array<Coefs>`, written.
+    pub const COEFS: u32 = 3;
+}
+
+/// The work of one workgroup of the update.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Chunk {
+    /// First quad (aligned access) or element (unaligned access) of θ in its window.
+    pub param: u32,
+    /// The same for the gradient.
+    pub grad: u32,
+    /// First quad of the first moment in the page.
+    pub moments: u32,
+    /// First quad of the first integral in the page.
+    pub integrals: u32,
+    /// Quads from a plane to the next.
+    pub stride: u32,
+    /// Elements, 1 to [`CHUNK`].
+    pub len: u32,
+    /// The parameter group.
+    pub group: u32,
+    /// The parameter's window in the low half, the gradient's in the high half.
+    pub windows: u32,
+}
+
+/// β^(2^k) for k = 0..32, as (high, low) words of a 0.64 fixed-point number.
+pub type Powers = [[u32; 2]; 32];
+
+/// What stays constant in a group.
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+pub struct Group {
+    /// Powers of β1.
+    pub beta1_powers: Powers,
+    /// Powers of β2.
+    pub beta2_powers: Powers,
+    /// β1.
+    pub beta1: f32,
+    /// 1 - β1.
+    pub one_minus_beta1: f32,
+    /// β2.
+    pub beta2: f32,
+    /// 1 - β2.
+    pub one_minus_beta2: f32,
+    /// κ.
+    pub kappa: f32,
+    /// ε.
+    pub eps: f32,
+    /// λ of coupled weight decay, else 0.
+    pub coupled_decay: f32,
+    /// -1 to maximize, else 1.
+    pub grad_sign: f32,
+    /// n.
+    pub order: u32,
+    /// ζ.
+    pub switch_step: u32,
+    /// 1 under amsgrad, else 0.
+    pub amsgrad: u32,
+    /// Keeps the array stride a multiple of 8.
+    pub padding: u32,
+}
+
+/// What the host sets of a group for each recorded step.
+#[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Rates {
+    /// α_t while t < ζ.
+    pub integrating: f32,
+    /// α_t from ζ on.
+    pub adam: f32,
+    /// Factor of θ: 1 - α·λ under decoupled decay, else 1.
+    pub decay: f32,
+}
+
+/// What the update of one step needs of a group.
+#[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Coefs {
+    /// β1.
+    pub beta1: f32,
+    /// 1 - β1.
+    pub one_minus_beta1: f32,
+    /// β2.
+    pub beta2: f32,
+    /// 1 - β2.
+    pub one_minus_beta2: f32,
+    /// κ.
+    pub kappa: f32,
+    /// ε.
+    pub eps: f32,
+    /// λ of coupled weight decay, else 0.
+    pub coupled_decay: f32,
+    /// -1 to maximize, else 1.
+    pub grad_sign: f32,
+    /// α_t / (1-β1ᵗ).
+    pub step_size: f32,
+    /// 1 / √(1-β2ᵗ).
+    pub root_scale: f32,
+    /// Factor of θ.
+    pub decay: f32,
+    /// The integrals in use at this step: n before ζ, then 0.
+    pub order: u32,
+    /// 1 under amsgrad, else 0.
+    pub amsgrad: u32,
+}
+
+/// What the device counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Progress {
+    /// Steps taken.
+    pub step: u32,
+}

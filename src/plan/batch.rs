@@ -1,0 +1,238 @@
+use std::collections::HashMap;
+
+use super::pieces::{self, Access, Piece};
+use super::{Binding, Limits, Place, StateLayout, Tensor};
+use crate::layout::{self, CHUNK, QUAD};
+
+/// Elements up to which a dispatch with two buffers of its own is merged with others. Larger ones are worth
+/// their own dispatch: the `switch` over many windows costs each access more than a dispatch costs.
+const SMALL: u64 = 32_768;
+
+/// A range of a caller's buffer, bound as one storage binding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    /// The buffer's number.
+    pub buffer: usize,
+    /// First byte, aligned as the device wants it.
+    pub offset: u64,
+    /// Bytes.
+    pub size: u64,
+}
+
+impl Window {
+    /// The smallest window that holds `len` elements at `place`.
+    pub(super) fn around(place: Place, len: u64, limits: &Limits) -> Self {
+        let offset = place.offset / limits.alignment * limits.alignment;
+        Self { buffer: place.buffer, offset, size: place.offset + 4 * len - offset }
+    }
+
+    pub(super) fn union(&self, other: &Self) -> Self {
+        let offset = self.offset.min(other.offset);
+        Self { offset, size: self.end().max(other.end()) - offset, ..*self }
+    }
+
+    fn end(&self) -> u64 {
+        self.offset + self.size
+    }
+
+    fn overlaps(&self, other: &Self) -> bool {
+        self.buffer == other.buffer && self.offset < other.end() && other.offset < self.end()
+    }
+}
+
+/// How a dispatch's chunks find their windows: a variant of the shader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Form {
+    /// Parameters and gradients in one window.
+    One,
+    /// Parameters in the first, gradients in the second.
+    Two,
+    /// Each chunk names its windows.
+    Many,
+}
+
+/// One dispatch of the update.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dispatch {
+    /// The page of state it binds.
+    pub page: usize,
+    /// How it reaches the caller's tensors.
+    pub access: Access,
+    /// How its chunks find their windows.
+    pub form: Form,
+    /// The windows; no two overlap.
+    pub windows: Vec<Window>,
+    /// The work, one entry a workgroup.
+    pub chunks: Vec<layout::Chunk>,
+    /// Workgroups in x and y: at least as many as chunks.
+    pub workgroups: [u32; 2],
+}
+
+/// The dispatches of one step.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Plan {
+    /// In the order to record them; any order gives the same result.
+    pub dispatches: Vec<Dispatch>,
+}
+
+impl Plan {
+    /// Covers every element of `state` exactly once.
+    #[must_use]
+    pub fn new(tensors: &[Tensor], bindings: &[Binding], state: &StateLayout, limits: &Limits) -> Self {
+        let batches = merge(gather(pieces::cut(&state.segments, bindings, limits), state, limits), limits);
+        let dispatches = batches.into_iter().map(|batch| batch.into_dispatch(tensors, state, limits)).collect();
+        Self { dispatches }
+    }
+}
+
+/// Pieces that go into one dispatch, while it grows.
+struct Batch {
+    page: usize,
+    windows: Vec<Window>,
+    /// Each with the numbers of its parameter's and its gradient's window.
+    pieces: Vec<(Piece, [usize; 2])>,
+    chunks: u64,
+    elements: u64,
+}
+
+/// Batches whose pieces share a buffer of parameters and a buffer of gradients.
+fn gather(pieces: Vec<Piece>, state: &StateLayout, limits: &Limits) -> Vec<Batch> {
+    let mut batches: Vec<Batch> = Vec::new();
+    let mut open: HashMap<_, usize> = HashMap::new();
+    for piece in pieces {
+        let page = state.segments[piece.segment].page;
+        let key = (page, piece.access, piece.one_window, piece.param.buffer, piece.grad.buffer);
+        let fresh = Batch::new(page, piece, limits);
+        match open.get(&key) {
+            Some(&number) if batches[number].extend(&fresh, limits) => {}
+            _ => {
+                open.insert(key, batches.len());
+                batches.push(fresh);
+            }
+        }
+    }
+    batches
+}
+
+/// Merges small batches as far as the device can bind their windows at once.
+fn merge(batches: Vec<Batch>, limits: &Limits) -> Vec<Batch> {
+    let mut merged: Vec<Batch> = Vec::new();
+    let mut open: HashMap<_, usize> = HashMap::new();
+    for batch in batches {
+        let key = (batch.page, batch.access());
+        if batch.elements > SMALL || batch.has_twin_windows() {
+            merged.push(batch);
+            continue;
+        }
+        match open.get(&key) {
+            Some(&number) if merged[number].absorb(&batch, limits) => {}
+            _ => {
+                open.insert(key, merged.len());
+                merged.push(batch);
+            }
+        }
+    }
+    merged
+}
+
+impl Batch {
+    fn new(page: usize, piece: Piece, limits: &Limits) -> Self {
+        let (param, grad) = (piece.param_window(limits), piece.grad_window(limits));
+        let (windows, numbers) =
+            if piece.one_window { (vec![param.union(&grad)], [0, 0]) } else { (vec![param, grad], [0, 1]) };
+        let chunks = piece.len.div_ceil(CHUNK);
+        Self { page, windows, pieces: vec![(piece, numbers)], chunks, elements: piece.len }
+    }
+
+    fn access(&self) -> Access {
+        self.pieces[0].0.access
+    }
+
+    /// Whether two windows look into one buffer, which leaves no single window for others to share.
+    fn has_twin_windows(&self) -> bool {
+        matches!(self.windows[..], [a, b] if a.buffer == b.buffer)
+    }
+
+    /// Takes in the pieces of a batch with the same buffers, if the grown windows can still be bound.
+    fn extend(&mut self, other: &Self, limits: &Limits) -> bool {
+        let windows: Vec<_> = self.windows.iter().zip(&other.windows).map(|(a, b)| a.union(b)).collect();
+        let numbers: Vec<_> = (0..windows.len()).collect();
+        self.adopt(windows, other, &numbers, limits)
+    }
+
+    /// Takes in the pieces of a batch with any buffers, sharing a window where it looks into the same one.
+    fn absorb(&mut self, other: &Self, limits: &Limits) -> bool {
+        let mut windows = self.windows.clone();
+        let mut numbers = Vec::with_capacity(other.windows.len());
+        for window in &other.windows {
+            let number = windows.iter().position(|own| own.buffer == window.buffer);
+            if let Some(number) = number {
+                windows[number] = windows[number].union(window);
+            } else {
+                windows.push(*window);
+            }
+            numbers.push(number.unwrap_or(windows.len() - 1));
+        }
+        windows.len() <= limits.windows && self.adopt(windows, other, &numbers, limits)
+    }
+
+    fn adopt(&mut self, windows: Vec<Window>, other: &Self, numbers: &[usize], limits: &Limits) -> bool {
+        let chunks = self.chunks + other.chunks;
+        let fits = windows.iter().all(|window| window.size <= limits.binding)
+            && chunks * size_of::<layout::Chunk>() as u64 <= limits.binding.min(limits.buffer)
+            && !matches!(&windows[..], [a, b] if a.overlaps(b));
+        if fits {
+            self.windows = windows;
+            self.chunks = chunks;
+            self.elements += other.elements;
+            self.pieces.extend(other.pieces.iter().map(|&(piece, own)| (piece, own.map(|number| numbers[number]))));
+        }
+        fits
+    }
+
+    fn form(&self) -> Form {
+        match self.windows.len() {
+            1 => Form::One,
+            2 if self.pieces.iter().all(|(_, numbers)| *numbers == [0, 1]) => Form::Two,
+            _ => Form::Many,
+        }
+    }
+
+    fn into_dispatch(self, tensors: &[Tensor], state: &StateLayout, limits: &Limits) -> Dispatch {
+        let mut chunks = Vec::with_capacity(self.chunks as usize);
+        for &(piece, numbers) in &self.pieces {
+            let segment = &state.segments[piece.segment];
+            let unit = match piece.access {
+                Access::Quads => 4 * QUAD,
+                Access::Elements => 4,
+            };
+            // Every quotient fits 32 bits, since a binding's size does.
+            let within = |place: Place, number: usize| ((place.offset - self.windows[number].offset) / unit) as u32;
+            let (param, grad) = (within(piece.param, numbers[0]), within(piece.grad, numbers[1]));
+            for start in (0..piece.len).step_by(CHUNK as usize) {
+                let quads = (piece.start + start) / QUAD;
+                let skip = (4 * start / unit) as u32;
+                chunks.push(layout::Chunk {
+                    param: param + skip,
+                    grad: grad + skip,
+                    moments: (segment.moments + quads) as u32,
+                    integrals: (segment.integrals + quads) as u32,
+                    stride: segment.stride as u32,
+                    len: CHUNK.min(piece.len - start) as u32,
+                    group: tensors[segment.tensor].group,
+                    windows: (numbers[0] | numbers[1] << 16) as u32,
+                });
+            }
+        }
+        let rows = (chunks.len() as u64).div_ceil(limits.workgroups.into());
+        let columns = (chunks.len() as u64).div_ceil(rows);
+        Dispatch {
+            page: self.page,
+            access: self.access(),
+            form: self.form(),
+            workgroups: [columns as u32, rows as u32],
+            windows: self.windows,
+            chunks,
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! From tensors and limits to dispatches, without a device.
+//!
+//! [`StateLayout`] gives every tensor its place in the optimizer's state, once. [`Plan`] covers every element
+//! by the chunks of a few dispatches, anew whenever a tensor moves. Callers' buffers are known here by number.
+
+mod batch;
+mod limits;
+mod pieces;
+mod state_layout;
+
+pub use batch::{Dispatch, Form, Plan, Window};
+pub use limits::Limits;
+pub use pieces::Access;
+pub use state_layout::{Page, Segment, StateLayout};
+
+/// What the planner needs to know of a parameter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tensor {
+    /// Its parameter group.
+    pub group: u32,
+    /// Its elements.
+    pub len: u64,
+    /// Planes of moments: 2, or 3 under amsgrad.
+    pub moment_planes: u64,
+    /// Planes of integrals: the group's order.
+    pub integral_planes: u64,
+}
+
+/// Where a slice lies: a buffer's number and a byte offset that is a multiple of 4.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// The buffer's number.
+    pub buffer: usize,
+    /// The slice's first byte.
+    pub offset: u64,
+}
+
+/// Where a parameter and its gradient lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Binding {
+    /// Where θ lies.
+    pub param: Place,
+    /// Where g lies.
+    pub grad: Place,
+}

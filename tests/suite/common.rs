@@ -1,0 +1,208 @@
+//! What the tests share: a device, tensors placed in its buffers, and the CPU twin beside the GPU optimizer.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use miadam::{Hyperparams, MiAdam, Param, ParamGroup, Slice, State, cpu};
+use wgpu::BufferUsages;
+
+/// A device with nothing but `Limits::default()`: 8 storage buffers a stage, 128 MiB a binding.
+#[derive(Clone)]
+pub struct Gpu {
+    pub device: wgpu::Device,
+    pub queue: wgpu::Queue,
+}
+
+/// The shared device, or None where `MIADAM_ALLOW_NO_ADAPTER` permits going without.
+pub fn gpu() -> Option<Gpu> {
+    static GPU: OnceLock<Option<Gpu>> = OnceLock::new();
+    GPU.get_or_init(|| Gpu::new(wgpu::Limits::default())).clone()
+}
+
+impl Gpu {
+    pub fn new(limits: wgpu::Limits) -> Option<Self> {
+        let _ = env_logger::builder().is_test(true).try_init();
+        let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
+            backends: wgpu::Backends::PRIMARY,
+            ..wgpu::InstanceDescriptor::new_without_display_handle()
+        });
+        let adapter = match pollster::block_on(instance.request_adapter(&wgpu::RequestAdapterOptions::default())) {
+            Ok(adapter) => adapter,
+            Err(error) if std::env::var_os("MIADAM_ALLOW_NO_ADAPTER").is_some() => {
+                eprintln!("SKIPPED, no adapter: {error}");
+                return None;
+            }
+            Err(error) => panic!(
+                "no GPU adapter ({error}); install mesa-vulkan-drivers and libvulkan1 for a software one, \
+                 or set MIADAM_ALLOW_NO_ADAPTER=1 to skip the GPU tests"
+            ),
+        };
+        let descriptor = wgpu::DeviceDescriptor { required_limits: limits, ..Default::default() };
+        let (device, queue) = pollster::block_on(adapter.request_device(&descriptor)).unwrap();
+        Some(Self { device, queue })
+    }
+
+    pub fn buffer(&self, contents: &[f32]) -> wgpu::Buffer {
+        let usage = BufferUsages::STORAGE | BufferUsages::COPY_SRC | BufferUsages::COPY_DST;
+        let buffer = self.device.create_buffer(&wgpu::BufferDescriptor {
+            label: None,
+            size: 4 * contents.len() as u64,
+            usage,
+            mapped_at_creation: false,
+        });
+        self.queue.write_buffer(&buffer, 0, bytemuck::cast_slice(contents));
+        buffer
+    }
+
+    pub fn encoder(&self) -> wgpu::CommandEncoder {
+        self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default())
+    }
+
+    pub fn wait(&self) {
+        let wait = wgpu::PollType::Wait { submission_index: None, timeout: Some(Duration::from_secs(120)) };
+        self.device.poll(wait).unwrap();
+    }
+
+    pub fn read(&self, buffer: &wgpu::Buffer) -> Vec<f32> {
+        let staging = self.device.create_buffer(&wgpu::BufferDescriptor {
+            label: None,
+            size: buffer.size(),
+            usage: BufferUsages::MAP_READ | BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        });
+        let mut encoder = self.encoder();
+        encoder.copy_buffer_to_buffer(buffer, 0, &staging, 0, buffer.size());
+        self.queue.submit([encoder.finish()]);
+        staging.map_async(wgpu::MapMode::Read, .., |result| result.unwrap());
+        self.wait();
+        bytemuck::pod_collect_to_vec(&staging.get_mapped_range(..).unwrap())
+    }
+
+    pub fn state(&self, optimizer: &MiAdam) -> State {
+        let mut encoder = self.encoder();
+        let state = optimizer.read_state(&mut encoder).unwrap();
+        self.queue.submit([encoder.finish()]);
+        self.wait();
+        pollster::block_on(state).unwrap()
+    }
+}
+
+/// Where a tensor lies among a rig's buffers, in elements.
+#[derive(Debug, Clone, Copy)]
+pub struct Spot {
+    pub group: usize,
+    pub len: usize,
+    pub param: (usize, usize),
+    pub grad: (usize, usize),
+}
+
+/// Fills what belongs to no tensor; never written, or a test fails.
+pub const SENTINEL: f32 = -12345.678;
+
+/// One GPU optimizer and its CPU twin over the same tensors.
+pub struct Rig {
+    pub gpu: Gpu,
+    pub optimizer: MiAdam,
+    pub twin: cpu::MiAdam,
+    pub buffers: Vec<wgpu::Buffer>,
+    /// What the buffers should hold: the CPU twin's results among untouched contents.
+    pub expected: Vec<Vec<f32>>,
+    pub spots: Vec<Spot>,
+}
+
+impl Rig {
+    /// `spots` in the order of their groups.
+    pub fn new(gpu: Gpu, groups: &[Hyperparams], buffer_lens: &[usize], spots: &[Spot], seed: u64) -> Self {
+        let mut expected: Vec<_> = buffer_lens.iter().map(|&len| vec![SENTINEL; len]).collect();
+        let mut random = Random(seed);
+        for spot in spots {
+            // Small, so that rounding θ to f32 hides little of the update.
+            expected[spot.param.0][spot.param.1..][..spot.len].fill_with(|| 0.01 * random.normal());
+            expected[spot.grad.0][spot.grad.1..][..spot.len].fill(0.0);
+        }
+        let buffers: Vec<_> = expected.iter().map(|contents| gpu.buffer(contents)).collect();
+        let name = |number| format!("tensor.{number}");
+        let in_group = |group| spots.iter().zip(0..).filter(move |(spot, _)| spot.group == group);
+        let optimizer = MiAdam::new(
+            &gpu.device,
+            &gpu.queue,
+            groups.iter().enumerate().map(|(group, hyperparams)| {
+                let params = in_group(group).map(|(spot, number): (&Spot, usize)| {
+                    let [param, grad] = [spot.param, spot.grad]
+                        .map(|(buffer, at)| Slice::new(&buffers[buffer], 4 * at as u64, spot.len as u64));
+                    Param::new(name(number), param, grad)
+                });
+                ParamGroup::new(hyperparams.clone(), params.collect::<Vec<_>>())
+            }),
+        )
+        .unwrap();
+        let twin = cpu::MiAdam::new(groups.iter().enumerate().map(|(group, hyperparams)| {
+            let params = in_group(group).map(|(spot, number): (&Spot, usize)| cpu::Param::new(name(number), spot.len));
+            ParamGroup::new(hyperparams.clone(), params.collect::<Vec<_>>())
+        }))
+        .unwrap();
+        Self { gpu, optimizer, twin, buffers, expected, spots: spots.to_vec() }
+    }
+
+    /// New gradients on both sides.
+    pub fn set_grads(&mut self, mut value: impl FnMut() -> f32) {
+        for spot in &self.spots {
+            let range = spot.grad.1..spot.grad.1 + spot.len;
+            let grad = &mut self.expected[spot.grad.0][range];
+            grad.fill_with(&mut value);
+            let offset = 4 * spot.grad.1 as u64;
+            self.gpu.queue.write_buffer(&self.buffers[spot.grad.0], offset, bytemuck::cast_slice(grad));
+        }
+    }
+
+    /// One step on the CPU.
+    pub fn step_twin(&mut self) {
+        let mut params: Vec<_> =
+            self.spots.iter().map(|s| self.expected[s.param.0][s.param.1..][..s.len].to_vec()).collect();
+        let grads: Vec<_> = self.spots.iter().map(|s| &self.expected[s.grad.0][s.grad.1..][..s.len]).collect();
+        let mut slices: Vec<_> = params.iter_mut().map(|param| &mut param[..]).collect();
+        self.twin.step(&mut slices, &grads).unwrap();
+        for (spot, param) in self.spots.iter().zip(&params) {
+            self.expected[spot.param.0][spot.param.1..][..spot.len].copy_from_slice(param);
+        }
+    }
+
+    /// One step on the GPU, submitted.
+    pub fn step_gpu(&mut self) {
+        let mut encoder = self.gpu.encoder();
+        self.optimizer.step(&mut encoder).unwrap();
+        self.gpu.queue.submit([encoder.finish()]);
+    }
+
+    /// Buffers as they are on the device.
+    pub fn found(&self) -> Vec<Vec<f32>> {
+        self.buffers.iter().map(|buffer| self.gpu.read(buffer)).collect()
+    }
+}
+
+/// A small deterministic generator (SplitMix64), so that a failing seed can be run again.
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn bits(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// In [0, 1).
+    pub fn uniform(&mut self) -> f32 {
+        (self.bits() >> 40) as f32 / (1 << 24) as f32
+    }
+
+    pub fn below(&mut self, end: usize) -> usize {
+        (self.bits() % end as u64) as usize
+    }
+
+    /// Roughly normal: the sum of twelve uniforms.
+    pub fn normal(&mut self) -> f32 {
+        (0..12).map(|_| self.uniform()).sum::<f32>() - 6.0
+    }
+}

@@ -1,0 +1,4 @@
+//! One test binary; each module is a concern.
+
+mod common;
+mod parity;
