@@ -98,7 +98,7 @@ impl Args {
 
     /// The optimizer's settings for epochs of so many batches.
     pub fn hyperparams(&self, batches_per_epoch: usize) -> Result<Hyperparams, Box<dyn Error>> {
-        let switch_epoch = self.switch_epoch.unwrap_or((self.epochs * 4).div_ceil(5));
+        let switch_epoch = self.switch_epoch.unwrap_or((self.epochs * 4 / 5).max(1));
         let switch_step = u64::from(switch_epoch) * batches_per_epoch as u64 + 1;
         let switch_step = u32::try_from(switch_step)
             .map_err(|_| format!("--switch-epoch {switch_epoch} is more than 2^32 steps away; choose a smaller one"))?;

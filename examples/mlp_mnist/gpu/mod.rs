@@ -10,7 +10,7 @@ mod samples;
 use std::error::Error;
 
 use miadam::{Hyperparams, MiAdam, Param, ParamGroup, Slice};
-use wgpu::{BindGroup, CommandEncoder, ComputePassDescriptor, ComputePipeline};
+use wgpu::{BindGroup, ComputePass, ComputePassDescriptor, ComputePipeline};
 
 pub use adapter::{open_any, open_hardware, open_named};
 use buffers::Buffers;
@@ -95,9 +95,11 @@ impl GpuTrainer {
             self.buffers.write_batches(&self.gpu, first, sizes);
             first += sizes.iter().copied().map(padded_rows).sum::<usize>();
             let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
+            let mut pass = encoder.begin_compute_pass(&ComputePassDescriptor::default());
             for (index, &len) in sizes.iter().enumerate() {
-                self.record(&mut encoder, goal, index, len)?;
+                self.record(&mut pass, goal, index, len)?;
             }
+            drop(pass);
             let next = (self.gpu.queue.submit([encoder.finish()]), sizes);
             // One submit runs while the next is recorded.
             if let Some((submission, sizes)) = running.replace(next) {
@@ -122,12 +124,11 @@ impl GpuTrainer {
     /// Records a batch of `len` samples: the one at `index` in the next submit.
     fn record(
         &mut self,
-        encoder: &mut CommandEncoder,
+        pass: &mut ComputePass<'_>,
         goal: Goal,
         index: usize,
         len: usize,
     ) -> Result<(), miadam::Error> {
-        let mut pass = encoder.begin_compute_pass(&ComputePassDescriptor::default());
         pass.set_bind_group(0, &self.part(goal).bindings, &[self.buffers.batch_offset(index)]);
         let mut run = |pipeline: &ComputePipeline, workgroups: usize| {
             pass.set_pipeline(pipeline);
@@ -140,8 +141,7 @@ impl GpuTrainer {
             run(&kernels.backward, (rows / 4 * quads).div_ceil(64));
             run(&kernels.gradient1, (INPUTS / 16 * (quads / 2)).div_ceil(32));
             run(&kernels.gradient2, (quads + 1).div_ceil(8));
-            drop(pass);
-            self.optimizer.step(encoder)?;
+            self.optimizer.step_in_pass(pass)?;
         }
         Ok(())
     }
