@@ -4,7 +4,7 @@ use std::error::Error;
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
-use miadam::{Hyperparams, StepScale};
+use miadam::{Hyperparams, ParamGroup, StepScale, cpu};
 
 /// Train a small network on handwritten digits with MIAdam.
 #[derive(Debug, Parser)]
@@ -108,6 +108,10 @@ impl Args {
             Scale::UnitGain => StepScale::UnitGain,
         };
         let &Self { lr, order, kappa, .. } = self;
-        Ok(Hyperparams { lr, order, kappa, switch_step, step_scale, ..Hyperparams::default() })
+        let hyperparams = Hyperparams { lr, order, kappa, switch_step, step_scale, ..Hyperparams::default() };
+        // An optimizer of nothing, to have the combination checked before any device is opened.
+        cpu::MiAdam::new([ParamGroup::new(hyperparams.clone(), [])])
+            .map_err(|error| format!("--lr, --order, --kappa or --step-scale: {error}"))?;
+        Ok(hyperparams)
     }
 }

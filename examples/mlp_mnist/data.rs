@@ -56,12 +56,14 @@ impl Data {
     pub fn from_folder(folder: &Path) -> Result<Self, Box<dyn Error>> {
         if !folder.is_dir() {
             let folder = folder.display();
-            return Err(format!("--data {folder}: no such folder; name one that holds the four MNIST IDX files").into());
+            return Err(format!("--data {folder}: not a folder; name one that holds the four MNIST IDX files").into());
         }
         let samples = |part: &str| -> Result<Samples, Box<dyn Error>> {
             let images = find(folder, part, "images", "idx3")?;
             let labels = find(folder, part, "labels", "idx1")?;
-            let open = |path: &Path| File::open(path).map_err(|error| format!("{}: {error}", path.display()));
+            let open = |path: &Path| {
+                File::open(path).map_err(|error| format!("{}: {error}; make it readable", path.display()))
+            };
             read_samples(
                 (&images.display().to_string(), BufReader::new(open(&images)?)),
                 (&labels.display().to_string(), BufReader::new(open(&labels)?)),

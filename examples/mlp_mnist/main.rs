@@ -48,11 +48,17 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let mut data = args.data.as_deref().map_or_else(Data::built_in, Data::from_folder)?;
     let mut metrics = args.metrics.as_deref().map(Metrics::create).transpose()?;
     data.train.add_label_noise(args.label_noise, &mut Random::new(args.seed, 0));
+    let samples = data.train.len();
+    let batch_size = args.batch_size.min(samples);
+    let hyperparams = args.hyperparams(samples.div_ceil(batch_size))?;
+    let weights = Weights::random(args.hidden, &mut Random::new(args.seed, 2));
+
     let (device, gpu) = choose_device(args)?;
     say(&format!("device: {device}"))?;
-
-    let samples = data.train.len();
-    let mut trainer = trainer(args, data, gpu)?;
+    let mut trainer: Box<dyn Trainer> = match gpu {
+        Some(gpu) => Box::new(GpuTrainer::new(gpu, &data, &weights, hyperparams, batch_size)?),
+        None => Box::new(CpuTrainer::new(data, weights, hyperparams, batch_size)?),
+    };
     let mut order: Vec<u32> = (0..samples as u32).collect();
     let mut batches = Random::new(args.seed, 1);
     let bar = progress_bar(u64::from(args.epochs) * samples as u64);
@@ -95,16 +101,6 @@ fn choose_device(args: &Args) -> Result<(String, Option<Gpu>), Box<dyn Error>> {
         None => "CPU (there is no hardware GPU)".to_owned(),
     };
     Ok((device, gpu))
-}
-
-fn trainer(args: &Args, data: Data, gpu: Option<Gpu>) -> Result<Box<dyn Trainer>, Box<dyn Error>> {
-    let batch_size = args.batch_size.min(data.train.len());
-    let hyperparams = args.hyperparams(data.train.len().div_ceil(batch_size))?;
-    let weights = Weights::random(args.hidden, &mut Random::new(args.seed, 2));
-    Ok(match gpu {
-        Some(gpu) => Box::new(GpuTrainer::new(gpu, &data, &weights, hyperparams, batch_size)?),
-        None => Box::new(CpuTrainer::new(data, weights, hyperparams, batch_size)?),
-    })
 }
 
 /// On stderr, and only if that is a terminal.
