@@ -5,6 +5,7 @@ use std::error::Error;
 use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};
 use miadam::{Hyperparams, ParamGroup, cpu};
+use rayon::prelude::*;
 
 use crate::data::{Data, Samples};
 use crate::network::{CLASSES, INPUTS, Score, Trainer, Weights};
@@ -158,10 +159,17 @@ fn view(values: &[f32], columns: usize) -> MatRef<'_, f32> {
     MatRef::from_row_major_slice(values, values.len() / columns, columns)
 }
 
-/// out = left·right.
+/// out = left·right, the rows of `out` shared among the threads. Each element is one sum, whoever computes it, so the
+/// result does not depend on the number of threads. faer's own threads wait for one another by spinning, which
+/// costs many times the work when another program wants the cores.
 fn product(out: &mut [f32], left: MatRef<'_, f32>, right: MatRef<'_, f32>) {
-    let out = MatMut::from_row_major_slice_mut(out, left.nrows(), right.ncols());
-    matmul(out, Accum::Replace, left, right, 1.0, Par::rayon(0));
+    let columns = right.ncols();
+    let block = left.nrows().div_ceil(rayon::current_num_threads()).next_multiple_of(16);
+    out.par_chunks_mut(block * columns).enumerate().for_each(|(index, out)| {
+        let rows = out.len() / columns;
+        let left = left.subrows(index * block, rows);
+        matmul(MatMut::from_row_major_slice_mut(out, rows, columns), Accum::Replace, left, right, 1.0, Par::Seq);
+    });
 }
 
 fn sum_rows(out: &mut [f32], rows: &[f32]) {
