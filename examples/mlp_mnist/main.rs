@@ -90,17 +90,16 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
 /// The device's name, and the GPU unless it is the CPU.
 fn choose_device(args: &Args) -> Result<(String, Option<Gpu>), Box<dyn Error>> {
     let gpu = match (args.device, &args.adapter) {
-        (DeviceKind::Cpu, _) => None,
-        (_, Some(name)) => Some(gpu::open_named(name)?),
-        (DeviceKind::Gpu, None) => Some(gpu::open_any()?),
-        (DeviceKind::Auto, None) => gpu::open_hardware()?,
+        (DeviceKind::Cpu, _) => return Ok(("CPU".to_owned(), None)),
+        (_, Some(name)) => gpu::open_named(name)?,
+        (DeviceKind::Gpu, None) => gpu::open_any()?,
+        (DeviceKind::Auto, None) => match gpu::open_hardware() {
+            Ok(Some(gpu)) => gpu,
+            Ok(None) => return Ok(("CPU (there is no hardware GPU)".to_owned(), None)),
+            Err(error) => return Ok((format!("CPU ({error})"), None)),
+        },
     };
-    let device = match &gpu {
-        Some(gpu) => gpu.name.clone(),
-        None if args.device == DeviceKind::Cpu => "CPU".to_owned(),
-        None => "CPU (there is no hardware GPU)".to_owned(),
-    };
-    Ok((device, gpu))
+    Ok((gpu.name.clone(), Some(gpu)))
 }
 
 /// On stderr, and only if that is a terminal.

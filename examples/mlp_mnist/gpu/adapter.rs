@@ -62,6 +62,6 @@ fn open(adapter: &Adapter) -> Result<Gpu, Box<dyn Error>> {
     let descriptor =
         DeviceDescriptor { label: Some("mlp_mnist"), required_limits: Limits::default(), ..Default::default() };
     let (device, queue) = pollster::block_on(adapter.request_device(&descriptor))
-        .map_err(|error| format!("cannot open {name}: {error}; use --device cpu"))?;
+        .map_err(|error| format!("{name} cannot be opened: {error}; use --device cpu"))?;
     Ok(Gpu::new(device, queue, name))
 }
