@@ -46,7 +46,7 @@ fn main() -> ExitCode {
 fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     args.validate()?;
     let mut data = args.data.as_deref().map_or_else(Data::built_in, Data::from_folder)?;
-    let mut metrics = args.metrics.as_deref().map(Metrics::create).transpose()?;
+    let metrics = args.metrics.as_deref().map(Metrics::create).transpose()?;
     data.train.add_label_noise(args.label_noise, &mut Random::new(args.seed, 0));
     let samples = data.train.len();
     let batch_size = args.batch_size.min(samples);
@@ -59,12 +59,24 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         Some(gpu) => Box::new(GpuTrainer::new(gpu, &data, &weights, hyperparams, batch_size)?),
         None => Box::new(CpuTrainer::new(data, weights, hyperparams, batch_size)?),
     };
+    let accuracy = train(args, &mut *trainer, samples, &device, metrics)?;
+    say(&format!("test accuracy: {:.2} %", 100.0 * accuracy))
+}
+
+/// All epochs, each reported when it is done. Returns the last test accuracy.
+fn train(
+    args: &Args,
+    trainer: &mut dyn Trainer,
+    samples: usize,
+    device: &str,
+    mut metrics: Option<Metrics>,
+) -> Result<f64, Box<dyn Error>> {
     let mut order: Vec<u32> = (0..samples as u32).collect();
-    let mut batches = Random::new(args.seed, 1);
+    let mut random = Random::new(args.seed, 1);
     let bar = progress_bar(u64::from(args.epochs) * samples as u64);
     let mut accuracy = 0.0;
     for epoch in 1..=args.epochs {
-        batches.shuffle(&mut order);
+        random.shuffle(&mut order);
         let start = Instant::now();
         let train = trainer.train(&order, &mut |len| bar.inc(len as u64))?;
         let seconds = start.elapsed().as_secs_f64();
@@ -76,7 +88,7 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
             test_loss: test.loss,
             test_accuracy: test.accuracy,
             seconds,
-            device: &device,
+            device,
         };
         bar.suspend(|| say(&report.to_string()))?;
         if let Some(metrics) = &mut metrics {
@@ -84,7 +96,7 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         }
     }
     bar.finish_and_clear();
-    say(&format!("test accuracy: {:.2} %", 100.0 * accuracy))
+    Ok(accuracy)
 }
 
 /// The device's name, and the GPU unless it is the CPU.
