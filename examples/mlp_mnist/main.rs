@@ -53,8 +53,9 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let hyperparams = args.hyperparams(samples.div_ceil(batch_size))?;
     let weights = Weights::random(args.hidden, &mut Random::new(args.seed, 2));
 
-    let (device, gpu) = choose_device(args)?;
-    say(&format!("device: {device}"))?;
+    let (gpu, fallback) = choose_device(args)?;
+    let device = gpu.as_ref().map_or_else(|| "CPU".to_owned(), |gpu| gpu.name.clone());
+    say(&format!("device: {device}{fallback}"))?;
     let mut trainer: Box<dyn Trainer> = match gpu {
         Some(gpu) => Box::new(GpuTrainer::new(gpu, &data, &weights, hyperparams, batch_size)?),
         None => Box::new(CpuTrainer::new(data, weights, hyperparams, batch_size)?),
@@ -99,19 +100,19 @@ fn train(
     Ok(accuracy)
 }
 
-/// The device's name, and the GPU unless it is the CPU.
-fn choose_device(args: &Args) -> Result<(String, Option<Gpu>), Box<dyn Error>> {
+/// The GPU, or none and, if it is not the user who chose the CPU, why.
+fn choose_device(args: &Args) -> Result<(Option<Gpu>, String), Box<dyn Error>> {
     let gpu = match (args.device, &args.adapter) {
-        (DeviceKind::Cpu, _) => return Ok(("CPU".to_owned(), None)),
-        (_, Some(name)) => gpu::open_named(name)?,
-        (DeviceKind::Gpu, None) => gpu::open_any()?,
+        (DeviceKind::Cpu, _) => None,
+        (_, Some(name)) => Some(gpu::open_named(name)?),
+        (DeviceKind::Gpu, None) => Some(gpu::open_any()?),
         (DeviceKind::Auto, None) => match gpu::open_hardware() {
-            Ok(Some(gpu)) => gpu,
-            Ok(None) => return Ok(("CPU (there is no hardware GPU)".to_owned(), None)),
-            Err(error) => return Ok((format!("CPU ({error})"), None)),
+            Ok(Some(gpu)) => Some(gpu),
+            Ok(None) => return Ok((None, " (there is no hardware GPU)".to_owned())),
+            Err(error) => return Ok((None, format!(" ({error})"))),
         },
     };
-    Ok((gpu.name.clone(), Some(gpu)))
+    Ok((gpu, String::new()))
 }
 
 /// On stderr, and only if that is a terminal.
