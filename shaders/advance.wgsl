@@ -32,6 +32,7 @@ struct Rates {
     decay: f32,
 }
 
+// 256 bytes, so that one group's can be bound by itself on any device.
 struct Coefs {
     beta1: f32,
     one_minus_beta1: f32,
@@ -45,7 +46,7 @@ struct Coefs {
     root_scale: f32,
     decay: f32,
     order: u32,
-    amsgrad: u32,
+    @size(208) amsgrad: u32,
 }
 
 struct Progress {

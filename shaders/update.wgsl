@@ -6,9 +6,9 @@
 //     s⁽⁰⁾   <- m;  s⁽ʲ⁾ <- κ·s⁽ʲ⁾ + s⁽ʲ⁻¹⁾, j = 1..n     Eq. (12); lines 7 to 10; n = 0 from ζ on
 //     θ      <- decay·θ - step_size · s⁽ⁿ⁾ / (√v · root_scale + ε)        lines 12 to 18
 //
-// Twin of src/cpu.rs. A workgroup handles one chunk, an invocation one quad of it. `load_param`, `load_grad`
-// and `store_param` come from quads.wgsl or elements.wgsl: state always lies in whole quads, parameters and
-// gradients wherever the caller has them.
+// Twin of src/cpu.rs. run.wgsl or table.wgsl call it for every quad; `load_param`, `load_grad` and `store_param`
+// come from quads.wgsl or elements.wgsl: state always lies in whole quads, parameters and gradients wherever the
+// caller has them.
 
 struct Chunk {
     param: u32,
@@ -21,6 +21,7 @@ struct Chunk {
     windows: u32,
 }
 
+// 256 bytes, so that one group's can be bound by itself on any device.
 struct Coefs {
     beta1: f32,
     one_minus_beta1: f32,
@@ -34,30 +35,13 @@ struct Coefs {
     root_scale: f32,
     decay: f32,
     order: u32,
-    amsgrad: u32,
+    @size(208) amsgrad: u32,
 }
 
-@group(0) @binding(0) var<storage, read> chunks: array<Chunk>;
-@group(0) @binding(1) var<storage, read> coefs: array<Coefs>;
 @group(0) @binding(2) var<storage, read_write> moments: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read_write> integrals: array<vec4<f32>>;
 
-@compute @workgroup_size(64)
-fn update(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) workgroups: vec3<u32>,
-    @builtin(local_invocation_index) quad: u32,
-) {
-    let index = workgroup.y * workgroups.x + workgroup.x;
-    if index >= arrayLength(&chunks) {
-        return;
-    }
-    let chunk = chunks[index];
-    if 4u * quad >= chunk.len {
-        return;
-    }
-    let c = coefs[chunk.group];
-
+fn update_quad(chunk: Chunk, c: Coefs, quad: u32) {
     let theta = load_param(chunk, quad);
     let g = c.grad_sign * load_grad(chunk, quad) + c.coupled_decay * theta;
     let first = chunk.moments + quad;

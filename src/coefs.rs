@@ -58,6 +58,7 @@ impl Coefs {
             decay: rates.decay,
             order: if integrating { group.order } else { 0 },
             amsgrad: group.amsgrad,
+            padding: [0; 51],
         }
     }
 }

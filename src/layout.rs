@@ -9,14 +9,17 @@ pub const WORKGROUP_SIZE: u32 = 64;
 /// Elements of a quad: a `vec4<f32>`.
 pub const QUAD: u64 = 4;
 
-/// Elements of a chunk, the work of one workgroup.
-pub const CHUNK: u64 = QUAD * WORKGROUP_SIZE as u64;
+/// Elements of the quads that a workgroup handles at a time.
+pub const WORKGROUP: u64 = QUAD * WORKGROUP_SIZE as u64;
+
+/// Elements of a chunk of a table: enough to share the cost of looking it up, few enough to fill a GPU.
+pub const CHUNK: u64 = 8 * WORKGROUP;
 
 /// Bindings of `update.wgsl`, all in group 0.
 pub mod update {
-    /// `array<Chunk>`, read.
+    /// `Chunk` for a run, `array<Chunk>` for a table; read.
     pub const CHUNKS: u32 = 0;
-    /// `array<Coefs>`, read.
+    /// `Coefs` for a run, `array<Coefs>` for a table; read.
     pub const COEFS: u32 = 1;
     /// `array<vec4<f32>>`, read and written.
     pub const MOMENTS: u32 = 2;
@@ -38,7 +41,8 @@ pub mod advance {
     pub const COEFS: u32 = 3;
 }
 
-/// The work of one workgroup of the update.
+/// A run of elements with everything an update needs to know of it: a whole run, or the part of one that a
+/// workgroup of a table handles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct Chunk {
@@ -52,7 +56,7 @@ pub struct Chunk {
     pub integrals: u32,
     /// Quads from a plane to the next.
     pub stride: u32,
-    /// Elements, 1 to [`CHUNK`].
+    /// Elements; in a table at most [`CHUNK`].
     pub len: u32,
     /// The parameter group.
     pub group: u32,
@@ -109,7 +113,8 @@ pub struct Rates {
     pub decay: f32,
 }
 
-/// What the update of one step needs of a group.
+/// What the update of one step needs of a group: 256 bytes, the largest offset alignment there is, so that one
+/// group's can be bound by itself on any device.
 #[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
 #[repr(C)]
 pub struct Coefs {
@@ -139,6 +144,8 @@ pub struct Coefs {
     pub order: u32,
     /// 1 under amsgrad, else 0.
     pub amsgrad: u32,
+    /// Unused.
+    pub padding: [u32; 51],
 }
 
 /// What the device counts.

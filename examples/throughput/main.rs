@@ -10,7 +10,7 @@ mod report;
 use clap::Parser;
 
 use cases::Case;
-use report::{Report, Row};
+use report::Report;
 
 #[derive(Parser)]
 #[command(about = "Measures optimizer steps against the memory's own speed")]

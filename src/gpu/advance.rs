@@ -74,6 +74,12 @@ impl Advance {
         Ok(())
     }
 
+    /// One group's coefficients, for a dispatch that needs no other's.
+    pub fn coefs_of(&self, group: u32) -> wgpu::BufferBinding<'_> {
+        let size = size_of::<Coefs>() as u64;
+        wgpu::BufferBinding { buffer: &self.coefs, offset: u64::from(group) * size, size: wgpu::BufferSize::new(size) }
+    }
+
     pub fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
         pass.set_pipeline(&self.pipeline);
         let offset = (self.rates.used - 1) * self.slot;

@@ -1,7 +1,5 @@
-use std::fmt::Write;
-
 use crate::layout;
-use crate::plan::{Access, Form};
+use crate::plan::{Access, Form, Kernel, Shape};
 
 /// The source of the advance kernel.
 #[must_use]
@@ -9,42 +7,48 @@ pub fn advance_wgsl() -> &'static str {
     include_str!("../../shaders/advance.wgsl")
 }
 
-/// The source of the update kernel for one access and form; `windows` bindings, as many as the form needs.
+/// The source of a variant of the update kernel; `windows` bindings, as many as its form needs.
 #[must_use]
-pub fn update_wgsl(access: Access, form: Form, windows: usize) -> String {
-    let access = match access {
+pub fn update_wgsl(kernel: Kernel, windows: usize) -> String {
+    let shape = match kernel.shape {
+        Shape::Run => include_str!("../../shaders/run.wgsl"),
+        Shape::Table => include_str!("../../shaders/table.wgsl"),
+    };
+    let access = match kernel.access {
         Access::Quads => include_str!("../../shaders/quads.wgsl"),
         Access::Elements => include_str!("../../shaders/elements.wgsl"),
     };
-    let mut source = [include_str!("../../shaders/update.wgsl"), access].join("\n");
-    write_windows(&mut source, form, windows).unwrap_or_else(|_| unreachable!("writing to a String cannot fail"));
-    source
+    [include_str!("../../shaders/update.wgsl"), shape, access, &windows_wgsl(kernel.form, windows)].join("\n")
 }
 
 /// `read_param`, `read_grad` and `write_param` over the windows: WGSL cannot index bindings, so that a choice
 /// among them is a `switch`.
-fn write_windows(source: &mut String, form: Form, windows: usize) -> std::fmt::Result {
+fn windows_wgsl(form: Form, windows: usize) -> String {
+    let mut source = String::new();
     for window in 0..windows {
         let binding = layout::update::WINDOWS + window as u32;
-        writeln!(source, "@group(0) @binding({binding}) var<storage, read_write> window_{window}: array<Word>;")?;
+        source += &format!("@group(0) @binding({binding}) var<storage, read_write> window_{window}: array<Word>;\n");
     }
     let [param, grad] = match form {
         Form::One => [Some(0), Some(0)],
         Form::Two => [Some(0), Some(1)],
         Form::Many => [None, None],
     };
-    let choose = |number: &str, fixed: Option<usize>, access: &dyn Fn(usize) -> String| match fixed {
-        Some(window) => access(window),
-        None => {
-            let cases: String =
-                (0..windows - 1).map(|window| format!("case {window}u: {{ {} }} ", access(window))).collect();
-            format!("switch {number} {{ {cases}default: {{ {} }} }}", access(windows - 1))
-        }
+    let choose = |fixed: Option<usize>, number: &str, access: &dyn Fn(usize) -> String| {
+        let Some(window) = fixed else {
+            let last = windows - 1;
+            let cases: String = (0..last).map(|window| format!("case {window}u: {{ {} }} ", access(window))).collect();
+            return format!("switch {number} {{ {cases}default: {{ {} }} }}", access(last));
+        };
+        access(window)
     };
     let read = |window| format!("return window_{window}[at];");
     let write = |window| format!("window_{window}[at] = value;");
-    let (param_number, grad_number) = ("chunk.windows & 0xffffu", "chunk.windows >> 16u");
-    writeln!(source, "fn read_param(chunk: Chunk, at: u32) -> Word {{ {} }}", choose(param_number, param, &read))?;
-    writeln!(source, "fn read_grad(chunk: Chunk, at: u32) -> Word {{ {} }}", choose(grad_number, grad, &read))?;
-    writeln!(source, "fn write_param(chunk: Chunk, at: u32, value: Word) {{ {} }}", choose(param_number, param, &write))
+    let read_param = choose(param, "chunk.windows & 0xffffu", &read);
+    let read_grad = choose(grad, "chunk.windows >> 16u", &read);
+    let write_param = choose(param, "chunk.windows & 0xffffu", &write);
+    source
+        + &format!("fn read_param(chunk: Chunk, at: u32) -> Word {{ {read_param} }}\n")
+        + &format!("fn read_grad(chunk: Chunk, at: u32) -> Word {{ {read_grad} }}\n")
+        + &format!("fn write_param(chunk: Chunk, at: u32, value: Word) {{ {write_param} }}\n")
 }

@@ -3,7 +3,7 @@ use std::collections::HashMap;
 use super::{Advance, Memory, scoped, shader};
 use crate::Error;
 use crate::layout::update as binding;
-use crate::plan::{Access, Dispatch, Form, Limits, Plan, StateLayout};
+use crate::plan::{Dispatch, Form, Kernel, Limits, Page, Plan, Shape, StateLayout};
 
 /// The moments and the integrals of a page of state.
 #[derive(Debug)]
@@ -15,7 +15,7 @@ pub(crate) struct PageBuffers {
 impl PageBuffers {
     pub fn new(memory: &Memory, layout: &StateLayout) -> Result<Vec<Self>, Error> {
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
-        let make = |page: &crate::plan::Page| {
+        let make = |page: &Page| {
             let [moments, integrals] =
                 memory.zeros([("miadam moments", page.moments), ("miadam integrals", page.integrals)], usage)?;
             Ok(Self { moments, integrals })
@@ -29,18 +29,17 @@ impl PageBuffers {
 
 /// The variants of the update kernel, compiled when a plan first needs them.
 #[derive(Debug, Default)]
-pub(crate) struct Pipelines(HashMap<(Access, Form), wgpu::ComputePipeline>);
+pub(crate) struct Pipelines(HashMap<Kernel, wgpu::ComputePipeline>);
 
 impl Pipelines {
-    fn get(&mut self, memory: &Memory, limits: &Limits, dispatch: &Dispatch) -> Result<&wgpu::ComputePipeline, Error> {
+    fn get(&mut self, memory: &Memory, limits: &Limits, kernel: Kernel) -> Result<&wgpu::ComputePipeline, Error> {
         use std::collections::hash_map::Entry;
-        let &Dispatch { access, form, .. } = dispatch;
-        match self.0.entry((access, form)) {
+        match self.0.entry(kernel) {
             Entry::Occupied(known) => Ok(known.into_mut()),
             Entry::Vacant(free) => {
                 let device = &memory.device;
                 let pipeline = scoped(device, "compile the update kernel", 0, || {
-                    pipeline(device, access, form, window_count(form, limits))
+                    pipeline(device, kernel, window_count(kernel.form, limits))
                 })?;
                 Ok(free.insert(pipeline))
             }
@@ -57,7 +56,7 @@ fn window_count(form: Form, limits: &Limits) -> usize {
     }
 }
 
-fn pipeline(device: &wgpu::Device, access: Access, form: Form, windows: usize) -> wgpu::ComputePipeline {
+fn pipeline(device: &wgpu::Device, kernel: Kernel, windows: usize) -> wgpu::ComputePipeline {
     let entries: Vec<_> = (0..binding::WINDOWS + windows as u32)
         .map(|number| wgpu::BindGroupLayoutEntry {
             binding: number,
@@ -74,7 +73,7 @@ fn pipeline(device: &wgpu::Device, access: Access, form: Form, windows: usize) -
         .collect();
     let bindings = device
         .create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: Some("miadam update"), entries: &entries });
-    compile(device, "miadam update", &shader::update_wgsl(access, form, windows), "update", &bindings)
+    compile(device, "miadam update", &shader::update_wgsl(kernel, windows), "update", &bindings)
 }
 
 pub(super) fn compile(
@@ -126,17 +125,21 @@ impl Prepared {
         buffers: &[wgpu::Buffer],
     ) -> Result<Self, Error> {
         let prepare = |dispatch: &Dispatch| {
-            let pipeline = pipelines.get(memory, limits, dispatch)?.clone();
+            let pipeline = pipelines.get(memory, limits, dispatch.kernel)?.clone();
             let chunks = memory.filled("miadam chunks", &dispatch.chunks)?;
             let spare = spare_windows(memory, limits, dispatch)?;
             let page = &pages[dispatch.page];
-            let state = [&chunks, &advance.coefs, &page.moments, &page.integrals];
+            let coefs = match dispatch.kernel.shape {
+                Shape::Run => advance.coefs_of(dispatch.chunks[0].group),
+                Shape::Table => advance.coefs.as_entire_buffer_binding(),
+            };
+            let state = [&page.moments, &page.integrals].map(wgpu::Buffer::as_entire_buffer_binding);
             let windows = dispatch.windows.iter().map(|window| wgpu::BufferBinding {
                 buffer: &buffers[window.buffer],
                 offset: window.offset,
                 size: wgpu::BufferSize::new(window.size),
             });
-            let resources = state.map(|buffer| buffer.as_entire_buffer_binding()).into_iter().chain(windows);
+            let resources = [chunks.as_entire_buffer_binding(), coefs].into_iter().chain(state).chain(windows);
             let resources = resources.chain(spare.iter().flat_map(|(buffer, count)| {
                 (0..*count as u64).map(move |number| wgpu::BufferBinding {
                     buffer,
@@ -182,7 +185,7 @@ fn spare_windows(
     limits: &Limits,
     dispatch: &Dispatch,
 ) -> Result<Option<(wgpu::Buffer, usize)>, Error> {
-    let count = window_count(dispatch.form, limits) - dispatch.windows.len();
+    let count = window_count(dispatch.kernel.form, limits) - dispatch.windows.len();
     if count == 0 {
         return Ok(None);
     }

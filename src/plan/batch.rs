@@ -2,7 +2,7 @@ use std::collections::HashMap;
 
 use super::pieces::{self, Access, Piece};
 use super::{Binding, Limits, Place, StateLayout, Tensor};
-use crate::layout::{self, CHUNK, QUAD};
+use crate::layout::{self, CHUNK, QUAD, WORKGROUP};
 
 /// Elements up to which a dispatch with two buffers of its own is merged with others. Larger ones are worth
 /// their own dispatch: the `switch` over many windows costs each access more than a dispatch costs.
@@ -51,20 +51,38 @@ pub enum Form {
     Many,
 }
 
+/// Whether a dispatch is one run of elements or lists many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Shape {
+    /// One run.
+    Run,
+    /// A table of chunks, one a workgroup.
+    Table,
+}
+
+/// A variant of the update kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Kernel {
+    /// How it reaches the caller's tensors.
+    pub access: Access,
+    /// How it finds its windows.
+    pub form: Form,
+    /// Whether it handles one run or many.
+    pub shape: Shape,
+}
+
 /// One dispatch of the update.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dispatch {
     /// The page of state it binds.
     pub page: usize,
-    /// How it reaches the caller's tensors.
-    pub access: Access,
-    /// How its chunks find their windows.
-    pub form: Form,
+    /// The kernel it runs.
+    pub kernel: Kernel,
     /// The windows; no two overlap.
     pub windows: Vec<Window>,
-    /// The work, one entry a workgroup.
+    /// The run, or the table's chunks.
     pub chunks: Vec<layout::Chunk>,
-    /// Workgroups in x and y: at least as many as chunks.
+    /// Workgroups in x and y: at least as many as there is work for.
     pub workgroups: [u32; 2],
 }
 
@@ -199,40 +217,85 @@ impl Batch {
     }
 
     fn into_dispatch(self, tensors: &[Tensor], state: &StateLayout, limits: &Limits) -> Dispatch {
-        let mut chunks = Vec::with_capacity(self.chunks as usize);
-        for &(piece, numbers) in &self.pieces {
-            let segment = &state.segments[piece.segment];
-            let unit = match piece.access {
-                Access::Quads => 4 * QUAD,
-                Access::Elements => 4,
-            };
-            // Every quotient fits 32 bits, since a binding's size does.
-            let within = |place: Place, number: usize| ((place.offset - self.windows[number].offset) / unit) as u32;
-            let (param, grad) = (within(piece.param, numbers[0]), within(piece.grad, numbers[1]));
-            for start in (0..piece.len).step_by(CHUNK as usize) {
-                let quads = (piece.start + start) / QUAD;
-                let skip = (4 * start / unit) as u32;
-                chunks.push(layout::Chunk {
-                    param: param + skip,
-                    grad: grad + skip,
-                    moments: (segment.moments + quads) as u32,
-                    integrals: (segment.integrals + quads) as u32,
-                    stride: segment.stride as u32,
-                    len: CHUNK.min(piece.len - start) as u32,
-                    group: tensors[segment.tensor].group,
-                    windows: (numbers[0] | numbers[1] << 16) as u32,
-                });
-            }
-        }
-        let rows = (chunks.len() as u64).div_ceil(limits.workgroups.into());
-        let columns = (chunks.len() as u64).div_ceil(rows);
+        let runs = self.runs(tensors, state);
+        let (shape, chunks, workgroups) = if let [run] = runs[..] {
+            (Shape::Run, runs, u64::from(run.len).div_ceil(WORKGROUP))
+        } else {
+            let unit = unit(self.access());
+            let chunks: Vec<_> = runs.iter().flat_map(|run| split(run, unit)).collect();
+            let workgroups = chunks.len() as u64;
+            (Shape::Table, chunks, workgroups)
+        };
+        let rows = workgroups.div_ceil(limits.workgroups.into());
+        let columns = workgroups.div_ceil(rows);
         Dispatch {
             page: self.page,
-            access: self.access(),
-            form: self.form(),
+            kernel: Kernel { access: self.access(), form: self.form(), shape },
             workgroups: [columns as u32, rows as u32],
             windows: self.windows,
             chunks,
         }
     }
+
+    /// The pieces, those joined that continue each other in the caller's buffers and in the state.
+    fn runs(&self, tensors: &[Tensor], state: &StateLayout) -> Vec<layout::Chunk> {
+        let unit = unit(self.access());
+        let mut runs: Vec<layout::Chunk> = Vec::new();
+        for &(piece, numbers) in &self.pieces {
+            let segment = &state.segments[piece.segment];
+            let quads = piece.start / QUAD;
+            // Every quotient fits 32 bits, since a binding's size does.
+            let within = |place: Place, number: usize| ((place.offset - self.windows[number].offset) / unit) as u32;
+            let run = layout::Chunk {
+                param: within(piece.param, numbers[0]),
+                grad: within(piece.grad, numbers[1]),
+                moments: (segment.moments + quads) as u32,
+                integrals: (segment.integrals + quads) as u32,
+                stride: segment.stride as u32,
+                len: piece.len as u32,
+                group: tensors[segment.tensor].group,
+                windows: (numbers[0] | numbers[1] << 16) as u32,
+            };
+            match runs.last_mut() {
+                Some(last) if after(last, unit) == Some(layout::Chunk { len: 0, ..run }) => last.len += run.len,
+                _ => runs.push(run),
+            }
+        }
+        runs
+    }
+}
+
+/// Bytes by which an access counts its places.
+fn unit(access: Access) -> u64 {
+    match access {
+        Access::Quads => 4 * QUAD,
+        Access::Elements => 4,
+    }
+}
+
+/// The part of a run from element `start` on, a multiple of [`QUAD`].
+fn tail(run: &layout::Chunk, start: u32, unit: u64) -> layout::Chunk {
+    let (steps, quads) = (4 * start / unit as u32, start / QUAD as u32);
+    layout::Chunk {
+        param: run.param + steps,
+        grad: run.grad + steps,
+        moments: run.moments + quads,
+        integrals: run.integrals + quads,
+        len: run.len - start,
+        ..*run
+    }
+}
+
+/// The empty run where a run ends, if it ends with a whole quad.
+fn after(run: &layout::Chunk, unit: u64) -> Option<layout::Chunk> {
+    (u64::from(run.len) % QUAD == 0).then(|| tail(run, run.len, unit))
+}
+
+/// The chunks of a table that make up a run.
+fn split(run: &layout::Chunk, unit: u64) -> impl Iterator<Item = layout::Chunk> {
+    let starts = (0..run.len).step_by(CHUNK as usize);
+    starts.map(move |start| {
+        let rest = tail(run, start, unit);
+        layout::Chunk { len: rest.len.min(CHUNK as u32), ..rest }
+    })
 }

@@ -8,7 +8,7 @@ mod limits;
 mod pieces;
 mod state_layout;
 
-pub use batch::{Dispatch, Form, Plan, Window};
+pub use batch::{Dispatch, Form, Kernel, Plan, Shape, Window};
 pub use limits::Limits;
 pub use pieces::Access;
 pub use state_layout::{Page, Segment, StateLayout};
@@ -24,6 +24,13 @@ pub struct Tensor {
     pub moment_planes: u64,
     /// Planes of integrals: the group's order.
     pub integral_planes: u64,
+}
+
+impl Tensor {
+    /// Planes of moments and of integrals.
+    fn planes(&self) -> (u64, u64) {
+        (self.moment_planes, self.integral_planes)
+    }
 }
 
 /// Where a slice lies: a buffer's number and a byte offset that is a multiple of 4.

@@ -5,7 +5,10 @@ use crate::layout::QUAD;
 /// Bytes of a quad.
 const BYTES: u64 = 4 * QUAD;
 
-/// A run of elements of one tensor whose state lies in one page, each plane of it contiguous.
+/// A run of elements of one tensor whose state lies in one page.
+///
+/// Segments with the same planes share a *slab*, in which each plane of all of them is contiguous, so that
+/// neighbours in memory can be updated as one run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Segment {
     /// The tensor's number.
@@ -16,11 +19,11 @@ pub struct Segment {
     pub len: u64,
     /// Its page.
     pub page: usize,
-    /// First quad of the first moment in the page's moments.
+    /// First quad of its first moment in the page's moments.
     pub moments: u64,
-    /// First quad of the first integral in the page's integrals.
+    /// First quad of its first integral in the page's integrals.
     pub integrals: u64,
-    /// Quads from a plane to the next.
+    /// Quads from a plane to the next: the length of its slab.
     pub stride: u64,
 }
 
@@ -44,34 +47,40 @@ pub struct StateLayout {
 }
 
 impl StateLayout {
-    /// Fills page after page, in the order in which the parameters lie in the caller's buffers, so that
-    /// neighbours there are neighbours in the state.
+    /// Fills page after page: tensors with the same planes together, and those in the order in which they lie in
+    /// the caller's buffers, so that neighbours there are neighbours in the state.
     ///
     /// # Errors
     /// If a single quad with its planes does not fit a binding.
     pub fn new(tensors: &[Tensor], bindings: &[Binding], limits: &Limits) -> Result<Self, Error> {
         let capacity = limits.binding.min(limits.buffer) / BYTES;
         let mut order: Vec<usize> = (0..tensors.len()).collect();
-        order.sort_by_key(|&tensor| bindings[tensor].param);
+        order.sort_by_key(|&tensor| (tensors[tensor].planes(), bindings[tensor].param));
 
         let mut layout = Self::default();
-        for tensor in order {
+        let mut slab = 0;
+        for (place, &tensor) in order.iter().enumerate() {
             let shape = &tensors[tensor];
-            let planes = shape.moment_planes.max(shape.integral_planes);
-            if planes > capacity {
+            let most = shape.moment_planes.max(shape.integral_planes);
+            if most > capacity {
                 let limit =
                     if limits.binding <= limits.buffer { "max_storage_buffer_binding_size" } else { "max_buffer_size" };
-                return Err(Error::LimitTooSmall { limit, needed: planes * BYTES, available: capacity * BYTES });
+                return Err(Error::LimitTooSmall { limit, needed: most * BYTES, available: capacity * BYTES });
             }
             let mut start = 0;
             while start < shape.len {
-                let stride = (shape.len - start).div_ceil(QUAD).min(layout.room(shape, capacity));
-                if stride == 0 {
-                    layout.pages.push(Page::default());
+                let quads = (shape.len - start).div_ceil(QUAD).min(layout.room(shape, capacity));
+                if quads > 0 {
+                    layout.push(tensor, shape, start, quads);
+                    start += quads * QUAD;
                 } else {
-                    layout.push(tensor, shape, start, stride);
-                    start += stride * QUAD;
+                    layout.close(&mut slab, tensors);
+                    layout.pages.push(Page::default());
                 }
+            }
+            let next = order.get(place + 1).map(|&next| tensors[next].planes());
+            if next != Some(shape.planes()) {
+                layout.close(&mut slab, tensors);
             }
         }
         Ok(layout)
@@ -84,21 +93,28 @@ impl StateLayout {
         quads(page.moments, tensor.moment_planes).min(quads(page.integrals, tensor.integral_planes))
     }
 
-    /// Puts `stride` quads of a tensor at the end of the last page.
-    fn push(&mut self, tensor: usize, shape: &Tensor, start: u64, stride: u64) {
-        let number = self.pages.len() - 1;
-        let page = &mut self.pages[number];
-        self.segments.push(Segment {
-            tensor,
-            start,
-            len: (shape.len - start).min(stride * QUAD),
-            page: number,
-            moments: page.moments / BYTES,
-            integrals: page.integrals / BYTES,
-            stride,
-        });
-        page.moments += stride * shape.moment_planes * BYTES;
-        page.integrals += stride * shape.integral_planes * BYTES;
+    /// Puts `quads` of a tensor into the last page. Their places in it are known when the slab is closed.
+    fn push(&mut self, tensor: usize, shape: &Tensor, start: u64, quads: u64) {
+        let page = self.pages.len() - 1;
+        let len = (shape.len - start).min(quads * QUAD);
+        self.segments.push(Segment { tensor, start, len, page, moments: 0, integrals: 0, stride: 0 });
+        self.pages[page].moments += quads * shape.moment_planes * BYTES;
+        self.pages[page].integrals += quads * shape.integral_planes * BYTES;
+    }
+
+    /// Lays out the planes of the segments from number `slab` on, which are the end of the last page.
+    fn close(&mut self, slab: &mut usize, tensors: &[Tensor]) {
+        let segments = &mut self.segments[*slab..];
+        *slab += segments.len();
+        let stride: u64 = segments.iter().map(|segment| segment.len.div_ceil(QUAD)).sum();
+        let mut before = 0;
+        for segment in segments {
+            let (page, shape) = (&self.pages[segment.page], &tensors[segment.tensor]);
+            segment.moments = page.moments / BYTES - stride * shape.moment_planes + before;
+            segment.integrals = page.integrals / BYTES - stride * shape.integral_planes + before;
+            segment.stride = stride;
+            before += segment.len.div_ceil(QUAD);
+        }
     }
 
     /// Bytes of all pages.

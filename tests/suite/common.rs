@@ -96,6 +96,52 @@ pub struct Spot {
     pub grad: (usize, usize),
 }
 
+/// How [`scatter`] spreads tensors over buffers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Home {
+    /// Parameters and gradients of all tensors interleaved in one buffer.
+    OnePool,
+    /// One buffer of parameters, one of gradients.
+    TwoPools,
+    /// Two buffers a tensor.
+    Separate,
+    /// By turns.
+    Mixed,
+}
+
+/// Places tensors, given by group and length, with gaps of 0 to 8 elements, so that about half of them start on
+/// the 16-byte grid. Returns the buffers' lengths and the tensors' places.
+pub fn scatter(random: &mut Random, tensors: &[(usize, usize)], home: Home) -> (Vec<usize>, Vec<Spot>) {
+    let mut buffers = vec![0, 0];
+    let mut place = |buffer: usize, len: usize, buffers: &mut Vec<usize>| {
+        let gap = if random.below(2) == 0 { buffers[buffer].wrapping_neg() % 4 } else { random.below(9) };
+        let start = buffers[buffer] + gap;
+        // A few elements behind the last tensor, too.
+        buffers[buffer] = start + len + 3;
+        (buffer, start)
+    };
+    let spots = tensors.iter().enumerate().map(|(number, &(group, len))| {
+        let home = match home {
+            Home::Mixed => [Home::OnePool, Home::TwoPools, Home::Separate][number % 3],
+            home => home,
+        };
+        let [param, grad] = match home {
+            Home::OnePool => [0, 0],
+            Home::TwoPools => [0, 1],
+            Home::Separate | Home::Mixed => {
+                buffers.extend([0, 0]);
+                [buffers.len() - 2, buffers.len() - 1]
+            }
+        };
+        Spot { group, len, param: place(param, len, &mut buffers), grad: place(grad, len, &mut buffers) }
+    });
+    let spots = spots.collect();
+    for len in &mut buffers {
+        *len = (*len).max(4);
+    }
+    (buffers, spots)
+}
+
 /// Fills what belongs to no tensor; never written, or a test fails.
 pub const SENTINEL: f32 = -12345.678;
 

@@ -1,4 +1,13 @@
-//! One test binary; each module is a concern.
+//! One test binary; each module is a concern. GPU tests need an adapter (on Linux without a GPU:
+//! `apt-get install mesa-vulkan-drivers libvulkan1`) and fail without one, unless MIADAM_ALLOW_NO_ADAPTER is set.
 
 mod common;
+mod cpu;
+mod embedding;
+mod errors;
+mod groups;
+mod layout;
+mod limits;
 mod parity;
+mod plan;
+mod shaders;

@@ -1,37 +1,206 @@
 //! The shaders against the CPU twin.
 
-use miadam::Hyperparams;
+use miadam::{Hyperparams, StepScale, WeightDecay};
 
-use crate::common::{Random, Rig, Spot, gpu};
+use crate::common::{Home, Random, Rig, gpu, scatter};
 
-#[test]
-fn first_light() {
-    let Some(gpu) = gpu() else { return };
-    let groups =
-        [Hyperparams::default(), Hyperparams { order: 3, switch_step: 4, amsgrad: true, ..Default::default() }];
-    let spots = [
-        Spot { group: 0, len: 1003, param: (0, 3), grad: (0, 5000) },
-        Spot { group: 0, len: 64, param: (0, 1008), grad: (0, 6004) },
-        Spot { group: 1, len: 777, param: (0, 2000), grad: (1, 0) },
-    ];
-    let mut rig = Rig::new(gpu, &groups, &[8000, 777], &spots, 1);
-    let mut random = Random(7);
-    for step in 1..=10 {
-        rig.set_grads(|| random.normal());
+/// Lengths around the quad (4), the workgroup (256) and the chunk (2048), and a few large ones.
+const LENS: [usize; 20] =
+    [0, 1, 2, 3, 4, 5, 7, 63, 64, 65, 255, 256, 257, 1757, 2047, 2048, 2049, 4100, 33_000, 40_003];
+
+/// Every combination of the options that change the arithmetic.
+fn all_options(order: u32) -> Vec<Hyperparams> {
+    let mut all = Vec::new();
+    for weight_decay in [WeightDecay::None, WeightDecay::Coupled(0.1), WeightDecay::Decoupled(0.1)] {
+        for step_scale in [StepScale::Paper, StepScale::Reference, StepScale::UnitGain] {
+            for (amsgrad, maximize) in [(false, false), (false, true), (true, false), (true, true)] {
+                all.push(Hyperparams {
+                    // Large enough that αⁿ⁺¹ at order 7 still moves θ, small enough that α¹ does not throw it far.
+                    lr: 0.05,
+                    order,
+                    kappa: [0.0, 0.5, 0.9][all.len() % 3],
+                    switch_step: [1, 2, 4, 5, 100][all.len() % 5],
+                    step_scale,
+                    weight_decay,
+                    amsgrad,
+                    maximize,
+                    ..Hyperparams::default()
+                });
+            }
+        }
+    }
+    all
+}
+
+/// Steps both sides and compares the updates of every step, then the states.
+fn assert_parity(rig: &mut Rig, steps: usize, random: &mut Random) {
+    let mut before = rig.found();
+    for step in 1..=steps {
+        let scale = [1.0, 1e-3, 30.0][step % 3];
+        rig.set_grads(|| scale * random.normal());
+        let twin_before = rig.expected.clone();
         rig.step_twin();
         rig.step_gpu();
         let found = rig.found();
-        let mut differing = 0;
-        let mut worst = 0f32;
-        for (a, b) in found.iter().flatten().zip(rig.expected.iter().flatten()) {
-            if a.to_bits() != b.to_bits() {
-                differing += 1;
+        for spot in &rig.spots {
+            let range = spot.param.1..spot.param.1 + spot.len;
+            let slice = |buffers: &[Vec<f32>]| buffers[spot.param.0][range.clone()].to_vec();
+            let [old, new, twin_old, twin_new] = [&before, &found, &twin_before, &rig.expected].map(|b| slice(b));
+            let largest = twin_new.iter().zip(&twin_old).map(|(new, old)| (new - old).abs()).fold(0.0, f32::max);
+            for i in 0..spot.len {
+                let (update, expected) = (new[i] - old[i], twin_new[i] - twin_old[i]);
+                // WGSL allows 2.5 ulp for a division, as much for a square root, and 1 for each of the dozen
+                // other operations; sums cancel, so it counts against the tensor's largest update. Rounding θ
+                // itself costs half an ulp of θ before and after, on either side.
+                let tolerance = f32::EPSILON * (64.0 * largest + 2.0 * new[i].abs());
+                assert!(
+                    (update - expected).abs() <= tolerance,
+                    "step {step}, {spot:?}, element {i}: update {update:e}, expected {expected:e} within {tolerance:e}"
+                );
             }
-            worst = worst.max((a - b).abs());
         }
-        println!("step {step}: {differing} differ, worst {worst:e}");
+        assert_untouched(rig, &found);
+        before = found;
     }
-    let (a, b) = (rig.gpu.state(&rig.optimizer), rig.twin.state());
-    println!("{} {} states equal {}", a.step, b.step, a == b);
-    println!("dispatches {}", rig.optimizer.dispatches().unwrap());
+    assert_states_agree(rig);
+}
+
+/// Gradients and all that belongs to no tensor keep their bits.
+fn assert_untouched(rig: &Rig, found: &[Vec<f32>]) {
+    let mut is_param: Vec<_> = found.iter().map(|buffer| vec![false; buffer.len()]).collect();
+    for spot in &rig.spots {
+        is_param[spot.param.0][spot.param.1..][..spot.len].fill(true);
+    }
+    for (buffer, is_param) in is_param.iter().enumerate() {
+        for (at, _) in is_param.iter().enumerate().filter(|(_, is_param)| !**is_param) {
+            let (found, expected) = (found[buffer][at], rig.expected[buffer][at]);
+            assert_eq!(found.to_bits(), expected.to_bits(), "buffer {buffer}, element {at} was touched");
+        }
+    }
+}
+
+fn assert_states_agree(rig: &Rig) {
+    let (found, expected) = (rig.gpu.state(&rig.optimizer), rig.twin.state());
+    assert_eq!(found.step, expected.step);
+    for (found, expected) in found.tensors.iter().zip(&expected.tensors) {
+        assert_eq!(found.name, expected.name);
+        assert_eq!(found.integrals.len(), expected.integrals.len());
+        assert_eq!(found.max_second_moment.is_some(), expected.max_second_moment.is_some());
+        let planes = |state: &miadam::TensorState| {
+            let moments = [&state.first_moment, &state.second_moment].into_iter().chain(&state.max_second_moment);
+            moments.chain(&state.integrals).cloned().collect::<Vec<_>>()
+        };
+        for (plane, (found, expected)) in planes(found).iter().zip(&planes(expected)).enumerate() {
+            let largest = expected.iter().fold(0.0, |a: f32, b| a.max(b.abs()));
+            for (found, expected) in found.iter().zip(expected) {
+                // At most three roundings a step, over at most ten steps, of terms up to the largest.
+                assert!(
+                    (found - expected).abs() <= 32.0 * f32::EPSILON * largest,
+                    "plane {plane}: {found} is not {expected}"
+                );
+            }
+        }
+    }
+}
+
+fn assert_parity_of_order(order: u32, home: Home) {
+    let Some(gpu) = gpu() else { return };
+    let groups = all_options(order);
+    let mut random = Random(u64::from(order));
+    // In order of groups, each with a third of the lengths; every length meets several groups.
+    let lens: Vec<_> = (0..groups.len())
+        .flat_map(|group| LENS.iter().skip(group % 3).step_by(3).map(move |&len| (group, len)))
+        .collect();
+    let (buffers, spots) = scatter(&mut random, &lens, home);
+    let mut rig = Rig::new(gpu, &groups, &buffers, &spots, 1);
+    assert_parity(&mut rig, 6, &mut random);
+}
+
+#[test]
+fn order_0_in_one_pool() {
+    assert_parity_of_order(0, Home::OnePool);
+}
+
+#[test]
+fn order_1_in_two_pools() {
+    assert_parity_of_order(1, Home::TwoPools);
+}
+
+#[test]
+fn order_2_in_separate_buffers() {
+    assert_parity_of_order(2, Home::Separate);
+}
+
+#[test]
+fn order_3_in_one_pool() {
+    assert_parity_of_order(3, Home::OnePool);
+}
+
+#[test]
+fn order_7_in_separate_buffers_and_one_pool() {
+    assert_parity_of_order(7, Home::Mixed);
+}
+
+#[test]
+fn a_tensor_alone_is_one_run() {
+    let Some(gpu) = gpu() else { return };
+    let hyperparams = Hyperparams { order: 2, switch_step: 3, amsgrad: true, ..Hyperparams::default() };
+    for (offset, dispatches) in [(0, 3), (1, 2)] {
+        // On the grid: whole quads and a tail. Off the grid: elements only.
+        let spots = [crate::common::Spot { group: 0, len: 70_001, param: (0, 4 + offset), grad: (1, offset) }];
+        let mut rig = Rig::new(gpu.clone(), std::slice::from_ref(&hyperparams), &[70_020, 70_003], &spots, 5);
+        assert_eq!(rig.optimizer.dispatches().unwrap(), dispatches);
+        assert_parity(&mut rig, 4, &mut Random(6));
+    }
+}
+
+#[test]
+fn same_inputs_give_the_same_bits() {
+    let Some(gpu) = gpu() else { return };
+    let run = || {
+        let mut random = Random(11);
+        let groups = all_options(3);
+        let lens: Vec<_> = (0..groups.len()).map(|group| (group, 257 + group)).collect();
+        let (buffers, spots) = scatter(&mut random, &lens, Home::OnePool);
+        let mut rig = Rig::new(gpu.clone(), &groups, &buffers, &spots, 3);
+        for _ in 0..5 {
+            rig.set_grads(|| random.normal());
+            rig.step_gpu();
+        }
+        let bits = rig.found().iter().flatten().map(|value| value.to_bits()).collect::<Vec<_>>();
+        (bits, rig.gpu.state(&rig.optimizer))
+    };
+    let first = run();
+    for _ in 0..3 {
+        assert!(run() == first);
+    }
+}
+
+#[test]
+fn non_finite_gradients_propagate_to_their_own_elements_only() {
+    let Some(gpu) = gpu() else { return };
+    let hyperparams = Hyperparams { order: 1, amsgrad: true, ..Hyperparams::default() };
+    let (buffers, spots) = scatter(&mut Random(1), &[(0, 1000)], Home::TwoPools);
+    let mut rig = Rig::new(gpu, &[hyperparams], &buffers, &spots, 2);
+    let mut number = 0;
+    rig.set_grads(|| {
+        number += 1;
+        match number {
+            101 => f32::NAN,
+            202 => f32::INFINITY,
+            303 => f32::MAX,
+            404 => f32::MIN_POSITIVE / 2.0,
+            _ => 0.5,
+        }
+    });
+    rig.step_gpu();
+    rig.step_twin();
+    let found = rig.found();
+    let (buffer, first) = spots[0].param;
+    for i in 0..1000 {
+        let (found, expected) = (found[buffer][first + i], rig.expected[buffer][first + i]);
+        let poisoned = i == 100 || i == 201;
+        assert_eq!(found.is_finite(), !poisoned, "element {i} is {found}");
+        assert_eq!(expected.is_finite(), !poisoned, "element {i} is {expected}");
+    }
 }

@@ -1,0 +1,20 @@
+// The dispatch of a single run: one quad an invocation. What all invocations share lies at a constant address
+// and is read once for all of them, where a driver knows no better than to gather the rest lane by lane.
+
+@group(0) @binding(0) var<storage, read> run: Chunk;
+@group(0) @binding(1) var<storage, read> coefs: Coefs;
+
+@compute @workgroup_size(64)
+fn update(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    // Read before the branch: inside it, a driver must not read for lanes that are switched off.
+    let chunk = run;
+    let c = coefs;
+    let quad = 64u * (workgroup.y * workgroups.x + workgroup.x) + lane;
+    if 4u * quad < chunk.len {
+        update_quad(chunk, c, quad);
+    }
+}

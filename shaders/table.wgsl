@@ -1,0 +1,22 @@
+// The dispatch of many runs: a workgroup looks up its chunk and loops over it, so that the look-up is shared by
+// several quads.
+
+@group(0) @binding(0) var<storage, read> chunks: array<Chunk>;
+@group(0) @binding(1) var<storage, read> coefs: array<Coefs>;
+
+@compute @workgroup_size(64)
+fn update(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let index = workgroup.y * workgroups.x + workgroup.x;
+    if index >= arrayLength(&chunks) {
+        return;
+    }
+    let chunk = chunks[index];
+    let c = coefs[chunk.group];
+    for (var quad = lane; 4u * quad < chunk.len; quad += 64u) {
+        update_quad(chunk, c, quad);
+    }
+}

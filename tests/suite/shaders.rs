@@ -1,0 +1,46 @@
+//! Every variant of the shaders parses, validates, and translates to what Vulkan, Metal and DX12 take.
+
+use miadam::plan::{Access, Form, Kernel, Shape};
+use miadam::{advance_wgsl, update_wgsl};
+use naga::back::{hlsl, msl, spv};
+use naga::valid::{Capabilities, ValidationFlags, Validator};
+
+/// Every source that the crate can hand to a device, with a name for it.
+pub fn sources() -> Vec<(String, String)> {
+    let mut sources = vec![("advance".to_owned(), advance_wgsl().to_owned())];
+    for access in [Access::Quads, Access::Elements] {
+        for shape in [Shape::Run, Shape::Table] {
+            for (form, windows) in [(Form::One, 1), (Form::Two, 2), (Form::Many, 2), (Form::Many, 4), (Form::Many, 16)]
+            {
+                let kernel = Kernel { access, form, shape };
+                sources.push((format!("{kernel:?} over {windows}"), update_wgsl(kernel, windows)));
+            }
+        }
+    }
+    sources
+}
+
+pub fn parse(name: &str, source: &str) -> (naga::Module, naga::valid::ModuleInfo) {
+    let module = naga::front::wgsl::parse_str(source).unwrap_or_else(|error| panic!("{name}: {error}\n{source}"));
+    // No capability beyond the core of WebGPU.
+    let info = Validator::new(ValidationFlags::all(), Capabilities::empty()).validate(&module);
+    (module, info.unwrap_or_else(|error| panic!("{name}: {error:?}")))
+}
+
+#[test]
+fn translate_to_spirv_msl_and_hlsl() {
+    for (name, source) in sources() {
+        let (module, info) = parse(&name, &source);
+        let words = spv::write_vec(&module, &info, &spv::Options::default(), None).unwrap();
+        assert_eq!(words[0], 0x0723_0203, "{name}: SPIR-V's magic number");
+
+        let options = msl::Options { fake_missing_bindings: true, ..Default::default() };
+        let (metal, _) = msl::write_string(&module, &info, &options, &msl::PipelineOptions::default()).unwrap();
+        assert!(metal.contains("kernel void"), "{name}");
+
+        let (mut direct, options) = (String::new(), hlsl::Options::default());
+        let pipeline = hlsl::PipelineOptions::default();
+        hlsl::Writer::new(&mut direct, &options, &pipeline).write(&module, &info, None).unwrap();
+        assert!(direct.contains("numthreads"), "{name}");
+    }
+}
