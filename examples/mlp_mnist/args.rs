@@ -1,0 +1,117 @@
+//! The flags.
+
+use std::error::Error;
+use std::path::PathBuf;
+
+use clap::{Parser, ValueEnum};
+use miadam::{Hyperparams, ParamGroup, StepScale, cpu};
+
+/// Train a small network on handwritten digits with MIAdam.
+#[derive(Debug, Parser)]
+#[command(version)]
+pub struct Args {
+    /// Where to train: `auto` is a hardware GPU if there is one, else the CPU
+    #[arg(long, value_enum, default_value_t = DeviceKind::Auto)]
+    pub device: DeviceKind,
+    /// Train on the adapter whose name contains this, in upper or lower case
+    #[arg(long, value_name = "NAME")]
+    pub adapter: Option<String>,
+    /// Folder of the four MNIST IDX files, plain or gzipped [default: 10,000 digits compiled in]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Passes over the training digits
+    #[arg(long, default_value_t = 12)]
+    pub epochs: u32,
+    /// Digits in a batch
+    #[arg(long, default_value_t = 128)]
+    pub batch_size: usize,
+    /// Units in the hidden layer
+    #[arg(long, default_value_t = 256)]
+    pub hidden: usize,
+    /// Learning rate α
+    #[arg(long, default_value_t = 1e-3)]
+    pub lr: f64,
+    /// Number of integrals n; 0 is Adam
+    #[arg(long, default_value_t = 1)]
+    pub order: u32,
+    /// Discount κ of the integrals, from 0 to 1
+    #[arg(long, default_value_t = 0.5)]
+    pub kappa: f64,
+    /// Epochs after which training goes on as plain Adam [default: four fifths of the epochs]
+    #[arg(long, value_name = "EPOCHS")]
+    pub switch_epoch: Option<u32>,
+    /// How the learning rate scales the step while the integrals are in use
+    #[arg(long, value_enum, default_value_t = Scale::Paper)]
+    pub step_scale: Scale,
+    /// Fraction of the training labels to replace by a random other class
+    #[arg(long, value_name = "P", default_value_t = 0.0)]
+    pub label_noise: f64,
+    /// Seed of the initial weights, the batches and the label noise
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Write one JSON object per epoch to this file, one a line
+    #[arg(long, value_name = "FILE")]
+    pub metrics: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DeviceKind {
+    Auto,
+    Gpu,
+    Cpu,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Scale {
+    /// αⁿ: the paper's Algorithm 1
+    Paper,
+    /// αⁿ⁺¹: the authors' released code
+    Reference,
+    /// α·(1-κ)ⁿ: Adam's step size for any order
+    UnitGain,
+}
+
+impl Args {
+    /// All that is wrong whatever the data and the device.
+    pub fn validate(&self) -> Result<(), Box<dyn Error>> {
+        let ranges = [
+            // The upper bounds keep buffers and step counts inside what any device can hold.
+            ("--epochs", f64::from(self.epochs), 1.0, 100_000.0),
+            ("--batch-size", self.batch_size as f64, 1.0, 8192.0),
+            ("--hidden", self.hidden as f64, 1.0, 8192.0),
+            ("--lr", self.lr, 0.0, 1e3),
+            ("--order", f64::from(self.order), 0.0, 64.0),
+            ("--kappa", self.kappa, 0.0, 1.0),
+            ("--label-noise", self.label_noise, 0.0, 1.0),
+        ];
+        for (flag, value, low, high) in ranges {
+            // Written so that NaN fails.
+            if !(low..=high).contains(&value) {
+                return Err(format!("{flag} {value} is out of range; choose a value from {low} to {high}").into());
+            }
+        }
+        if self.adapter.is_some() && self.device == DeviceKind::Cpu {
+            return Err("--adapter names a GPU, but --device is cpu; drop one of the two".into());
+        }
+        Ok(())
+    }
+
+    /// The optimizer's settings for epochs of so many batches.
+    pub fn hyperparams(&self, batches_per_epoch: usize) -> Result<Hyperparams, Box<dyn Error>> {
+        let switch_epoch = self.switch_epoch.unwrap_or((self.epochs * 4 / 5).max(1));
+        let switch_step = u64::from(switch_epoch) * batches_per_epoch as u64 + 1;
+        let switch_step = u32::try_from(switch_step)
+            .map_err(|_| format!("--switch-epoch {switch_epoch} is more than 2^32 steps away; choose a smaller one"))?;
+        let step_scale = match self.step_scale {
+            Scale::Paper => StepScale::Paper,
+            Scale::Reference => StepScale::Reference,
+            Scale::UnitGain => StepScale::UnitGain,
+        };
+        let &Self { lr, order, kappa, .. } = self;
+        let hyperparams = Hyperparams { lr, order, kappa, switch_step, step_scale, ..Hyperparams::default() };
+        // An optimizer of nothing, to have the combination checked before any device is opened.
+        cpu::MiAdam::new([ParamGroup::new(hyperparams.clone(), [])])
+            .map_err(|error| format!("--lr, --order, --kappa or --step-scale: {error}"))?;
+        Ok(hyperparams)
+    }
+}

@@ -1,0 +1,238 @@
+//! Training on the CPU: faer's matrix products, and plain loops for all that is element by element.
+
+use std::error::Error;
+
+use faer::linalg::matmul::matmul;
+use faer::{Accum, MatMut, MatRef, Par};
+use miadam::{Hyperparams, ParamGroup, cpu};
+use rayon::prelude::*;
+
+use crate::data::{Data, Samples};
+use crate::network::{CLASSES, INPUTS, Score, Trainer, Weights};
+
+pub struct CpuTrainer {
+    data: Data,
+    network: Network,
+    optimizer: cpu::MiAdam,
+    batch_size: usize,
+}
+
+impl CpuTrainer {
+    pub fn new(
+        data: Data,
+        weights: Weights,
+        hyperparams: Hyperparams,
+        batch_size: usize,
+    ) -> Result<Self, miadam::Error> {
+        let params =
+            Weights::NAMES.into_iter().zip(weights.tensors()).map(|(name, tensor)| cpu::Param::new(name, tensor.len()));
+        let optimizer = cpu::MiAdam::new([ParamGroup::new(hyperparams, params)])?;
+        Ok(Self { data, network: Network::new(weights), optimizer, batch_size })
+    }
+}
+
+impl Trainer for CpuTrainer {
+    fn train(&mut self, order: &[u32], progress: &mut dyn FnMut(usize)) -> Result<Score, Box<dyn Error>> {
+        let mut total = Score::default();
+        for batch in order.chunks(self.batch_size) {
+            add(&mut total, self.network.forward(&self.data.train, batch));
+            self.network.backward();
+            let Network { weights, grads, .. } = &mut self.network;
+            self.optimizer.step(&mut weights.tensors_mut(), &grads.tensors())?;
+            progress(batch.len());
+        }
+        Ok(mean(total, order.len()))
+    }
+
+    fn test(&mut self) -> Result<Score, Box<dyn Error>> {
+        let mut total = Score::default();
+        let all: Vec<u32> = (0..self.data.test.len() as u32).collect();
+        // Any size gives the same score; this one keeps the activations in the cache.
+        for batch in all.chunks(256) {
+            add(&mut total, self.network.forward(&self.data.test, batch));
+        }
+        Ok(mean(total, all.len()))
+    }
+}
+
+fn add(total: &mut Score, part: Score) {
+    total.loss += part.loss;
+    total.accuracy += part.accuracy;
+}
+
+fn mean(total: Score, samples: usize) -> Score {
+    Score { loss: total.loss / samples as f64, accuracy: total.accuracy / samples as f64 }
+}
+
+/// Weights, gradients, and the rows of the current batch; the vectors keep their memory from batch to batch.
+pub struct Network {
+    pub weights: Weights,
+    pub grads: Weights,
+    x: Vec<f32>,
+    h: Vec<f32>,
+    z: Vec<f32>,
+    dz: Vec<f32>,
+    dh: Vec<f32>,
+}
+
+impl Network {
+    pub fn new(weights: Weights) -> Self {
+        let grads = Weights::zeros(weights.b1.len());
+        Self { weights, grads, x: vec![], h: vec![], z: vec![], dz: vec![], dh: vec![] }
+    }
+
+    /// Sums over the batch, not means. Leaves behind what [`backward`](Self::backward) needs.
+    pub fn forward(&mut self, samples: &Samples, batch: &[u32]) -> Score {
+        let (rows, hidden) = (batch.len(), self.weights.b1.len());
+        self.gather(samples, batch);
+        self.h.resize(rows * hidden, 0.0);
+        self.z.resize(rows * CLASSES, 0.0);
+        self.dz.resize(rows * CLASSES, 0.0);
+
+        product(&mut self.h, view(&self.x, INPUTS), view(&self.weights.w1, hidden));
+        for row in self.h.chunks_exact_mut(hidden) {
+            for (h, b) in row.iter_mut().zip(&self.weights.b1) {
+                *h = (*h + b).max(0.0);
+            }
+        }
+        product(&mut self.z, view(&self.h, hidden), view(&self.weights.w2, hidden).transpose());
+
+        let mut total = Score::default();
+        let logits = self.z.chunks_exact_mut(CLASSES);
+        for ((z, dz), &sample) in logits.zip(self.dz.chunks_exact_mut(CLASSES)).zip(batch) {
+            for (z, b) in z.iter_mut().zip(&self.weights.b2) {
+                *z += b;
+            }
+            let label = usize::from(samples.labels[sample as usize]);
+            add(&mut total, classify(z, label, dz, 1.0 / rows as f32));
+        }
+        total
+    }
+
+    /// The batch's pixels as numbers from 0 to 1.
+    fn gather(&mut self, samples: &Samples, batch: &[u32]) {
+        self.x.resize(batch.len() * INPUTS, 0.0);
+        for (row, &sample) in self.x.chunks_exact_mut(INPUTS).zip(batch) {
+            let image = &samples.images[sample as usize * INPUTS..][..INPUTS];
+            for (x, &pixel) in row.iter_mut().zip(image) {
+                *x = f32::from(pixel) * (1.0 / 255.0);
+            }
+        }
+    }
+
+    /// The gradients of the mean loss over the last batch given to [`forward`](Self::forward).
+    pub fn backward(&mut self) {
+        let hidden = self.weights.b1.len();
+        self.dh.resize(self.h.len(), 0.0);
+        let dz = view(&self.dz, CLASSES);
+
+        product(&mut self.grads.w2, dz.transpose(), view(&self.h, hidden));
+        sum_rows(&mut self.grads.b2, &self.dz);
+        product(&mut self.dh, dz, view(&self.weights.w2, hidden));
+        for (dh, &h) in self.dh.iter_mut().zip(&self.h) {
+            *dh = if h > 0.0 { *dh } else { 0.0 };
+        }
+        product(&mut self.grads.w1, view(&self.x, INPUTS).transpose(), view(&self.dh, hidden));
+        sum_rows(&mut self.grads.b1, &self.dh);
+    }
+}
+
+/// dz = scale·(softmax(z) - onehot(label)), and this sample's score.
+fn classify(z: &[f32], label: usize, dz: &mut [f32], scale: f32) -> Score {
+    let largest = z.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let mut sum = 0.0;
+    for (p, z) in dz.iter_mut().zip(z) {
+        *p = (z - largest).exp();
+        sum += *p;
+    }
+    for p in &mut *dz {
+        *p *= scale / sum;
+    }
+    dz[label] -= scale;
+    // The first of equal logits wins, as in argmax.
+    let correct = z.iter().position(|&z| z == largest) == Some(label);
+    Score { loss: f64::from(sum.ln() + largest - z[label]), accuracy: f64::from(u8::from(correct)) }
+}
+
+/// A row-major matrix.
+fn view(values: &[f32], columns: usize) -> MatRef<'_, f32> {
+    MatRef::from_row_major_slice(values, values.len() / columns, columns)
+}
+
+/// out = left·right, the rows of `out` shared among the threads. Each element is one sum, whoever computes it, so the
+/// result does not depend on the number of threads. faer's own threads wait for one another by spinning, which
+/// costs many times the work when another program wants the cores.
+fn product(out: &mut [f32], left: MatRef<'_, f32>, right: MatRef<'_, f32>) {
+    let columns = right.ncols();
+    let block = left.nrows().div_ceil(rayon::current_num_threads()).next_multiple_of(16);
+    out.par_chunks_mut(block * columns).enumerate().for_each(|(index, out)| {
+        let rows = out.len() / columns;
+        let left = left.subrows(index * block, rows);
+        matmul(MatMut::from_row_major_slice_mut(out, rows, columns), Accum::Replace, left, right, 1.0, Par::Seq);
+    });
+}
+
+fn sum_rows(out: &mut [f32], rows: &[f32]) {
+    out.fill(0.0);
+    for row in rows.chunks_exact(out.len()) {
+        for (sum, value) in out.iter_mut().zip(row) {
+            *sum += value;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::Random;
+
+    /// The mean loss in f64, straight from the equations of [`crate::network`].
+    fn loss(weights: &Weights, samples: &Samples, batch: &[u32]) -> f64 {
+        let hidden = weights.b1.len();
+        let [w1, b1, w2, b2] =
+            weights.tensors().map(|tensor| tensor.iter().copied().map(f64::from).collect::<Vec<_>>());
+        let sample_loss = |&sample: &u32| {
+            let image = &samples.images[sample as usize * INPUTS..][..INPUTS];
+            let x: Vec<_> = image.iter().map(|&pixel| f64::from(pixel) / 255.0).collect();
+            let h: Vec<_> = (0..hidden)
+                .map(|n| ((0..INPUTS).map(|k| x[k] * w1[k * hidden + n]).sum::<f64>() + b1[n]).max(0.0))
+                .collect();
+            let z: Vec<_> =
+                (0..CLASSES).map(|c| (0..hidden).map(|n| h[n] * w2[c * hidden + n]).sum::<f64>() + b2[c]).collect();
+            z.iter().map(|z| z.exp()).sum::<f64>().ln() - z[usize::from(samples.labels[sample as usize])]
+        };
+        batch.iter().map(sample_loss).sum::<f64>() / batch.len() as f64
+    }
+
+    #[test]
+    fn gradients_are_the_slopes_of_the_loss() {
+        let data = Data::built_in().unwrap();
+        let batch = [3, 14, 15, 92, 65];
+        let mut network = Network::new(Weights::random(6, &mut Random::new(0, 2)));
+        let score = network.forward(&data.train, &batch);
+        network.backward();
+
+        let expected = loss(&network.weights, &data.train, &batch);
+        // Sums of 784 products in f32.
+        assert!((score.loss / batch.len() as f64 - expected).abs() < 1e-5 * expected, "{score:?}, not {expected}");
+        let mut random = Random::new(0, 3);
+        for tensor in 0..4 {
+            for _ in 0..40 {
+                let len = network.grads.tensors()[tensor].len();
+                let element = random.below(len);
+                let loss_at = |step: f32| {
+                    let mut weights = network.weights.clone();
+                    let weight = &mut weights.tensors_mut()[tensor][element];
+                    *weight += step;
+                    let exact = f64::from(*weight);
+                    (exact, loss(&weights, &data.train, &batch))
+                };
+                let ((low, below), (high, above)) = (loss_at(-1e-3), loss_at(1e-3));
+                let slope = (above - below) / (high - low);
+                let found = f64::from(network.grads.tensors()[tensor][element]);
+                // The third derivative times the step squared, and f32 sums.
+                assert!((found - slope).abs() < 1e-5, "{}[{element}]: {found}, not {slope}", Weights::NAMES[tensor]);
+            }
+        }
+    }
+}

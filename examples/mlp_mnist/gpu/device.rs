@@ -1,0 +1,80 @@
+//! An open GPU, and waiting for it.
+
+use std::error::Error;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use wgpu::{Buffer, BufferDescriptor, BufferUsages, Device, MapMode, PollError, PollType, Queue, SubmissionIndex};
+
+/// After this the GPU counts as hung.
+const TIMEOUT: Duration = Duration::from_secs(120);
+/// Between two looks at whether it is done: far less than a submit takes.
+const NAP: Duration = Duration::from_micros(200);
+
+pub struct Gpu {
+    pub device: Device,
+    pub queue: Queue,
+    /// As people know it, with its backend.
+    pub name: String,
+    /// The first error that wgpu reported.
+    failure: Arc<Mutex<Option<String>>>,
+}
+
+impl Gpu {
+    pub fn new(device: Device, queue: Queue, name: String) -> Self {
+        let failure = Arc::new(Mutex::new(None));
+        let first = Arc::clone(&failure);
+        // Without a handler wgpu panics.
+        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
+            first.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| error.to_string());
+        }));
+        Self { device, queue, name, failure }
+    }
+
+    /// The error of anything done so far.
+    pub fn check(&self) -> Result<(), Box<dyn Error>> {
+        match &*self.failure.lock().unwrap_or_else(PoisonError::into_inner) {
+            None => Ok(()),
+            Some(error) => Err(self.failed(error)),
+        }
+    }
+
+    fn failed(&self, error: &str) -> Box<dyn Error> {
+        format!("{}: {error}; lower --hidden or --batch-size, or use --device cpu", self.name).into()
+    }
+
+    /// A zeroed buffer of so many elements of four bytes.
+    pub fn buffer(&self, label: &str, elements: usize, usage: BufferUsages) -> Buffer {
+        let size = 4 * elements as u64;
+        self.device.create_buffer(&BufferDescriptor { label: Some(label), size, usage, mapped_at_creation: false })
+    }
+
+    /// Sleeps until the GPU is done. A blocking wait with a timeout spins in some drivers, and on a software adapter
+    /// takes a core away from the work it waits for.
+    pub fn wait(&self, submission: &SubmissionIndex) -> Result<(), Box<dyn Error>> {
+        let deadline = Instant::now() + TIMEOUT;
+        loop {
+            self.check()?;
+            let poll = PollType::Wait { submission_index: Some(submission.clone()), timeout: Some(Duration::ZERO) };
+            match self.device.poll(poll) {
+                Ok(_) => return self.check(),
+                Err(PollError::Timeout) if Instant::now() < deadline => thread::sleep(NAP),
+                Err(error) => return Err(self.failed(&format!("it does not get done: {error}"))),
+            }
+        }
+    }
+
+    /// A copy of a buffer of floats.
+    pub fn read(&self, source: &Buffer) -> Result<Vec<f32>, Box<dyn Error>> {
+        let copy = self.buffer("copy", source.size() as usize / 4, BufferUsages::COPY_DST | BufferUsages::MAP_READ);
+        let mut encoder = self.device.create_command_encoder(&Default::default());
+        encoder.copy_buffer_to_buffer(source, 0, &copy, 0, source.size());
+        let submission = self.queue.submit([encoder.finish()]);
+        // A failure shows when the range is asked for.
+        copy.map_async(MapMode::Read, .., |_| ());
+        self.wait(&submission)?;
+        let bytes = copy.get_mapped_range(..)?;
+        Ok(bytemuck::pod_collect_to_vec(&bytes))
+    }
+}

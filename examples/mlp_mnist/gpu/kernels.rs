@@ -1,0 +1,80 @@
+//! The pipelines of the shaders, and the one bind group layout that they share.
+
+use wgpu::{
+    BindGroup, BindGroupDescriptor, BindGroupEntry, BindGroupLayout, BindGroupLayoutDescriptor, BindGroupLayoutEntry,
+    BindingResource, BindingType, Buffer, BufferBinding, BufferBindingType, BufferSize, ComputePipeline,
+    ComputePipelineDescriptor, Device, PipelineCompilationOptions, PipelineLayoutDescriptor, ShaderModuleDescriptor,
+    ShaderSource, ShaderStages,
+};
+
+const COMMON: &str = include_str!("../shaders/common.wgsl");
+
+/// Bytes of `Batch` in common.wgsl.
+pub const BATCH_BYTES: usize = 8;
+
+/// One pipeline per shader, in the order in which a batch runs through them.
+pub struct Kernels {
+    pub forward: ComputePipeline,
+    pub classify: ComputePipeline,
+    pub backward: ComputePipeline,
+    pub gradient1: ComputePipeline,
+    pub gradient2: ComputePipeline,
+    layout: BindGroupLayout,
+}
+
+impl Kernels {
+    /// `quads` is a fourth of the padded number of hidden units.
+    pub fn new(device: &Device, quads: usize) -> Self {
+        let storage = |binding| entry(binding, BufferBindingType::Storage { read_only: binding <= 3 });
+        let entries: Vec<_> = [entry(0, BufferBindingType::Uniform)].into_iter().chain((1..9).map(storage)).collect();
+        let layout = device.create_bind_group_layout(&BindGroupLayoutDescriptor { label: None, entries: &entries });
+        let pipeline_layout = device.create_pipeline_layout(&PipelineLayoutDescriptor {
+            bind_group_layouts: &[Some(&layout)],
+            ..Default::default()
+        });
+        let pipeline = |name: &str, source: &str| {
+            let module = device.create_shader_module(ShaderModuleDescriptor {
+                label: Some(name),
+                source: ShaderSource::Wgsl([COMMON, source].concat().into()),
+            });
+            device.create_compute_pipeline(&ComputePipelineDescriptor {
+                label: Some(name),
+                layout: Some(&pipeline_layout),
+                module: &module,
+                entry_point: Some(name),
+                compilation_options: PipelineCompilationOptions {
+                    constants: &[("QUADS", quads as f64)],
+                    // No kernel uses workgroup memory.
+                    zero_initialize_workgroup_memory: false,
+                },
+                cache: None,
+            })
+        };
+        Self {
+            forward: pipeline("forward", include_str!("../shaders/forward.wgsl")),
+            classify: pipeline("classify", include_str!("../shaders/classify.wgsl")),
+            backward: pipeline("backward", include_str!("../shaders/backward.wgsl")),
+            gradient1: pipeline("gradient1", include_str!("../shaders/gradient1.wgsl")),
+            gradient2: pipeline("gradient2", include_str!("../shaders/gradient2.wgsl")),
+            layout,
+        }
+    }
+
+    /// `batches` holds `Batch` structs, of which a dispatch chooses one by its dynamic offset; `storage` are bindings 1 to 8.
+    pub fn bind(&self, device: &Device, batches: &Buffer, storage: [&Buffer; 8]) -> BindGroup {
+        let batch = BufferBinding { buffer: batches, offset: 0, size: BufferSize::new(BATCH_BYTES as u64) };
+        let resources = [BindingResource::Buffer(batch)].into_iter().chain(storage.map(Buffer::as_entire_binding));
+        let entries: Vec<_> =
+            (0..).zip(resources).map(|(binding, resource)| BindGroupEntry { binding, resource }).collect();
+        device.create_bind_group(&BindGroupDescriptor { label: None, layout: &self.layout, entries: &entries })
+    }
+}
+
+fn entry(binding: u32, ty: BufferBindingType) -> BindGroupLayoutEntry {
+    BindGroupLayoutEntry {
+        binding,
+        visibility: ShaderStages::COMPUTE,
+        ty: BindingType::Buffer { ty, has_dynamic_offset: ty == BufferBindingType::Uniform, min_binding_size: None },
+        count: None,
+    }
+}

@@ -1,0 +1,133 @@
+//! The shaders against the CPU path.
+
+use super::*;
+use crate::cpu::{CpuTrainer, Network};
+use crate::data::Samples;
+use crate::random::Random;
+
+/// An adapter, or nothing if MIADAM_ALLOW_NO_ADAPTER says that this is all right.
+fn gpu() -> Option<Gpu> {
+    match open_any() {
+        Ok(gpu) => Some(gpu),
+        Err(error) if std::env::var_os("MIADAM_ALLOW_NO_ADAPTER").is_some() => {
+            eprintln!("not tested: {error}");
+            None
+        }
+        Err(error) => panic!("{error}; or set MIADAM_ALLOW_NO_ADAPTER to skip this test"),
+    }
+}
+
+/// So many of the built-in digits, and the first 300 of them to test on: more than a batch, and no multiple of 8.
+fn data(samples: usize) -> Data {
+    let all = Data::built_in().unwrap().train;
+    let first = |count| Samples { images: all.images[..count * INPUTS].to_vec(), labels: all.labels[..count].to_vec() };
+    Data { train: first(samples), test: first(300) }
+}
+
+fn trainer(gpu: Gpu, data: &Data, weights: &Weights, hyperparams: Hyperparams, batch_size: usize) -> GpuTrainer {
+    GpuTrainer::new(gpu, data, weights, hyperparams, batch_size).unwrap()
+}
+
+/// With this learning rate, weights stay and gradients can be compared.
+fn frozen() -> Hyperparams {
+    Hyperparams { lr: 0.0, ..Hyperparams::default() }
+}
+
+fn assert_near(found: &Weights, expected: &Weights) {
+    for ((found, expected), name) in found.tensors().into_iter().zip(expected.tensors()).zip(Weights::NAMES) {
+        assert_eq!(found.len(), expected.len());
+        let largest = expected.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
+        for (i, (found, expected)) in found.iter().zip(expected).enumerate() {
+            // Sums of up to 784 terms in another order.
+            assert!((found - expected).abs() <= 1e-5 * largest, "{name}[{i}]: {found}, not {expected}");
+        }
+    }
+}
+
+#[test]
+fn gradients_equal_those_of_the_cpu() {
+    for (hidden, batch_size) in [(1, 1), (5, 13), (37, 50), (64, 128), (100, 3)] {
+        let Some(gpu) = gpu() else { return };
+        let data = data(batch_size);
+        let weights = Weights::random(hidden, &mut Random::new(7, 2));
+        let mut trainer = trainer(gpu, &data, &weights, frozen(), batch_size);
+        let mut order: Vec<u32> = (0..batch_size as u32).collect();
+        Random::new(7, 1).shuffle(&mut order);
+
+        let found = trainer.train(&order, &mut |_| ()).unwrap();
+        let mut network = Network::new(weights);
+        let expected = network.forward(&data.train, &order);
+        network.backward();
+
+        let grads = trainer.gpu.read(&trainer.buffers.grads).unwrap();
+        assert_near(&trainer.layout.unpack(&grads), &network.grads);
+        assert_eq!(
+            trainer.layout.pack(&trainer.layout.unpack(&grads)),
+            grads,
+            "hidden {hidden}, batch {batch_size}: padding has gradients"
+        );
+        let loss = expected.loss / batch_size as f64;
+        assert!((found.loss - loss).abs() <= 1e-5 * loss, "{found:?}, not {loss}");
+        assert_eq!(found.accuracy, expected.accuracy / batch_size as f64);
+    }
+}
+
+#[test]
+fn a_short_last_batch_is_averaged_over_its_own_size() {
+    let Some(gpu) = gpu() else { return };
+    let data = data(40);
+    let weights = Weights::random(12, &mut Random::new(7, 2));
+    let mut trainer = trainer(gpu, &data, &weights, frozen(), 33);
+    let order: Vec<u32> = (0..40).rev().collect();
+    let mut seen = 0;
+    trainer.train(&order, &mut |count| seen += count).unwrap();
+    assert_eq!(seen, 40);
+
+    let mut network = Network::new(weights);
+    network.forward(&data.train, &order[33..]);
+    network.backward();
+    assert_near(&trainer.layout.unpack(&trainer.gpu.read(&trainer.buffers.grads).unwrap()), &network.grads);
+}
+
+#[test]
+fn test_scores_equal_those_of_the_cpu() {
+    let Some(gpu) = gpu() else { return };
+    let data = data(1);
+    let weights = Weights::random(20, &mut Random::new(7, 2));
+    let found = trainer(gpu, &data, &weights, frozen(), 1).test().unwrap();
+    let expected = Network::new(weights).forward(&data.test, &(0..300).collect::<Vec<_>>());
+    assert!((found.loss - expected.loss / 300.0).abs() < 1e-5, "{found:?}, not {expected:?} / 300");
+    assert_eq!(found.accuracy, expected.accuracy / 300.0);
+}
+
+#[test]
+fn training_repeats_to_the_bit() {
+    let run = |gpu| {
+        let data = data(500);
+        let weights = Weights::random(20, &mut Random::new(7, 2));
+        let mut trainer = trainer(gpu, &data, &weights, Hyperparams::default(), 64);
+        let order: Vec<u32> = (0..500).collect();
+        let scores = [trainer.train(&order, &mut |_| ()).unwrap(), trainer.train(&order, &mut |_| ()).unwrap()];
+        (scores, trainer.gpu.read(&trainer.buffers.params).unwrap())
+    };
+    let (Some(first), Some(second)) = (gpu(), gpu()) else { return };
+    assert_eq!(run(first), run(second));
+}
+
+#[test]
+fn training_follows_the_cpu() {
+    let Some(gpu) = gpu() else { return };
+    let data = data(500);
+    let weights = Weights::random(20, &mut Random::new(7, 2));
+    // 8 batches per epoch, the integrals in use in the first.
+    let hyperparams = Hyperparams { switch_step: 9, ..Hyperparams::default() };
+    let mut on_cpu = CpuTrainer::new(data.clone(), weights.clone(), hyperparams.clone(), 64).unwrap();
+    let mut on_gpu = trainer(gpu, &data, &weights, hyperparams, 64);
+    let order: Vec<u32> = (0..500).collect();
+    for _ in 0..3 {
+        let expected = on_cpu.train(&order, &mut |_| ()).unwrap();
+        let found = on_gpu.train(&order, &mut |_| ()).unwrap();
+        // Where a gradient is near 0, rounding decides the sign of Adam's step: far less than what a wrong step shows.
+        assert!((found.loss - expected.loss).abs() < 1e-3 * expected.loss, "{found:?}, not {expected:?}");
+    }
+}
