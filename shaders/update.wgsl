@@ -11,7 +11,8 @@
 //
 // Twin of src/cpu.rs. run.wgsl or table.wgsl call it for every quad; `load_param`, `load_grad` and `store_param`
 // come from quads.wgsl or elements.wgsl: state always lies in whole quads, parameters and gradients wherever the
-// caller has them.
+// caller has them. `ADJUST`, `AMSGRAD` and `INTEGRALS` are constants that the host declares: what no group of the
+// dispatch asks for is not compiled in.
 
 struct Chunk {
     param: u32,
@@ -44,7 +45,10 @@ struct Coefs {
 
 fn update_quad(chunk: Chunk, c: Coefs, quad: u32) {
     let theta = load_param(chunk, quad);
-    let g = c.grad_sign * load_grad(chunk, quad) + c.coupled_decay * theta;
+    var g = load_grad(chunk, quad);
+    if ADJUST {
+        g = c.grad_sign * g + c.coupled_decay * theta;
+    }
     let first = chunk.moments + quad;
     let second = first + chunk.stride;
     let m = moments[first] + c.one_minus_beta1 * (g - moments[first]);
@@ -55,7 +59,7 @@ fn update_quad(chunk: Chunk, c: Coefs, quad: u32) {
     moments[second] = v;
 
     var root = v;
-    if c.amsgrad == 1u {
+    if AMSGRAD && c.amsgrad == 1u {
         let largest = second + chunk.stride;
         // Not `max`: a NaN second moment must stay seen.
         root = select(v, moments[largest], v <= moments[largest]);
@@ -63,14 +67,19 @@ fn update_quad(chunk: Chunk, c: Coefs, quad: u32) {
     }
 
     var num = m;
-    var plane = chunk.integrals + quad;
-    for (var j = 0u; j < c.order; j += 1u) {
-        let s = integrals[plane];
-        num += s - c.one_minus_kappa * s;
-        integrals[plane] = num;
-        plane += chunk.stride;
+    if INTEGRALS && c.order > 0u {
+        for (var j = 0u; j < c.order; j += 1u) {
+            let plane = chunk.integrals + quad + j * chunk.stride;
+            let s = integrals[plane];
+            num += s - c.one_minus_kappa * s;
+            integrals[plane] = num;
+        }
     }
 
     let denominator = sqrt(root) * c.root_scale + c.eps;
-    store_param(chunk, quad, theta - (c.decay * theta + c.step_size * (num / denominator)));
+    var update = c.step_size * (num / denominator);
+    if ADJUST {
+        update += c.decay * theta;
+    }
+    store_param(chunk, quad, theta - update);
 }

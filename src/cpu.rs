@@ -307,7 +307,7 @@ impl Block<'_> {
         }
         for i in 0..len {
             let denominator = root[i].sqrt() * c.root_scale + c.eps;
-            self.param[i] -= c.decay * self.param[i] + c.step_size * (num[i] / denominator);
+            self.param[i] -= c.step_size * (num[i] / denominator) + c.decay * self.param[i];
         }
     }
 }

@@ -3,7 +3,7 @@ use std::collections::HashMap;
 use crate::gpu::{Advance, Memory, PageBuffers, Pipelines, Prepared};
 use crate::group::{self, Param, ParamGroup, Role, Slice};
 use crate::layout::{Group, Rates};
-use crate::plan::{Binding, Limits, Place, Plan, StateLayout, Tensor};
+use crate::plan::{Binding, Extras, Limits, Place, Plan, StateLayout, Tensor};
 use crate::readback;
 use crate::{Error, Hyperparams, State};
 
@@ -70,6 +70,7 @@ impl MiAdam {
                     len: param.param.len,
                     moment_planes: group.hyperparams.moment_planes() as u64,
                     integral_planes: group.hyperparams.integral_planes() as u64,
+                    extras: Extras::new(&group.hyperparams),
                 });
                 params.push(param);
             }

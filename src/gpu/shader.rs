@@ -1,5 +1,5 @@
 use crate::layout;
-use crate::plan::{Access, Form, Kernel, Shape};
+use crate::plan::{Access, Extras, Form, Kernel, Shape};
 
 /// The source of the advance kernel.
 #[must_use]
@@ -18,7 +18,10 @@ pub fn update_wgsl(kernel: Kernel, windows: usize) -> String {
         Access::Quads => include_str!("../../shaders/quads.wgsl"),
         Access::Elements => include_str!("../../shaders/elements.wgsl"),
     };
-    [include_str!("../../shaders/update.wgsl"), shape, access, &windows_wgsl(kernel.form, windows)].join("\n")
+    let Extras { adjust, amsgrad, integrals } = kernel.extras;
+    let constants = format!("const ADJUST = {adjust};\nconst AMSGRAD = {amsgrad};\nconst INTEGRALS = {integrals};\n");
+    [include_str!("../../shaders/update.wgsl"), &constants, shape, access, &windows_wgsl(kernel.form, windows)]
+        .join("\n")
 }
 
 /// `read_param`, `read_grad` and `write_param` over the windows: WGSL cannot index bindings, so that a choice

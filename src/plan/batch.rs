@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 
 use super::pieces::{self, Access, Piece};
-use super::{Binding, Limits, Place, StateLayout, Tensor};
+use super::{Binding, Extras, Form, Kernel, Limits, Place, Shape, StateLayout, Tensor};
 use crate::layout::{self, CHUNK, QUAD, WORKGROUP};
 
 /// Elements up to which a dispatch with two buffers of its own is merged with others. Larger ones are worth
@@ -38,37 +38,6 @@ impl Window {
     fn overlaps(&self, other: &Self) -> bool {
         self.buffer == other.buffer && self.offset < other.end() && other.offset < self.end()
     }
-}
-
-/// How a dispatch's chunks find their windows: a variant of the shader.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Form {
-    /// Parameters and gradients in one window.
-    One,
-    /// Parameters in the first, gradients in the second.
-    Two,
-    /// Each chunk names its windows.
-    Many,
-}
-
-/// Whether a dispatch is one run of elements or lists many.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Shape {
-    /// One run.
-    Run,
-    /// A table of chunks, one a workgroup.
-    Table,
-}
-
-/// A variant of the update kernel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Kernel {
-    /// How it reaches the caller's tensors.
-    pub access: Access,
-    /// How it finds its windows.
-    pub form: Form,
-    /// Whether it handles one run or many.
-    pub shape: Shape,
 }
 
 /// One dispatch of the update.
@@ -216,6 +185,11 @@ impl Batch {
         }
     }
 
+    fn extras(&self, tensors: &[Tensor], state: &StateLayout) -> Extras {
+        let of = |&(piece, _): &(Piece, _)| tensors[state.segments[piece.segment].tensor].extras;
+        self.pieces.iter().map(of).fold(Extras::default(), Extras::union)
+    }
+
     fn into_dispatch(self, tensors: &[Tensor], state: &StateLayout, limits: &Limits) -> Dispatch {
         let runs = self.runs(tensors, state);
         let (shape, chunks, workgroups) = if let [run] = runs[..] {
@@ -230,7 +204,7 @@ impl Batch {
         let columns = workgroups.div_ceil(rows);
         Dispatch {
             page: self.page,
-            kernel: Kernel { access: self.access(), form: self.form(), shape },
+            kernel: Kernel { access: self.access(), form: self.form(), shape, extras: self.extras(tensors, state) },
             workgroups: [columns as u32, rows as u32],
             windows: self.windows,
             chunks,

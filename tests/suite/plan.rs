@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use miadam::layout::{CHUNK, Chunk, QUAD, WORKGROUP, WORKGROUP_SIZE};
-use miadam::plan::{Access, Binding, Dispatch, Form, Limits, Place, Plan, Shape, StateLayout, Tensor};
+use miadam::plan::{Access, Binding, Dispatch, Extras, Form, Limits, Place, Plan, Shape, StateLayout, Tensor};
 use proptest::prelude::*;
 
 /// Limits small enough that a few thousand elements exceed them. Workgroups squared suffice for the largest
@@ -44,7 +44,7 @@ fn tensors() -> impl Strategy<Value = (Vec<Tensor>, Vec<Binding>, Vec<u64>)> {
         let shapes = tensors.iter().map(|&(group, len, ..)| {
             let group = group % planes.len();
             let (moment_planes, integral_planes) = planes[group];
-            Tensor { group: group as u32, len, moment_planes, integral_planes }
+            Tensor { group: group as u32, len, moment_planes, integral_planes, extras: Extras::default() }
         });
         let bindings = params.into_iter().zip(grads).map(|(param, grad)| Binding { param, grad });
         (shapes.collect(), bindings.collect(), ends.into_iter().map(|end| 4 * end).collect())
@@ -226,6 +226,7 @@ fn pool(count: u64, len: u64, groups: u32, interleaved: bool) -> (Vec<Tensor>, V
         len,
         moment_planes: 2 + number % 2,
         integral_planes: u64::from(number as u32 % groups),
+        extras: Extras { adjust: number == 3, ..Extras::default() },
     };
     let binding = |number: u64| {
         let (param, grad) = if interleaved { (2 * number, 2 * number + 1) } else { (number, count + number) };
@@ -249,7 +250,7 @@ fn one_buffer_takes_three_dispatches_beside_the_counter_whatever_its_tensors() {
 
 #[test]
 fn neighbours_of_one_group_are_one_run() {
-    let tensor = Tensor { group: 0, len: 4096, moment_planes: 2, integral_planes: 3 };
+    let tensor = Tensor { group: 0, len: 4096, moment_planes: 2, integral_planes: 3, extras: Extras::default() };
     let tensors = vec![tensor; 1000];
     let place = |buffer, number: u64| Place { buffer, offset: 4 * 4096 * number };
     let bindings: Vec<_> =
@@ -262,7 +263,8 @@ fn neighbours_of_one_group_are_one_run() {
 
 #[test]
 fn small_tensors_in_separate_buffers_share_dispatches() {
-    let tensors = vec![Tensor { group: 0, len: 4096, moment_planes: 2, integral_planes: 1 }; 1000];
+    let tensors =
+        vec![Tensor { group: 0, len: 4096, moment_planes: 2, integral_planes: 1, extras: Extras::default() }; 1000];
     let place = |buffer| Place { buffer, offset: 0 };
     let bindings: Vec<_> =
         (0..1000).map(|number| Binding { param: place(2 * number), grad: place(2 * number + 1) }).collect();
@@ -275,7 +277,13 @@ fn small_tensors_in_separate_buffers_share_dispatches() {
 
 #[test]
 fn a_plane_count_above_the_binding_is_refused() {
-    let tensors = [Tensor { group: 0, len: 1, moment_planes: 2, integral_planes: DEFAULT.binding / 16 + 1 }];
+    let tensors = [Tensor {
+        group: 0,
+        len: 1,
+        moment_planes: 2,
+        integral_planes: DEFAULT.binding / 16 + 1,
+        extras: Extras::default(),
+    }];
     let bindings = [Binding { param: Place { buffer: 0, offset: 0 }, grad: Place { buffer: 1, offset: 0 } }];
     let error = StateLayout::new(&tensors, &bindings, &DEFAULT).unwrap_err();
     assert!(error.to_string().contains("max_storage_buffer_binding_size"), "{error}");

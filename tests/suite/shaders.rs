@@ -1,6 +1,6 @@
 //! Every variant of the shaders parses, validates, and translates to what Vulkan, Metal and DX12 take.
 
-use miadam::plan::{Access, Form, Kernel, Shape};
+use miadam::plan::{Access, Extras, Form, Kernel, Shape};
 use miadam::{advance_wgsl, update_wgsl};
 use naga::back::{hlsl, msl, spv};
 use naga::valid::{Capabilities, ValidationFlags, Validator};
@@ -12,8 +12,12 @@ pub fn sources() -> Vec<(String, String)> {
         for shape in [Shape::Run, Shape::Table] {
             for (form, windows) in [(Form::One, 1), (Form::Two, 2), (Form::Many, 2), (Form::Many, 4), (Form::Many, 16)]
             {
-                let kernel = Kernel { access, form, shape };
-                sources.push((format!("{kernel:?} over {windows}"), update_wgsl(kernel, windows)));
+                for bits in 0..8 {
+                    let [adjust, amsgrad, integrals] = [1, 2, 4].map(|bit| bits & bit > 0);
+                    let extras = Extras { adjust, amsgrad, integrals };
+                    let kernel = Kernel { access, form, shape, extras };
+                    sources.push((format!("{kernel:?} over {windows}"), update_wgsl(kernel, windows)));
+                }
             }
         }
     }
