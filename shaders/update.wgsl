@@ -11,7 +11,7 @@
 //
 // Twin of src/cpu.rs. run.wgsl or table.wgsl call it for every quad; `load_param`, `load_grad` and `store_param`
 // come from quads.wgsl or elements.wgsl: state always lies in whole quads, parameters and gradients wherever the
-// caller has them. `ADJUST`, `AMSGRAD` and `INTEGRALS` are constants that the host declares: what no group of the
+// caller has them; `Coefs` is in coefs.wgsl. `ADJUST`, `AMSGRAD` and `INTEGRALS` are constants that the host declares: what no group of the
 // dispatch asks for is not compiled in.
 
 struct Chunk {
@@ -23,21 +23,6 @@ struct Chunk {
     len: u32,
     group: u32,
     windows: u32,
-}
-
-// 256 bytes, so that one group's can be bound by itself on any device.
-struct Coefs {
-    one_minus_beta1: f32,
-    one_minus_beta2: f32,
-    one_minus_kappa: f32,
-    eps: f32,
-    coupled_decay: f32,
-    grad_sign: f32,
-    step_size: f32,
-    root_scale: f32,
-    decay: f32,
-    order: u32,
-    @size(216) amsgrad: u32,
 }
 
 @group(0) @binding(2) var<storage, read_write> moments: array<vec4<f32>>;
@@ -54,15 +39,16 @@ fn update_quad(chunk: Chunk, c: Coefs, quad: u32) {
     let m = moments[first] + c.one_minus_beta1 * (g - moments[first]);
     let old = moments[second];
     // An infinite v stays so, and its element stands still, where inf - inf would make it NaN.
-    let v = select(old + c.one_minus_beta2 * (g * g - old), old, old > vec4(0x1.fffffep+127f));
+    let is_infinite = bitcast<vec4<u32>>(old) == vec4(0x7f800000u);
+    let v = select(old + c.one_minus_beta2 * (g * g - old), old, is_infinite);
     moments[first] = m;
     moments[second] = v;
 
     var root = v;
     if AMSGRAD && c.amsgrad == 1u {
         let largest = second + chunk.stride;
-        // Not `max`: a NaN second moment must stay seen.
-        root = select(v, moments[largest], v <= moments[largest]);
+        // By bits, which order numbers from 0 up as integers and put NaN above all: it must stay seen.
+        root = bitcast<vec4<f32>>(max(bitcast<vec4<u32>>(v), bitcast<vec4<u32>>(moments[largest])));
         moments[largest] = root;
     }
 

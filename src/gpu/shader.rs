@@ -3,8 +3,12 @@ use crate::plan::{Access, Extras, Form, Kernel, Shape};
 
 /// The source of the advance kernel.
 #[must_use]
-pub fn advance_wgsl() -> &'static str {
-    include_str!("../../shaders/advance.wgsl")
+pub fn advance_wgsl() -> String {
+    [&workgroup_size(), include_str!("../../shaders/coefs.wgsl"), include_str!("../../shaders/advance.wgsl")].join("\n")
+}
+
+fn workgroup_size() -> String {
+    format!("const WORKGROUP_SIZE = {}u;\n", layout::WORKGROUP_SIZE)
 }
 
 /// The source of a variant of the update kernel; `windows` bindings, as many as its form needs.
@@ -19,9 +23,9 @@ pub fn update_wgsl(kernel: Kernel, windows: usize) -> String {
         Access::Elements => include_str!("../../shaders/elements.wgsl"),
     };
     let Extras { adjust, amsgrad, integrals } = kernel.extras;
-    let constants = format!("const ADJUST = {adjust};\nconst AMSGRAD = {amsgrad};\nconst INTEGRALS = {integrals};\n");
-    [include_str!("../../shaders/update.wgsl"), &constants, shape, access, &windows_wgsl(kernel.form, windows)]
-        .join("\n")
+    let extras = format!("const ADJUST = {adjust};\nconst AMSGRAD = {amsgrad};\nconst INTEGRALS = {integrals};\n");
+    let (coefs, update) = (include_str!("../../shaders/coefs.wgsl"), include_str!("../../shaders/update.wgsl"));
+    [&workgroup_size(), &extras, coefs, update, shape, access, &windows_wgsl(kernel.form, windows)].join("\n")
 }
 
 /// `read_param`, `read_grad` and `write_param` over the windows: WGSL cannot index bindings, so that a choice

@@ -7,7 +7,7 @@ use naga::valid::{Capabilities, ValidationFlags, Validator};
 
 /// Every source that the crate can hand to a device, with a name for it.
 pub fn sources() -> Vec<(String, String)> {
-    let mut sources = vec![("advance".to_owned(), advance_wgsl().to_owned())];
+    let mut sources = vec![("advance".to_owned(), advance_wgsl())];
     for access in [Access::Quads, Access::Elements] {
         for shape in [Shape::Run, Shape::Table] {
             for (form, windows) in [(Form::One, 1), (Form::Two, 2), (Form::Many, 2), (Form::Many, 4), (Form::Many, 16)]
