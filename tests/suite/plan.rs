@@ -248,6 +248,43 @@ fn one_buffer_takes_three_dispatches_beside_the_counter_whatever_its_tensors() {
     }
 }
 
+/// `count` tensors of `len` elements, whose parameters and gradients take slots of `len` at random in buffers of
+/// 256 MiB, the largest that `Limits::default()` allows: two bindings each.
+fn scattered(count: usize, len: u64, grads_apart: bool) -> (Vec<Tensor>, Vec<Binding>) {
+    let slots = (256 << 20) / 4 / len;
+    let mut random = crate::common::Random(count as u64);
+    let mut taken = std::collections::HashSet::new();
+    let mut place = |buffer| loop {
+        let slot = random.below(slots as usize) as u64;
+        if taken.insert((buffer, slot)) {
+            return Place { buffer, offset: 4 * len * slot };
+        }
+    };
+    let tensor = Tensor { group: 0, len, moment_planes: 2, integral_planes: 1, extras: Extras::default() };
+    let bindings = (0..count).map(|_| Binding { param: place(0), grad: place(usize::from(grads_apart)) }).collect();
+    (vec![tensor; count], bindings)
+}
+
+#[test]
+fn tensors_scattered_over_more_than_a_binding_take_as_few() {
+    for count in [100, 1000, 10_000] {
+        for (len, most) in [(1024, 1), (1023, 3)] {
+            let (tensors, bindings) = scattered(count, len, false);
+            let layout = StateLayout::new(&tensors, &bindings, &DEFAULT).unwrap();
+            assert_eq!(layout.pages.len(), 1);
+            let dispatches = Plan::new(&tensors, &bindings, &layout, &DEFAULT).dispatches.len();
+            // On the grid: quads. Off it: quads, elements, and the one quad on the seam of the two bindings.
+            assert!(dispatches <= most, "{dispatches} for {count} x {len} in one buffer");
+
+            // Two tiles of parameters with two of gradients, by each access; no promise, but no explosion.
+            let (tensors, bindings) = scattered(count, len, true);
+            let layout = StateLayout::new(&tensors, &bindings, &DEFAULT).unwrap();
+            let dispatches = Plan::new(&tensors, &bindings, &layout, &DEFAULT).dispatches.len();
+            assert!(dispatches <= 4 * most, "{dispatches} for {count} x {len} in two buffers");
+        }
+    }
+}
+
 #[test]
 fn neighbours_of_one_group_are_one_run() {
     let tensor = Tensor { group: 0, len: 4096, moment_planes: 2, integral_planes: 3, extras: Extras::default() };
