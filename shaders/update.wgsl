@@ -12,7 +12,7 @@
 // Twin of src/cpu.rs. run.wgsl or table.wgsl call it for every quad; `load_param`, `load_grad` and `store_param`
 // come from quads.wgsl or elements.wgsl: state always lies in whole quads, parameters and gradients wherever the
 // caller has them; `Coefs` is in coefs.wgsl. `ADJUST`, `AMSGRAD` and `INTEGRALS` are constants that the host declares: what no group of the
-// dispatch asks for is not compiled in.
+// dispatch asks for is not compiled in. `PLANES` is n if all groups with integrals have the same few, else 0.
 
 struct Chunk {
     param: u32,
@@ -54,11 +54,18 @@ fn update_quad(chunk: Chunk, c: Coefs, quad: u32) {
 
     var num = m;
     if INTEGRALS && c.order > 0u {
-        for (var j = 0u; j < c.order; j += 1u) {
-            let plane = chunk.integrals + quad + j * chunk.stride;
-            let s = integrals[plane];
-            num += s - c.one_minus_kappa * s;
-            integrals[plane] = num;
+        if PLANES == 0u {
+            for (var j = 0u; j < c.order; j += 1u) {
+                num = integrate(chunk, c, quad, j, num);
+            }
+        } else {
+            num = integrate(chunk, c, quad, 0u, num);
+            if PLANES > 1u {
+                num = integrate(chunk, c, quad, 1u, num);
+            }
+            if PLANES > 2u {
+                num = integrate(chunk, c, quad, 2u, num);
+            }
         }
     }
 
@@ -68,4 +75,13 @@ fn update_quad(chunk: Chunk, c: Coefs, quad: u32) {
         update += c.decay * theta;
     }
     store_param(chunk, quad, theta - update);
+}
+
+// s⁽ʲ⁺¹⁾, from s⁽ʲ⁾ in `num`.
+fn integrate(chunk: Chunk, c: Coefs, quad: u32, j: u32, num: vec4<f32>) -> vec4<f32> {
+    let plane = chunk.integrals + j * chunk.stride + quad;
+    let s = integrals[plane];
+    let next = num + (s - c.one_minus_kappa * s);
+    integrals[plane] = next;
+    return next;
 }

@@ -1,5 +1,5 @@
 use crate::layout;
-use crate::plan::{Access, Extras, Form, Kernel, Shape};
+use crate::plan::{Access, Extras, Form, Integrals, Kernel, Shape};
 
 /// The source of the advance kernel.
 #[must_use]
@@ -23,7 +23,14 @@ pub fn update_wgsl(kernel: Kernel, windows: usize) -> String {
         Access::Elements => include_str!("../../shaders/elements.wgsl"),
     };
     let Extras { adjust, amsgrad, integrals } = kernel.extras;
-    let extras = format!("const ADJUST = {adjust};\nconst AMSGRAD = {amsgrad};\nconst INTEGRALS = {integrals};\n");
+    let (integrals, planes) = match integrals {
+        Integrals::None => (false, 0),
+        Integrals::Few(planes) => (true, planes),
+        Integrals::Any => (true, 0),
+    };
+    let extras = format!(
+        "const ADJUST = {adjust};\nconst AMSGRAD = {amsgrad};\nconst INTEGRALS = {integrals};\nconst PLANES = {planes}u;\n"
+    );
     let (coefs, update) = (include_str!("../../shaders/coefs.wgsl"), include_str!("../../shaders/update.wgsl"));
     [&workgroup_size(), &extras, coefs, update, shape, access, &windows_wgsl(kernel.form, windows)].join("\n")
 }

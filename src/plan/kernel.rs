@@ -42,7 +42,41 @@ pub struct Extras {
     /// The largest second moment.
     pub amsgrad: bool,
     /// Integrals.
-    pub integrals: bool,
+    pub integrals: Integrals,
+}
+
+/// How many integrals the groups have that have any.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Integrals {
+    /// None has any.
+    #[default]
+    None,
+    /// 1 to 3, all alike: compiled without a loop, which costs a software driver a twentieth of the step.
+    Few(u32),
+    /// Any numbers.
+    Any,
+}
+
+impl Integrals {
+    /// What a group of this order has.
+    #[must_use]
+    pub fn of(order: u32) -> Self {
+        match order {
+            0 => Self::None,
+            1..=3 => Self::Few(order),
+            _ => Self::Any,
+        }
+    }
+
+    /// What either has.
+    #[must_use]
+    pub fn union(self, other: Self) -> Self {
+        match (self, other) {
+            (one, Self::None) | (Self::None, one) => one,
+            (one, other) if one == other => one,
+            _ => Self::Any,
+        }
+    }
 }
 
 impl Extras {
@@ -52,7 +86,7 @@ impl Extras {
         Self {
             adjust: hyperparams.maximize || hyperparams.weight_decay != WeightDecay::None,
             amsgrad: hyperparams.amsgrad,
-            integrals: hyperparams.order > 0,
+            integrals: Integrals::of(hyperparams.order),
         }
     }
 
@@ -62,7 +96,7 @@ impl Extras {
         Self {
             adjust: self.adjust || other.adjust,
             amsgrad: self.amsgrad || other.amsgrad,
-            integrals: self.integrals || other.integrals,
+            integrals: self.integrals.union(other.integrals),
         }
     }
 }

@@ -10,7 +10,7 @@ mod pieces;
 mod state_layout;
 
 pub use batch::{Dispatch, Plan, Window};
-pub use kernel::{Extras, Form, Kernel, Shape};
+pub use kernel::{Extras, Form, Integrals, Kernel, Shape};
 pub use limits::Limits;
 pub use pieces::Access;
 pub use state_layout::{Page, Segment, StateLayout};

@@ -1,6 +1,6 @@
 //! Every variant of the shaders parses, validates, and translates to what Vulkan, Metal and DX12 take.
 
-use miadam::plan::{Access, Extras, Form, Kernel, Shape};
+use miadam::plan::{Access, Extras, Form, Integrals, Kernel, Shape};
 use miadam::{advance_wgsl, update_wgsl};
 use naga::back::{hlsl, msl, spv};
 use naga::valid::{Capabilities, ValidationFlags, Validator};
@@ -12,9 +12,8 @@ pub fn sources() -> Vec<(String, String)> {
         for shape in [Shape::Run, Shape::Table] {
             for (form, windows) in [(Form::One, 1), (Form::Two, 2), (Form::Many, 2), (Form::Many, 4), (Form::Many, 16)]
             {
-                for bits in 0..8 {
-                    let [adjust, amsgrad, integrals] = [1, 2, 4].map(|bit| bits & bit > 0);
-                    let extras = Extras { adjust, amsgrad, integrals };
+                for (number, integrals) in [0, 1, 2, 3, 4].map(Integrals::of).into_iter().enumerate() {
+                    let extras = Extras { adjust: number % 2 == 0, amsgrad: number % 3 == 0, integrals };
                     let kernel = Kernel { access, form, shape, extras };
                     sources.push((format!("{kernel:?} over {windows}"), update_wgsl(kernel, windows)));
                 }
