@@ -11,12 +11,11 @@ use crate::layout::{Coefs, Group, Rates};
 use crate::state::{State, TensorState};
 use crate::{Error, Hyperparams};
 
-/// Elements updated by one task. A multiple of [`BLOCK`] that keeps a task's planes inside the L2 cache.
+/// Elements updated by one task, so few that what it loads stays in the cache nearest to a core.
 const CHUNK: usize = 4096;
 
-/// Elements that go through one statement of the update together: enough for the compiler to fill any
-/// vector register, few enough to stay in the L1 cache.
-const BLOCK: usize = 64;
+/// Elements that go through one integral after the other where there are many.
+const BLOCK: usize = 256;
 
 /// Below this, moments and integrals count as 0. Where gradients stay 0 they decay without end, and processors take
 /// a hundred times as long for subnormal numbers; GPUs do not, or flush them. Divided by any sensible ε it is nothing.
@@ -241,79 +240,126 @@ struct Task<'a> {
 }
 
 impl Task<'_> {
-    /// Whole blocks first, with a length the compiler knows, then what is left.
     #[inline(always)]
     fn run(self) {
-        let len = self.param.len();
-        let (first_moment, rest) = self.moments.split_at_mut(len);
-        let (second_moment, max_second_moment) = rest.split_at_mut(len);
-        let mut start = 0;
-        while start < len {
-            let end = (start + BLOCK).min(len);
-            let max_second_moment =
-                if self.coefs.amsgrad == 1 { &mut max_second_moment[start..end] } else { &mut [][..] };
-            let block = Block {
-                param: &mut self.param[start..end],
-                grad: &self.grad[start..end],
-                first_moment: &mut first_moment[start..end],
-                second_moment: &mut second_moment[start..end],
-                max_second_moment,
-            };
-            let integrals = self.integrals.chunks_exact_mut(len).map(
-                #[inline(always)]
-                |plane| &mut plane[start..end],
-            );
-            block.update(self.coefs, integrals);
-            start = end;
+        match self.coefs.order {
+            0 => self.few::<0>(),
+            1 => self.few::<1>(),
+            2 => self.few::<2>(),
+            3 => self.few::<3>(),
+            _ => self.any(),
         }
     }
-}
 
-struct Block<'a> {
-    param: &'a mut [f32],
-    grad: &'a [f32],
-    first_moment: &'a mut [f32],
-    second_moment: &'a mut [f32],
-    max_second_moment: &'a mut [f32],
-}
-
-impl Block<'_> {
-    /// `update` of `update.wgsl`.
+    /// `N` integrals, in one loop over all planes that the compiler vectorises.
     #[inline(always)]
-    fn update<'p>(self, c: &Coefs, integrals: impl Iterator<Item = &'p mut [f32]>) {
-        let len = self.param.len();
-        let mut num = [0.0; BLOCK];
-        let mut root = [0.0; BLOCK];
-        let (num, root) = (&mut num[..len], &mut root[..len]);
-        for i in 0..len {
-            let g = c.grad_sign * self.grad[i] + c.coupled_decay * self.param[i];
-            let m = flush(self.first_moment[i] + c.one_minus_beta1 * (g - self.first_moment[i]));
-            let old = self.second_moment[i];
-            // An infinite v stays so, and its element stands still, where inf - inf would make it NaN.
-            let v = if old.is_infinite() { old } else { old + c.one_minus_beta2 * (g * g - old) };
-            self.first_moment[i] = m;
-            self.second_moment[i] = v;
-            num[i] = m;
-            root[i] = v;
-        }
-        if c.amsgrad == 1 {
-            for (root, largest) in root.iter_mut().zip(self.max_second_moment) {
-                // By bits, which order numbers from 0 up as integers and put NaN above all: it must stay seen.
-                *root = f32::from_bits(root.to_bits().max(largest.to_bits()));
-                *largest = *root;
-            }
-        }
-        for plane in integrals.take(c.order as usize) {
-            for (num, s) in num.iter_mut().zip(plane) {
-                *num = flush(*num + (*s - c.one_minus_kappa * *s));
-                *s = *num;
-            }
-        }
-        for i in 0..len {
-            let denominator = root[i].sqrt() * c.root_scale + c.eps;
-            self.param[i] -= c.step_size * (num[i] / denominator) + c.decay * self.param[i];
+    fn few<const N: usize>(self) {
+        let Self { coefs, param, grad, moments, integrals } = self;
+        let len = param.len();
+        let (moments, largest) = moments.split_at_mut(2 * len);
+        let (first_moment, second_moment) = moments.split_at_mut(len);
+        let (integrals, _) = integrals.split_at_mut(N * len);
+        let mut planes = integrals.chunks_exact_mut(len);
+        let planes = std::array::from_fn(|_| planes.next().unwrap_or_default());
+        let moments = [first_moment, second_moment];
+        match largest {
+            [] => update::<N, false>(coefs, param, grad, moments, largest, planes),
+            _ => update::<N, true>(coefs, param, grad, moments, largest, planes),
         }
     }
+
+    /// Any number of integrals: a loop for each plane, over blocks that stay in the nearest cache meanwhile.
+    #[inline(always)]
+    fn any(self) {
+        let Self { coefs: c, param, grad, moments, integrals } = self;
+        let len = param.len();
+        let (first_moment, rest) = moments.split_at_mut(len);
+        let (second_moment, largest) = rest.split_at_mut(len);
+        for start in (0..len).step_by(BLOCK) {
+            let block = start..(start + BLOCK).min(len);
+            let (mut nums, mut roots) = ([0.0; BLOCK], [0.0; BLOCK]);
+            let (nums, roots) = (&mut nums[..block.len()], &mut roots[..block.len()]);
+            let (param, grad) = (&mut param[block.clone()], &grad[block.clone()]);
+            let (first_moment, second_moment) = (&mut first_moment[block.clone()], &mut second_moment[block.clone()]);
+            for i in 0..block.len() {
+                (nums[i], roots[i]) = average(c, param[i], grad[i], &mut first_moment[i], &mut second_moment[i]);
+            }
+            if !largest.is_empty() {
+                for (root, largest) in roots.iter_mut().zip(&mut largest[block.clone()]) {
+                    *root = raise(*root, largest);
+                }
+            }
+            for plane in integrals.chunks_exact_mut(len).take(c.order as usize) {
+                for (num, s) in nums.iter_mut().zip(&mut plane[block.clone()]) {
+                    *num = integrate(c, *num, s);
+                }
+            }
+            for i in 0..block.len() {
+                param[i] = apply(c, param[i], nums[i], roots[i]);
+            }
+        }
+    }
+}
+
+/// `update_quad` of `update.wgsl`, for every element.
+#[inline(always)]
+fn update<const N: usize, const AMSGRAD: bool>(
+    c: &Coefs,
+    param: &mut [f32],
+    grad: &[f32],
+    [first_moment, second_moment]: [&mut [f32]; 2],
+    largest: &mut [f32],
+    planes: [&mut [f32]; N],
+) {
+    // A copy, which the compiler knows that no plane overlaps, and lengths that it knows are equal.
+    let (c, len) = (*c, param.len());
+    let (grad, first_moment, second_moment) = (&grad[..len], &mut first_moment[..len], &mut second_moment[..len]);
+    let largest = &mut largest[..if AMSGRAD { len } else { 0 }];
+    let mut planes = planes.map(
+        #[inline(always)]
+        |plane| &mut plane[..len],
+    );
+    for i in 0..len {
+        let (mut num, mut root) = average(&c, param[i], grad[i], &mut first_moment[i], &mut second_moment[i]);
+        if AMSGRAD {
+            root = raise(root, &mut largest[i]);
+        }
+        for plane in &mut planes {
+            num = integrate(&c, num, &mut plane[i]);
+        }
+        param[i] = apply(&c, param[i], num, root);
+    }
+}
+
+/// The moments, from the gradient.
+#[inline(always)]
+fn average(c: &Coefs, theta: f32, grad: f32, m: &mut f32, v: &mut f32) -> (f32, f32) {
+    let g = c.grad_sign * grad + c.coupled_decay * theta;
+    *m = flush(*m + c.one_minus_beta1 * (g - *m));
+    // An infinite v stays so, and its element stands still, where inf - inf would make it NaN.
+    *v = if v.is_infinite() { *v } else { *v + c.one_minus_beta2 * (g * g - *v) };
+    (*m, *v)
+}
+
+/// The largest second moment so far. By bits, which order numbers from 0 up as integers and put NaN above all: it
+/// must stay seen.
+#[inline(always)]
+fn raise(root: f32, largest: &mut f32) -> f32 {
+    *largest = f32::from_bits(root.to_bits().max(largest.to_bits()));
+    *largest
+}
+
+/// s⁽ʲ⁺¹⁾, from s⁽ʲ⁾ in `num`.
+#[inline(always)]
+fn integrate(c: &Coefs, num: f32, s: &mut f32) -> f32 {
+    *s = flush(num + (*s - c.one_minus_kappa * *s));
+    *s
+}
+
+#[inline(always)]
+fn apply(c: &Coefs, theta: f32, num: f32, root: f32) -> f32 {
+    let denominator = root.sqrt() * c.root_scale + c.eps;
+    theta - (c.step_size * (num / denominator) + c.decay * theta)
 }
 
 #[inline(always)]
@@ -350,10 +396,10 @@ mod tests {
 
     #[test]
     fn wider_instructions_change_no_bit() {
-        for order in [0, 1, 3] {
+        for order in [0, 1, 2, 3, 5] {
             for amsgrad in [false, true] {
                 let hyperparams = Hyperparams { order, amsgrad, switch_step: 3, ..Hyperparams::default() };
-                for len in [1, 63, 64, 65, 4000] {
+                for len in [1, 63, 64, 255, 257, 4000] {
                     assert_eq!(run(len, &hyperparams, true), run(len, &hyperparams, false), "{len} at order {order}");
                 }
             }
