@@ -29,15 +29,12 @@ impl Group {
 }
 
 impl Rates {
-    /// The rates of a step under these hyperparameters.
+    /// The rates of the step that comes after `step` others.
     #[must_use]
-    pub fn new(hyperparams: &Hyperparams) -> Self {
+    pub fn new(hyperparams: &Hyperparams, step: u32) -> Self {
+        let lr = hyperparams.lr_at(step);
         let decay = if let WeightDecay::Decoupled(decay) = hyperparams.weight_decay { decay } else { 0.0 };
-        Self {
-            integrating: hyperparams.integrating_lr() as f32,
-            adam: hyperparams.lr as f32,
-            decay: (hyperparams.lr * decay) as f32,
-        }
+        Self { integrating: hyperparams.integrating_lr(lr) as f32, adam: lr as f32, decay: (lr * decay) as f32 }
     }
 }
 

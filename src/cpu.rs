@@ -64,6 +64,8 @@ pub struct MiAdam {
     groups: Vec<CpuGroup>,
     tensors: Vec<Tensor>,
     step: u32,
+    /// Calls of `step`, by which schedules go.
+    recorded: u32,
     /// For each tensor and each chunk of it, its planes one after the other: first moment, second moment,
     /// and under amsgrad the largest second moment.
     moments: Vec<f32>,
@@ -75,7 +77,6 @@ pub struct MiAdam {
 struct CpuGroup {
     hyperparams: Hyperparams,
     constants: Group,
-    rates: Rates,
 }
 
 #[derive(Debug, Clone)]
@@ -113,18 +114,17 @@ impl MiAdam {
             integrals: zeros(&tensors, |tensor| tensor.integral_planes)?,
             groups: groups
                 .into_iter()
-                .map(|ParamGroup { hyperparams, .. }| CpuGroup {
-                    constants: Group::new(&hyperparams),
-                    rates: Rates::new(&hyperparams),
-                    hyperparams,
-                })
+                .map(|ParamGroup { hyperparams, .. }| CpuGroup { constants: Group::new(&hyperparams), hyperparams })
                 .collect(),
             tensors,
             step: 0,
+            recorded: 0,
         })
     }
 
     /// Updates `params` by `grads`: one slice of each for every parameter, in the order of the groups.
+    ///
+    /// A [`Schedule`](crate::Schedule) goes on by one with every call.
     ///
     /// # Errors
     /// If a slice is missing or has another length than its parameter; nothing is changed then.
@@ -133,8 +133,11 @@ impl MiAdam {
         self.check(Role::Grad, grads.iter().map(|slice| slice.len()))?;
 
         self.step = self.step.saturating_add(1);
-        let coefs: Vec<_> =
-            self.groups.iter().map(|group| Coefs::new(&group.constants, group.rates, self.step)).collect();
+        let coefs = self.groups.iter().map(|CpuGroup { hyperparams, constants }| {
+            Coefs::new(constants, Rates::new(hyperparams, self.recorded), self.step)
+        });
+        let coefs: Vec<_> = coefs.collect();
+        self.recorded = self.recorded.saturating_add(1);
         let mut tasks = Vec::new();
         let (mut moments, mut integrals) = (&mut self.moments[..], &mut self.integrals[..]);
         for ((tensor, param), grad) in self.tensors.iter().zip(params).zip(grads) {
@@ -168,7 +171,8 @@ impl MiAdam {
         Ok(())
     }
 
-    /// Sets the learning rate of a group for the steps from now on.
+    /// Sets `lr` of a group for the steps from now on: the number that its schedule multiplies. Under
+    /// [`Schedule::Constant`](crate::Schedule::Constant) it is the learning rate itself, the caller's own for each step.
     ///
     /// # Errors
     /// If there is no such group, or the learning rate is out of range. Near 0 it never is: a step scale that
@@ -176,9 +180,7 @@ impl MiAdam {
     pub fn set_lr(&mut self, group: usize, lr: f64) -> Result<(), Error> {
         let groups = self.groups.len();
         let target = self.groups.get_mut(group).ok_or(Error::UnknownGroup { group, groups })?;
-        let hyperparams = target.hyperparams.with_lr(group, lr)?;
-        target.rates = Rates::new(&hyperparams);
-        target.hyperparams = hyperparams;
+        target.hyperparams = target.hyperparams.with_lr(group, lr)?;
         Ok(())
     }
 
@@ -373,7 +375,7 @@ mod tests {
 
     /// Updates `len` elements for three steps, through `dispatch` or plainly; gives all bits.
     fn run(len: usize, hyperparams: &Hyperparams, dispatch: bool) -> Vec<u32> {
-        let (group, rates) = (Group::new(hyperparams), Rates::new(hyperparams));
+        let (group, rates) = (Group::new(hyperparams), Rates::new(hyperparams, 0));
         let values = |seed: f32| (0..len).map(|i| (seed + i as f32).sin()).collect::<Vec<_>>();
         let mut param = values(0.5);
         let mut moments = vec![0.0; len * hyperparams.moment_planes()];

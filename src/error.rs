@@ -13,7 +13,7 @@ pub enum Error {
     InvalidHyperparam {
         /// Index of the parameter group.
         group: usize,
-        /// The field of [`Hyperparams`](crate::Hyperparams).
+        /// The field of [`Hyperparams`](crate::Hyperparams), or of its schedule after `schedule.`.
         field: &'static str,
         /// The value found.
         value: f64,
@@ -29,7 +29,7 @@ pub enum Error {
     StepScaleRange {
         /// Index of the parameter group.
         group: usize,
-        /// The learning rate.
+        /// The learning rate; where the scale is too large, the largest of the schedule.
         lr: f64,
         /// The number of integrals.
         order: u32,

@@ -1,4 +1,4 @@
-use crate::Error;
+use crate::{Error, Schedule};
 
 /// How the learning rate α becomes the step α_t while the integrals are in use (t < ζ).
 ///
@@ -56,8 +56,11 @@ pub enum WeightDecay {
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Hyperparams {
-    /// Learning rate α, at least 0. Default 1e-3, the paper's and PyTorch's.
+    /// Learning rate α, at least 0. Default 1e-3, the paper's and PyTorch's. `schedule` multiplies it.
     pub lr: f64,
+    /// How α changes from step to step. Default [`Schedule::Constant`]. Wherever α stands, in αⁿ and in a decoupled
+    /// decay, too, it is [`lr_at`](Self::lr_at) the step in question.
+    pub schedule: Schedule,
     /// Decay rate β1 of the first moment, in [0, 1). Default 0.9.
     pub beta1: f64,
     /// Decay rate β2 of the second moment, in [0, 1). Default 0.999.
@@ -87,6 +90,7 @@ impl Default for Hyperparams {
     fn default() -> Self {
         Self {
             lr: 1e-3,
+            schedule: Schedule::Constant,
             beta1: 0.9,
             beta2: 0.999,
             eps: 1e-8,
@@ -106,16 +110,23 @@ impl Hyperparams {
     pub const NEVER: u32 = u32::MAX;
 
     /// The step that a constant gradient settles to before ζ, relative to the unit step of Adam:
-    /// `scale(α, n) / (1-κ)ⁿ`. It is `lr` for order 0 and under `UnitGain`, and infinite for κ = 1.
+    /// `scale(α, n) / (1-κ)ⁿ`. It is `lr` for order 0 and under `UnitGain`, and infinite for κ = 1. α is `lr` itself
+    /// here, without its schedule.
     ///
     /// Compare it with `lr`: an optimizer warns once about a group whose value exceeds ten times that.
     #[must_use]
     pub fn effective_lr(&self) -> f64 {
         if self.integrates() && self.step_scale != StepScale::UnitGain {
-            self.integrating_lr() / (1.0 - self.kappa).powf(f64::from(self.order))
+            self.integrating_lr(self.lr) / (1.0 - self.kappa).powf(f64::from(self.order))
         } else {
             self.lr
         }
+    }
+
+    /// α of the step that comes after `step` others: `lr` times the [`schedule`](Self::schedule)'s factor.
+    #[must_use]
+    pub fn lr_at(&self, step: u32) -> f64 {
+        self.lr * self.schedule.factor(step)
     }
 
     /// Whether the integrals multiply the step of Adam by more than ten.
@@ -136,15 +147,20 @@ impl Hyperparams {
         }
     }
 
-    /// α_t before ζ.
-    pub(crate) fn integrating_lr(&self) -> f64 {
+    /// α_t before ζ: scale(α, n).
+    pub(crate) fn integrating_lr(&self, lr: f64) -> f64 {
         let n = f64::from(self.order);
         match self.step_scale {
-            _ if self.order == 0 => self.lr,
-            StepScale::Paper => self.lr.powf(n),
-            StepScale::Reference => self.lr.powf(n + 1.0),
-            StepScale::UnitGain => self.lr * (1.0 - self.kappa).powf(n),
+            _ if self.order == 0 => lr,
+            StepScale::Paper => lr.powf(n),
+            StepScale::Reference => lr.powf(n + 1.0),
+            StepScale::UnitGain => lr * (1.0 - self.kappa).powf(n),
         }
+    }
+
+    /// α_t of the first step, at this learning rate.
+    fn scale(&self, lr: f64) -> f64 {
+        if self.integrates() { self.integrating_lr(lr) } else { lr }
     }
 
     /// Whether any step uses the integrals.
@@ -157,14 +173,21 @@ impl Hyperparams {
     /// # Errors
     /// For the first value that is out of range.
     pub fn validate(&self, group: usize) -> Result<(), Error> {
-        let check = |field, value: f64, holds: bool, expected| {
-            // A comparison with NaN is false, so `holds` covers it; infinities need the second test.
-            if holds && value.is_finite() {
-                Ok(())
-            } else {
-                Err(Error::InvalidHyperparam { group, field, value, expected })
-            }
-        };
+        self.validate_upwards(group)?;
+        // A subnormal scale would lose its bits or be flushed to 0 by a GPU: an optimizer that stands still. A schedule
+        // that goes to 0 asks for that, so it does not count.
+        let &Self { lr, order, .. } = self;
+        let scale = self.scale(lr);
+        if lr == 0.0 || scale.min(lr) >= f64::from(f32::MIN_POSITIVE) {
+            Ok(())
+        } else {
+            Err(Error::StepScaleRange { group, lr, order, scale })
+        }
+    }
+
+    /// All checks but that of a step scale that underflows.
+    fn validate_upwards(&self, group: usize) -> Result<(), Error> {
+        let check = |field, value, holds, expected| check(group, field, value, holds, expected);
         const FROM_ZERO: &str = "at least 0 and in the range of f32";
         let decay = match self.weight_decay {
             WeightDecay::None => 0.0,
@@ -174,44 +197,52 @@ impl Hyperparams {
         let single = 0.0..=max;
         let normal = f64::from(f32::MIN_POSITIVE)..=max;
         check("lr", self.lr, single.contains(&self.lr), FROM_ZERO)?;
+        self.schedule.validate(group)?;
+        let factor = self.schedule.largest_factor(u32::MAX);
+        let lr = self.lr * factor;
+        const BOUNDED: &str =
+            "such that lr times it is in the range of f32 at every step; end what grows by a Sequence";
+        check("schedule.factor", factor, single.contains(&lr), BOUNDED)?;
         check("beta1", self.beta1, (0.0..1.0).contains(&self.beta1), "in [0, 1)")?;
         check("beta2", self.beta2, (0.0..1.0).contains(&self.beta2), "in [0, 1)")?;
         let eps_holds = self.eps == 0.0 || normal.contains(&self.eps);
         check("eps", self.eps, eps_holds, "0 or in the normal range of f32, 1.2e-38 to 3.4e38")?;
         check("kappa", self.kappa, (0.0..=1.0).contains(&self.kappa), "in [0, 1]")?;
         check("weight_decay", decay, single.contains(&decay), FROM_ZERO)?;
-        check("weight_decay", decay, self.lr * decay <= max, "such that lr times it is in the range of f32")?;
+        check("weight_decay", decay, lr * decay <= max, "such that lr times it is in the range of f32")?;
         check("switch_step", f64::from(self.switch_step), self.switch_step > 0, "at least 1, the first step")?;
         if self.integrates() && self.step_scale == StepScale::UnitGain && self.kappa == 1.0 {
             return Err(Error::UnitGainKappa { group });
         }
-        self.validate_scale(group)
-    }
-
-    /// A subnormal scale would lose its bits or be flushed to 0 by a GPU: an optimizer that stands still.
-    fn validate_scale(&self, group: usize) -> Result<(), Error> {
-        let scale = if self.integrates() { self.integrating_lr() } else { self.lr };
+        let scale = self.scale(lr);
         // The first step divides by 1-β1, which is the smallest 1-β1ᵗ.
-        let largest = scale.max(self.lr) / (1.0 - self.beta1);
-        let smallest = scale.min(self.lr);
-        if self.lr == 0.0 || (smallest >= f64::from(f32::MIN_POSITIVE) && largest <= f64::from(f32::MAX)) {
+        if scale.max(lr) / (1.0 - self.beta1) <= max {
             Ok(())
         } else {
-            Err(Error::StepScaleRange { group, lr: self.lr, order: self.order, scale })
+            Err(Error::StepScaleRange { group, lr, order: self.order, scale })
         }
     }
 
-    /// These with another learning rate, which a schedule may take as near to 0 as it likes: the scale may then
+    /// These with another learning rate, which the caller may take as near to 0 as they like: the scale may then
     /// underflow.
     pub(crate) fn with_lr(&self, group: usize, lr: f64) -> Result<Self, Error> {
         let changed = Self { lr, ..self.clone() };
-        match changed.validate(group) {
-            Err(Error::StepScaleRange { scale, .. }) if scale < 1.0 && lr < 1.0 => {}
-            result => result?,
-        }
+        changed.validate_upwards(group)?;
         if changed.is_outsize() && !self.is_outsize() {
             changed.report(group);
         }
         Ok(changed)
     }
+}
+
+/// An error about `value`, unless `holds` and it is finite.
+pub(crate) fn check(
+    group: usize,
+    field: &'static str,
+    value: f64,
+    holds: bool,
+    expected: &'static str,
+) -> Result<(), Error> {
+    // A comparison with NaN is false, so `holds` covers it; infinities need the second test.
+    if holds && value.is_finite() { Ok(()) } else { Err(Error::InvalidHyperparam { group, field, value, expected }) }
 }

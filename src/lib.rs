@@ -9,7 +9,7 @@
 //!
 //! | module | |
 //! |---|---|
-//! | `group`, `hyperparams` | what the caller has, checked |
+//! | `group`, `hyperparams`, `schedule` | what the caller has, checked |
 //! | `plan` | limits and tensors to dispatches; no device in it |
 //! | `layout` | what host and shaders share: bindings, structs, workgroup size |
 //! | `gpu` | shaders, pipelines and buffers |
@@ -27,6 +27,7 @@ mod group;
 mod hyperparams;
 mod optimizer;
 mod readback;
+mod schedule;
 mod state;
 
 // For this crate's own tests and fuzzers; outside the versioning promise.
@@ -41,6 +42,7 @@ pub use error::Error;
 pub use group::{Param, ParamGroup, Role, Slice};
 pub use hyperparams::{Hyperparams, StepScale, WeightDecay};
 pub use optimizer::MiAdam;
+pub use schedule::Schedule;
 pub use state::{State, TensorState};
 
 #[cfg(doctest)]

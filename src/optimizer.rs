@@ -41,6 +41,8 @@ pub struct MiAdam {
     update: Update,
     /// Whether a parameter has moved since the last plan.
     moved: bool,
+    /// Steps recorded, by which schedules go.
+    recorded: u32,
 }
 
 impl MiAdam {
@@ -94,6 +96,7 @@ impl MiAdam {
             tensors,
             layout,
             moved: true,
+            recorded: 0,
         };
         optimizer.prepare()?;
         Ok(optimizer)
@@ -103,6 +106,9 @@ impl MiAdam {
     ///
     /// Steps recorded one after the other act one after the other, each with the learning rates it was
     /// recorded with, however they are submitted. An encoder that is dropped takes no step.
+    ///
+    /// A [`Schedule`](crate::Schedule) goes on by one with every step recorded, as if PyTorch's `scheduler.step()` stood
+    /// beside its `optimizer.step()`: with a step whose encoder is dropped, too.
     ///
     /// # Errors
     /// If parameters were rebound to slices that overlap, the device has no memory for the new plan, or it is lost.
@@ -129,7 +135,7 @@ impl MiAdam {
     fn prepare_step(&mut self) -> Result<(), Error> {
         self.memory.check_alive()?;
         self.prepare()?;
-        self.advance.set_rates(&self.memory, self.groups.iter().map(Rates::new))
+        self.advance.set_rates(&self.memory, self.groups.iter().map(|group| Rates::new(group, self.recorded)))
     }
 
     /// Plans and binds anew after a parameter has moved.
@@ -144,9 +150,10 @@ impl MiAdam {
         Ok(())
     }
 
-    fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
+    fn record(&mut self, pass: &mut wgpu::ComputePass<'_>) {
         self.advance.record(pass);
         self.update.record(pass);
+        self.recorded = self.recorded.saturating_add(1);
     }
 
     /// Tells where a parameter and its gradient lie from the next recorded step on; its state stays.
@@ -173,7 +180,8 @@ impl MiAdam {
         Ok(())
     }
 
-    /// Sets the learning rate of a group for the steps recorded from now on.
+    /// Sets `lr` of a group for the steps recorded from now on: the number that its schedule multiplies. Under
+    /// [`Schedule::Constant`](crate::Schedule::Constant) it is the learning rate itself, the caller's own for each step.
     ///
     /// # Errors
     /// If there is no such group, or the learning rate is out of range. Near 0 it never is: a step scale that

@@ -22,7 +22,7 @@ fn advance(gpu: &Gpu, groups: &[Hyperparams], t: u32) -> (Vec<Coefs>, Progress) 
     });
     // The tests' buffers hold f32, which is as good as any other word.
     let constants: Vec<_> = groups.iter().map(Group::new).collect();
-    let rates: Vec<_> = groups.iter().map(Rates::new).collect();
+    let rates: Vec<_> = groups.iter().map(|group| Rates::new(group, 0)).collect();
     let buffers = [
         gpu.buffer(&bytemuck::pod_collect_to_vec::<_, f32>(&constants)),
         gpu.buffer(&bytemuck::pod_collect_to_vec::<_, f32>(&rates)),
