@@ -12,4 +12,5 @@ mod layout;
 mod limits;
 mod parity;
 mod plan;
+mod schedule;
 mod shaders;

@@ -33,7 +33,7 @@ fn all_options(order: u32) -> Vec<Hyperparams> {
 }
 
 /// Steps both sides and compares the updates of every step, then the states.
-fn assert_parity(rig: &mut Rig, steps: usize, random: &mut Random) {
+pub fn assert_parity(rig: &mut Rig, steps: usize, random: &mut Random) {
     let mut before = rig.found();
     for step in 1..=steps {
         let scale = [1.0, 1e-3, 30.0][step % 3];
