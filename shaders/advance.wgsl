@@ -7,7 +7,7 @@
 //
 // Twin of src/coefs.rs. βᵗ is the product of the β^(2^k) whose bit k is set in t, in 0.64 fixed point held as
 // (high, low) words: integers are exact on every backend, where `pow` in f32 is off by 1e-4 in 1 - 0.999ᵗ at
-// t = 1.
+// t = 1. `Coefs` is in coefs.wgsl.
 
 struct Group {
     beta1_powers: array<vec2<u32>, 32>,
@@ -30,21 +30,6 @@ struct Rates {
     decay: f32,
 }
 
-// 256 bytes, so that one group's can be bound by itself on any device.
-struct Coefs {
-    one_minus_beta1: f32,
-    one_minus_beta2: f32,
-    one_minus_kappa: f32,
-    eps: f32,
-    coupled_decay: f32,
-    grad_sign: f32,
-    step_size: f32,
-    root_scale: f32,
-    decay: f32,
-    order: u32,
-    @size(216) amsgrad: u32,
-}
-
 struct Progress {
     step: u32,
 }
@@ -54,15 +39,15 @@ struct Progress {
 @group(0) @binding(2) var<storage, read_write> progress: Progress;
 @group(0) @binding(3) var<storage, read_write> coefs: array<Coefs>;
 
-// One workgroup for all groups, so that every invocation reads the counter before one writes it.
-@compute @workgroup_size(64)
+// One workgroup for all groups, so that a barrier can keep the write of the counter behind every read.
+@compute @workgroup_size(WORKGROUP_SIZE)
 fn advance(@builtin(local_invocation_index) lane: u32) {
     // Saturates: t stays right for 2³² - 1 steps.
     let t = progress.step + select(1u, 0u, progress.step == 0xffffffffu);
-    for (var g = lane; g < arrayLength(&groups); g += 64u) {
+    for (var g = lane; g < arrayLength(&groups); g += WORKGROUP_SIZE) {
         advance_group(g, t);
     }
-    workgroupBarrier();
+    storageBarrier();
     if lane == 0u {
         progress.step = t;
     }

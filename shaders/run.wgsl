@@ -4,7 +4,7 @@
 @group(0) @binding(0) var<storage, read> run: Chunk;
 @group(0) @binding(1) var<storage, read> coefs: Coefs;
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(WORKGROUP_SIZE)
 fn update(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) workgroups: vec3<u32>,
@@ -13,7 +13,7 @@ fn update(
     // Read before the branch: inside it, a driver must not read for lanes that are switched off.
     let chunk = run;
     let c = coefs;
-    let quad = 64u * (workgroup.y * workgroups.x + workgroup.x) + lane;
+    let quad = WORKGROUP_SIZE * (workgroup.y * workgroups.x + workgroup.x) + lane;
     if 4u * quad < chunk.len {
         update_quad(chunk, c, quad);
     }

@@ -4,7 +4,7 @@
 @group(0) @binding(0) var<storage, read> chunks: array<Chunk>;
 @group(0) @binding(1) var<storage, read> coefs: array<Coefs>;
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(WORKGROUP_SIZE)
 fn update(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) workgroups: vec3<u32>,
@@ -16,7 +16,7 @@ fn update(
     }
     let chunk = chunks[index];
     let c = coefs[chunk.group];
-    for (var quad = lane; 4u * quad < chunk.len; quad += 64u) {
+    for (var quad = lane; 4u * quad < chunk.len; quad += WORKGROUP_SIZE) {
         update_quad(chunk, c, quad);
     }
 }

@@ -11,7 +11,8 @@
 //
 // Twin of src/cpu.rs. run.wgsl or table.wgsl call it for every quad; `load_param`, `load_grad` and `store_param`
 // come from quads.wgsl or elements.wgsl: state always lies in whole quads, parameters and gradients wherever the
-// caller has them.
+// caller has them; `Coefs` is in coefs.wgsl. `ADJUST`, `AMSGRAD` and `INTEGRALS` are constants that the host declares: what no group of the
+// dispatch asks for is not compiled in. `PLANES` is n if all groups with integrals have the same few, else 0.
 
 struct Chunk {
     param: u32,
@@ -24,53 +25,63 @@ struct Chunk {
     windows: u32,
 }
 
-// 256 bytes, so that one group's can be bound by itself on any device.
-struct Coefs {
-    one_minus_beta1: f32,
-    one_minus_beta2: f32,
-    one_minus_kappa: f32,
-    eps: f32,
-    coupled_decay: f32,
-    grad_sign: f32,
-    step_size: f32,
-    root_scale: f32,
-    decay: f32,
-    order: u32,
-    @size(216) amsgrad: u32,
-}
-
 @group(0) @binding(2) var<storage, read_write> moments: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read_write> integrals: array<vec4<f32>>;
 
 fn update_quad(chunk: Chunk, c: Coefs, quad: u32) {
     let theta = load_param(chunk, quad);
-    let g = c.grad_sign * load_grad(chunk, quad) + c.coupled_decay * theta;
+    var g = load_grad(chunk, quad);
+    if ADJUST {
+        g = c.grad_sign * g + c.coupled_decay * theta;
+    }
     let first = chunk.moments + quad;
     let second = first + chunk.stride;
     let m = moments[first] + c.one_minus_beta1 * (g - moments[first]);
     let old = moments[second];
     // An infinite v stays so, and its element stands still, where inf - inf would make it NaN.
-    let v = select(old + c.one_minus_beta2 * (g * g - old), old, old > vec4(0x1.fffffep+127f));
+    let is_infinite = bitcast<vec4<u32>>(old) == vec4(0x7f800000u);
+    let v = select(old + c.one_minus_beta2 * (g * g - old), old, is_infinite);
     moments[first] = m;
     moments[second] = v;
 
     var root = v;
-    if c.amsgrad == 1u {
+    if AMSGRAD && c.amsgrad == 1u {
         let largest = second + chunk.stride;
-        // Not `max`: a NaN second moment must stay seen.
-        root = select(v, moments[largest], v <= moments[largest]);
+        // By bits, which order numbers from 0 up as integers and put NaN above all: it must stay seen.
+        root = bitcast<vec4<f32>>(max(bitcast<vec4<u32>>(v), bitcast<vec4<u32>>(moments[largest])));
         moments[largest] = root;
     }
 
     var num = m;
-    var plane = chunk.integrals + quad;
-    for (var j = 0u; j < c.order; j += 1u) {
-        let s = integrals[plane];
-        num += s - c.one_minus_kappa * s;
-        integrals[plane] = num;
-        plane += chunk.stride;
+    if INTEGRALS && c.order > 0u {
+        if PLANES == 0u {
+            for (var j = 0u; j < c.order; j += 1u) {
+                num = integrate(chunk, c, quad, j, num);
+            }
+        } else {
+            num = integrate(chunk, c, quad, 0u, num);
+            if PLANES > 1u {
+                num = integrate(chunk, c, quad, 1u, num);
+            }
+            if PLANES > 2u {
+                num = integrate(chunk, c, quad, 2u, num);
+            }
+        }
     }
 
     let denominator = sqrt(root) * c.root_scale + c.eps;
-    store_param(chunk, quad, theta - (c.decay * theta + c.step_size * (num / denominator)));
+    var update = c.step_size * (num / denominator);
+    if ADJUST {
+        update += c.decay * theta;
+    }
+    store_param(chunk, quad, theta - update);
+}
+
+// s⁽ʲ⁺¹⁾, from s⁽ʲ⁾ in `num`.
+fn integrate(chunk: Chunk, c: Coefs, quad: u32, j: u32, num: vec4<f32>) -> vec4<f32> {
+    let plane = chunk.integrals + j * chunk.stride + quad;
+    let s = integrals[plane];
+    let next = num + (s - c.one_minus_kappa * s);
+    integrals[plane] = next;
+    return next;
 }

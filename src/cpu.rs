@@ -18,6 +18,10 @@ const CHUNK: usize = 4096;
 /// vector register, few enough to stay in the L1 cache.
 const BLOCK: usize = 64;
 
+/// Below this, moments and integrals count as 0. Where gradients stay 0 they decay without end, and processors take
+/// a hundred times as long for subnormal numbers; GPUs do not, or flush them. Divided by any sensible ε it is nothing.
+const TINY: f32 = 1e-34;
+
 /// Elements below which a task is not worth a thread's attention.
 const MIN_TASK: usize = 16_384;
 
@@ -168,12 +172,12 @@ impl MiAdam {
     /// Sets the learning rate of a group for the steps from now on.
     ///
     /// # Errors
-    /// If there is no such group, or under the same conditions as [`new`](Self::new).
+    /// If there is no such group, or the learning rate is out of range. Near 0 it never is: a step scale that
+    /// underflows stands still.
     pub fn set_lr(&mut self, group: usize, lr: f64) -> Result<(), Error> {
         let groups = self.groups.len();
         let target = self.groups.get_mut(group).ok_or(Error::UnknownGroup { group, groups })?;
-        let hyperparams = Hyperparams { lr, ..target.hyperparams.clone() };
-        hyperparams.validate(group)?;
+        let hyperparams = target.hyperparams.with_lr(group, lr)?;
         target.rates = Rates::new(&hyperparams);
         target.hyperparams = hyperparams;
         Ok(())
@@ -283,10 +287,10 @@ impl Block<'_> {
         let (num, root) = (&mut num[..len], &mut root[..len]);
         for i in 0..len {
             let g = c.grad_sign * self.grad[i] + c.coupled_decay * self.param[i];
-            let m = self.first_moment[i] + c.one_minus_beta1 * (g - self.first_moment[i]);
+            let m = flush(self.first_moment[i] + c.one_minus_beta1 * (g - self.first_moment[i]));
             let old = self.second_moment[i];
             // An infinite v stays so, and its element stands still, where inf - inf would make it NaN.
-            let v = if old > f32::MAX { old } else { old + c.one_minus_beta2 * (g * g - old) };
+            let v = if old.is_infinite() { old } else { old + c.one_minus_beta2 * (g * g - old) };
             self.first_moment[i] = m;
             self.second_moment[i] = v;
             num[i] = m;
@@ -294,22 +298,27 @@ impl Block<'_> {
         }
         if c.amsgrad == 1 {
             for (root, largest) in root.iter_mut().zip(self.max_second_moment) {
-                // Not `max`: a NaN second moment must stay seen.
-                *root = if *root <= *largest { *largest } else { *root };
+                // By bits, which order numbers from 0 up as integers and put NaN above all: it must stay seen.
+                *root = f32::from_bits(root.to_bits().max(largest.to_bits()));
                 *largest = *root;
             }
         }
         for plane in integrals.take(c.order as usize) {
             for (num, s) in num.iter_mut().zip(plane) {
-                *num += *s - c.one_minus_kappa * *s;
+                *num = flush(*num + (*s - c.one_minus_kappa * *s));
                 *s = *num;
             }
         }
         for i in 0..len {
             let denominator = root[i].sqrt() * c.root_scale + c.eps;
-            self.param[i] -= c.decay * self.param[i] + c.step_size * (num[i] / denominator);
+            self.param[i] -= c.step_size * (num[i] / denominator) + c.decay * self.param[i];
         }
     }
+}
+
+#[inline(always)]
+fn flush(x: f32) -> f32 {
+    if x.abs() < TINY { 0.0 } else { x }
 }
 
 #[cfg(test)]

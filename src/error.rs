@@ -2,8 +2,9 @@ use crate::group::Role;
 
 /// Everything that can go wrong, each with what it is about and how to mend it.
 ///
-/// Every check runs before anything is recorded or changed: after an error the optimizer, its
-/// state and the device are what they were before the call.
+/// Every check runs before anything is recorded: after an error the optimizer, its state and the device are what
+/// they were before the call. Two errors show later than their cause: [`Overlap`](Self::Overlap) at the step after a
+/// `rebind`, and [`ReadbackLost`](Self::ReadbackLost) in the future that a readback returned.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -23,7 +24,7 @@ pub enum Error {
     /// The step scale, a power of the learning rate, leaves the normal range of `f32`.
     #[error(
         "group {group}: `lr` {lr} at `order` {order} gives a step scale of {scale:e}, outside the normal range of f32; \
-         lower `order`, change `lr`, or use `StepScale::UnitGain`"
+         bring `lr` nearer to 1, lower `order`, or use `StepScale::UnitGain`"
     )]
     StepScaleRange {
         /// Index of the parameter group.
@@ -178,6 +179,10 @@ pub enum Error {
         /// wgpu's words.
         reason: String,
     },
+
+    /// The device is lost: destroyed, reset by its driver, or unplugged.
+    #[error("the device is lost; request a new one and make a new optimizer on it")]
+    DeviceLost,
 
     /// A readback did not arrive: the device was lost or the commands were dropped before submission.
     #[error("the readback never arrived; submit the encoder it was recorded in and keep polling the device")]

@@ -65,26 +65,29 @@ impl Param {
 
     /// All that can be checked of a parameter by itself.
     pub(crate) fn validate(&self) -> Result<(), Error> {
-        let name = || self.name.clone();
-        for (role, slice) in [(Role::Param, &self.param), (Role::Grad, &self.grad)] {
-            let &Slice { ref buffer, offset, len } = slice;
-            if !buffer.usage().contains(wgpu::BufferUsages::STORAGE) {
-                return Err(Error::MissingStorageUsage { name: name(), role });
-            }
-            if !offset.is_multiple_of(4) {
-                return Err(Error::Misaligned { name: name(), role, offset });
-            }
-            let end = len.checked_mul(4).and_then(|bytes| bytes.checked_add(offset));
-            if end.is_none_or(|end| end > buffer.size()) {
-                return Err(Error::OutOfBounds { name: name(), role, offset, len, size: buffer.size() });
-            }
-        }
-        if self.grad.len != self.param.len {
-            let (expected, found) = (self.param.len, self.grad.len);
-            return Err(Error::LengthMismatch { name: name(), role: Role::Grad, expected, found });
-        }
-        Ok(())
+        validate_slices(&self.name, &self.param, &self.grad)
     }
+}
+
+pub(crate) fn validate_slices(name: &str, param: &Slice, grad: &Slice) -> Result<(), Error> {
+    let name = || name.to_owned();
+    for (role, slice) in [(Role::Param, param), (Role::Grad, grad)] {
+        let &Slice { ref buffer, offset, len } = slice;
+        if !buffer.usage().contains(wgpu::BufferUsages::STORAGE) {
+            return Err(Error::MissingStorageUsage { name: name(), role });
+        }
+        if !offset.is_multiple_of(4) {
+            return Err(Error::Misaligned { name: name(), role, offset });
+        }
+        let end = len.checked_mul(4).and_then(|bytes| bytes.checked_add(offset));
+        if end.is_none_or(|end| end > buffer.size()) {
+            return Err(Error::OutOfBounds { name: name(), role, offset, len, size: buffer.size() });
+        }
+    }
+    if grad.len != param.len {
+        return Err(Error::LengthMismatch { name: name(), role: Role::Grad, expected: param.len, found: grad.len });
+    }
+    Ok(())
 }
 
 /// Parameters that share hyperparameters. `P` is [`Param`] on the GPU and
@@ -131,17 +134,7 @@ pub(crate) fn validate<P: Named>(groups: &[ParamGroup<P>]) -> Result<(), Error> 
         }
     }
     for (group, ParamGroup { hyperparams, .. }) in groups.iter().enumerate() {
-        let effective = hyperparams.effective_lr();
-        if effective > 10.0 * hyperparams.lr {
-            log::warn!(
-                "group {group}: order {}, kappa {} and step_scale {:?} make the steady step {effective:.3e}, {:.0} times lr; \
-                 training may diverge (see Hyperparams::effective_lr)",
-                hyperparams.order,
-                hyperparams.kappa,
-                hyperparams.step_scale,
-                effective / hyperparams.lr,
-            );
-        }
+        hyperparams.report(group);
     }
     Ok(())
 }

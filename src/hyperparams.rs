@@ -62,7 +62,8 @@ pub struct Hyperparams {
     pub beta1: f64,
     /// Decay rate β2 of the second moment, in [0, 1). Default 0.999.
     pub beta2: f64,
-    /// ε, added outside the root, at least 0. Default 1e-8.
+    /// ε, added outside the root: 0, or in the normal range of `f32`. Default 1e-8. With 0, an element whose gradient
+    /// has been 0 throughout becomes NaN, as in PyTorch.
     pub eps: f64,
     /// Number n of integrals; 0 is Adam. Default 1, the paper's best in most of its tables.
     pub order: u32,
@@ -105,12 +106,34 @@ impl Hyperparams {
     pub const NEVER: u32 = u32::MAX;
 
     /// The step that a constant gradient settles to before ζ, relative to the unit step of Adam:
-    /// `scale(α, n) / (1-κ)ⁿ`. It is `lr` for order 0, and infinite for κ = 1.
+    /// `scale(α, n) / (1-κ)ⁿ`. It is `lr` for order 0 and under `UnitGain`, and infinite for κ = 1.
     ///
     /// Compare it with `lr`: an optimizer warns once about a group whose value exceeds ten times that.
     #[must_use]
     pub fn effective_lr(&self) -> f64 {
-        if self.integrates() { self.integrating_lr() / (1.0 - self.kappa).powf(f64::from(self.order)) } else { self.lr }
+        if self.integrates() && self.step_scale != StepScale::UnitGain {
+            self.integrating_lr() / (1.0 - self.kappa).powf(f64::from(self.order))
+        } else {
+            self.lr
+        }
+    }
+
+    /// Whether the integrals multiply the step of Adam by more than ten.
+    pub(crate) fn is_outsize(&self) -> bool {
+        self.effective_lr() > 10.0 * self.lr
+    }
+
+    /// Warns about an outsize step of a group.
+    pub(crate) fn report(&self, group: usize) {
+        if self.is_outsize() {
+            let Self { lr, order, kappa, step_scale, .. } = self;
+            let effective = self.effective_lr();
+            log::warn!(
+                "group {group}: order {order}, kappa {kappa} and step_scale {step_scale:?} make the steady step \
+                 {effective:.3e}, {:.0} times lr; training may diverge (see Hyperparams::effective_lr)",
+                effective / lr,
+            );
+        }
     }
 
     /// α_t before ζ.
@@ -129,7 +152,11 @@ impl Hyperparams {
         self.order > 0 && self.switch_step > 1
     }
 
-    pub(crate) fn validate(&self, group: usize) -> Result<(), Error> {
+    /// Checks every value; `group` is what an error calls the group.
+    ///
+    /// # Errors
+    /// For the first value that is out of range.
+    pub fn validate(&self, group: usize) -> Result<(), Error> {
         let check = |field, value: f64, holds: bool, expected| {
             // A comparison with NaN is false, so `holds` covers it; infinities need the second test.
             if holds && value.is_finite() {
@@ -138,20 +165,24 @@ impl Hyperparams {
                 Err(Error::InvalidHyperparam { group, field, value, expected })
             }
         };
-        let single = 0.0..=f64::from(f32::MAX);
+        const FROM_ZERO: &str = "at least 0 and in the range of f32";
         let decay = match self.weight_decay {
             WeightDecay::None => 0.0,
             WeightDecay::Coupled(decay) | WeightDecay::Decoupled(decay) => decay,
         };
-        const FROM_ZERO: &str = "finite and at least 0";
+        let max = f64::from(f32::MAX);
+        let single = 0.0..=max;
+        let normal = f64::from(f32::MIN_POSITIVE)..=max;
         check("lr", self.lr, single.contains(&self.lr), FROM_ZERO)?;
         check("beta1", self.beta1, (0.0..1.0).contains(&self.beta1), "in [0, 1)")?;
         check("beta2", self.beta2, (0.0..1.0).contains(&self.beta2), "in [0, 1)")?;
-        check("eps", self.eps, single.contains(&self.eps), FROM_ZERO)?;
+        let eps_holds = self.eps == 0.0 || normal.contains(&self.eps);
+        check("eps", self.eps, eps_holds, "0 or in the normal range of f32, 1.2e-38 to 3.4e38")?;
         check("kappa", self.kappa, (0.0..=1.0).contains(&self.kappa), "in [0, 1]")?;
         check("weight_decay", decay, single.contains(&decay), FROM_ZERO)?;
+        check("weight_decay", decay, self.lr * decay <= max, "such that lr times it is in the range of f32")?;
         check("switch_step", f64::from(self.switch_step), self.switch_step > 0, "at least 1, the first step")?;
-        if self.order > 0 && self.step_scale == StepScale::UnitGain && self.kappa == 1.0 {
+        if self.integrates() && self.step_scale == StepScale::UnitGain && self.kappa == 1.0 {
             return Err(Error::UnitGainKappa { group });
         }
         self.validate_scale(group)
@@ -159,13 +190,28 @@ impl Hyperparams {
 
     /// A subnormal scale would lose its bits or be flushed to 0 by a GPU: an optimizer that stands still.
     fn validate_scale(&self, group: usize) -> Result<(), Error> {
-        let normal = f64::from(f32::MIN_POSITIVE)..=f64::from(f32::MAX);
         let scale = if self.integrates() { self.integrating_lr() } else { self.lr };
-        let in_range = |x: f64| x == 0.0 || normal.contains(&x);
-        if self.lr == 0.0 || (in_range(self.lr) && normal.contains(&scale)) {
+        // The first step divides by 1-β1, which is the smallest 1-β1ᵗ.
+        let largest = scale.max(self.lr) / (1.0 - self.beta1);
+        let smallest = scale.min(self.lr);
+        if self.lr == 0.0 || (smallest >= f64::from(f32::MIN_POSITIVE) && largest <= f64::from(f32::MAX)) {
             Ok(())
         } else {
             Err(Error::StepScaleRange { group, lr: self.lr, order: self.order, scale })
         }
+    }
+
+    /// These with another learning rate, which a schedule may take as near to 0 as it likes: the scale may then
+    /// underflow.
+    pub(crate) fn with_lr(&self, group: usize, lr: f64) -> Result<Self, Error> {
+        let changed = Self { lr, ..self.clone() };
+        match changed.validate(group) {
+            Err(Error::StepScaleRange { scale, .. }) if scale < 1.0 && lr < 1.0 => {}
+            result => result?,
+        }
+        if changed.is_outsize() && !self.is_outsize() {
+            changed.report(group);
+        }
+        Ok(changed)
     }
 }

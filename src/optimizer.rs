@@ -1,9 +1,9 @@
 use std::collections::HashMap;
 
-use crate::gpu::{Advance, Memory, PageBuffers, Pipelines, Prepared};
+use crate::gpu::{Advance, Memory, Update};
 use crate::group::{self, Param, ParamGroup, Role, Slice};
 use crate::layout::{Group, Rates};
-use crate::plan::{Binding, Limits, Place, Plan, StateLayout, Tensor};
+use crate::plan::{Binding, Extras, Limits, Place, Plan, StateLayout, Tensor};
 use crate::readback;
 use crate::{Error, Hyperparams, State};
 
@@ -37,22 +37,23 @@ pub struct MiAdam {
     numbers: HashMap<String, usize>,
     tensors: Vec<Tensor>,
     layout: StateLayout,
-    pages: Vec<PageBuffers>,
     advance: Advance,
-    pipelines: Pipelines,
-    /// None after a parameter has moved, until the next step.
-    prepared: Option<Prepared>,
+    update: Update,
+    /// Whether a parameter has moved since the last plan.
+    moved: bool,
 }
 
 impl MiAdam {
     /// An optimizer over the groups' parameters, its state all 0.
     ///
     /// Each slice needs `BufferUsages::STORAGE`, and none may overlap another. A slice that starts at a
-    /// multiple of 16 bytes is reached fastest. The device needs no feature beyond `Limits::default()`.
+    /// multiple of 16 bytes is reached fastest. The device needs nothing beyond `Limits::default()`. Device, queue and
+    /// buffers must be of one instance of wgpu, which panics on another's, and a buffer must not be destroyed while
+    /// it is bound here.
     ///
     /// # Errors
     /// For hyperparameters out of range, names that are empty or used twice, slices that cannot be bound or
-    /// overlap, limits below what the shaders need, and memory the device does not have.
+    /// overlap, limits below what the shaders need, memory the device does not have, and a lost device.
     pub fn new(
         device: &wgpu::Device,
         queue: &wgpu::Queue,
@@ -70,6 +71,7 @@ impl MiAdam {
                     len: param.param.len,
                     moment_planes: group.hyperparams.moment_planes() as u64,
                     integral_planes: group.hyperparams.integral_planes() as u64,
+                    extras: Extras::new(&group.hyperparams),
                 });
                 params.push(param);
             }
@@ -78,11 +80,12 @@ impl MiAdam {
         check_overlap(&params)?;
 
         let memory = Memory { device: device.clone(), queue: queue.clone() };
+        memory.check_alive()?;
         let layout = StateLayout::new(&tensors, &bind(&params).0, &limits)?;
         let constants: Vec<_> = hyperparams.iter().map(Group::new).collect();
         let mut optimizer = Self {
-            pages: PageBuffers::new(&memory, &layout)?,
             advance: Advance::new(&memory, &constants, &limits)?,
+            update: Update::new(&memory, &layout, &limits)?,
             numbers: params.iter().zip(0..).map(|(param, number)| (param.name.clone(), number)).collect(),
             memory,
             limits,
@@ -90,8 +93,7 @@ impl MiAdam {
             params,
             tensors,
             layout,
-            pipelines: Pipelines::default(),
-            prepared: None,
+            moved: true,
         };
         optimizer.prepare()?;
         Ok(optimizer)
@@ -103,8 +105,8 @@ impl MiAdam {
     /// recorded with, however they are submitted. An encoder that is dropped takes no step.
     ///
     /// # Errors
-    /// If parameters were rebound to slices that overlap, or the device has no memory for the new plan. Nothing
-    /// is recorded then.
+    /// If parameters were rebound to slices that overlap, the device has no memory for the new plan, or it is lost.
+    /// Nothing is recorded then.
     pub fn step(&mut self, encoder: &mut wgpu::CommandEncoder) -> Result<(), Error> {
         self.prepare_step()?;
         let mut pass = encoder
@@ -125,35 +127,26 @@ impl MiAdam {
 
     /// Everything that can fail, before anything is recorded.
     fn prepare_step(&mut self) -> Result<(), Error> {
+        self.memory.check_alive()?;
         self.prepare()?;
         self.advance.set_rates(&self.memory, self.groups.iter().map(Rates::new))
     }
 
-    fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
-        if let Some(prepared) = &self.prepared {
-            self.advance.record(pass);
-            prepared.record(pass);
-        }
-    }
-
     /// Plans and binds anew after a parameter has moved.
     fn prepare(&mut self) -> Result<(), Error> {
-        if self.prepared.is_some() {
-            return Ok(());
+        if self.moved {
+            check_overlap(&self.params)?;
+            let (bindings, buffers) = bind(&self.params);
+            let plan = Plan::new(&self.tensors, &bindings, &self.layout, &self.limits);
+            self.update.prepare(&self.memory, &self.limits, plan, &buffers, &self.advance)?;
+            self.moved = false;
         }
-        check_overlap(&self.params)?;
-        let (bindings, buffers) = bind(&self.params);
-        let plan = Plan::new(&self.tensors, &bindings, &self.layout, &self.limits);
-        self.prepared = Some(Prepared::new(
-            &self.memory,
-            &self.limits,
-            &mut self.pipelines,
-            &plan,
-            &self.pages,
-            &self.advance,
-            &buffers,
-        )?);
         Ok(())
+    }
+
+    fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
+        self.advance.record(pass);
+        self.update.record(pass);
     }
 
     /// Tells where a parameter and its gradient lie from the next recorded step on; its state stays.
@@ -166,30 +159,29 @@ impl MiAdam {
     /// is changed then.
     pub fn rebind(&mut self, name: &str, param: Slice, grad: Slice) -> Result<(), Error> {
         let number = *self.numbers.get(name).ok_or_else(|| Error::UnknownParam { name: name.to_owned() })?;
-        let moved = Param::new(name, param, grad);
-        moved.validate()?;
         let current = &mut self.params[number];
-        if moved.param.len != current.param.len {
-            let (expected, found) = (current.param.len, moved.param.len);
-            return Err(Error::LengthMismatch { name: moved.name, role: Role::Param, expected, found });
+        if current.param == param && current.grad == grad {
+            return Ok(());
         }
-        if *current != moved {
-            *current = moved;
-            self.prepared = None;
+        group::validate_slices(name, &param, &grad)?;
+        if param.len != current.param.len {
+            let (expected, found) = (current.param.len, param.len);
+            return Err(Error::LengthMismatch { name: name.to_owned(), role: Role::Param, expected, found });
         }
+        (current.param, current.grad) = (param, grad);
+        self.moved = true;
         Ok(())
     }
 
     /// Sets the learning rate of a group for the steps recorded from now on.
     ///
     /// # Errors
-    /// If there is no such group, or under the same conditions as [`new`](Self::new).
+    /// If there is no such group, or the learning rate is out of range. Near 0 it never is: a step scale that
+    /// underflows stands still.
     pub fn set_lr(&mut self, group: usize, lr: f64) -> Result<(), Error> {
         let groups = self.groups.len();
         let target = self.groups.get_mut(group).ok_or(Error::UnknownGroup { group, groups })?;
-        let hyperparams = Hyperparams { lr, ..target.clone() };
-        hyperparams.validate(group)?;
-        *target = hyperparams;
+        *target = target.with_lr(group, lr)?;
         Ok(())
     }
 
@@ -198,14 +190,23 @@ impl MiAdam {
     /// The future returned resolves once the encoder is submitted and the caller polls its device.
     ///
     /// # Errors
-    /// If the device has no memory for the copies. Nothing is recorded then. The future gives
-    /// [`Error::ReadbackLost`] if the encoder is dropped or the device lost.
+    /// If the device has no memory for the copies, or is lost. Nothing is recorded then. The future gives
+    /// [`Error::ReadbackLost`] if the encoder is dropped or the device lost later.
     pub fn read_state(
         &self,
         encoder: &mut wgpu::CommandEncoder,
     ) -> Result<impl Future<Output = Result<State, Error>> + use<>, Error> {
+        self.memory.check_alive()?;
         let names: Vec<_> = self.params.iter().map(|param| param.name.clone()).collect();
-        readback::record(&self.memory, encoder, &self.advance.progress, &self.pages, &self.layout, &self.tensors, names)
+        readback::record(
+            &self.memory,
+            encoder,
+            &self.advance.progress,
+            &self.update.pages,
+            &self.layout,
+            &self.tensors,
+            names,
+        )
     }
 
     /// The hyperparameters of each group, in order.
@@ -226,7 +227,7 @@ impl MiAdam {
     /// As for [`step`](Self::step), whose plan it makes if a parameter has moved.
     pub fn dispatches(&mut self) -> Result<usize, Error> {
         self.prepare()?;
-        Ok(1 + self.prepared.as_ref().map_or(0, Prepared::dispatches))
+        Ok(1 + self.update.dispatches())
     }
 
     /// Bytes of device memory that hold moments and integrals.

@@ -14,6 +14,7 @@ impl Hyperparams {
 
 /// A copy, on the host, of all that an optimizer remembers between steps.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct State {
     /// Steps taken.
     pub step: u32,
@@ -23,6 +24,7 @@ pub struct State {
 
 /// The state of one parameter; every plane has as many elements as the parameter.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct TensorState {
     /// The parameter's name.
     pub name: String,

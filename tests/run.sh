@@ -4,11 +4,12 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-if command -v apt-get >/dev/null && ! ls /usr/share/vulkan/icd.d/*.json >/dev/null 2>&1; then
+packages="mesa-vulkan-drivers libvulkan1"
+if command -v apt-get >/dev/null && ! dpkg -s $packages >/dev/null 2>&1; then
     as_root=""
     [ "$(id -u)" = 0 ] || as_root=sudo
     $as_root apt-get update -qq
-    $as_root apt-get install -y -qq mesa-vulkan-drivers libvulkan1
+    $as_root apt-get install -y -qq $packages
 fi
 
 cargo test --release --locked

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
-use miadam::{Hyperparams, ParamGroup, StepScale, cpu};
+use miadam::{Hyperparams, StepScale};
 
 /// Train a small network on handwritten digits with MIAdam.
 #[derive(Debug, Parser)]
@@ -109,9 +109,7 @@ impl Args {
         };
         let &Self { lr, order, kappa, .. } = self;
         let hyperparams = Hyperparams { lr, order, kappa, switch_step, step_scale, ..Hyperparams::default() };
-        // An optimizer of nothing, to have the combination checked before any device is opened.
-        cpu::MiAdam::new([ParamGroup::new(hyperparams.clone(), [])])
-            .map_err(|error| format!("--lr, --order, --kappa or --step-scale: {error}"))?;
+        hyperparams.validate(0).map_err(|error| format!("--lr, --order, --kappa or --step-scale: {error}"))?;
         Ok(hyperparams)
     }
 }

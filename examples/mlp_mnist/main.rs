@@ -4,19 +4,22 @@
 #![forbid(unsafe_code)]
 
 mod args;
+#[path = "../shared/command_line.rs"]
+mod command_line;
 mod cpu;
 mod data;
 mod gpu;
 mod metrics;
 mod network;
 mod random;
+#[path = "../shared/wait.rs"]
+mod wait;
 
 use std::error::Error;
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use clap::Parser;
 use env_logger::Env;
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -31,16 +34,7 @@ use random::Random;
 fn main() -> ExitCode {
     // Drivers' and libraries' own messages only on request.
     env_logger::init_from_env(Env::default().default_filter_or("off,miadam=warn,mlp_mnist=warn"));
-    match run(&Args::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            // One line, whatever the message of a driver or a file system holds.
-            let message = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
-            // Nothing is left to report to if stderr is closed.
-            let _ = writeln!(io::stderr(), "error: {message}");
-            ExitCode::FAILURE
-        }
-    }
+    command_line::main(run)
 }
 
 fn run(args: &Args) -> Result<(), Box<dyn Error>> {

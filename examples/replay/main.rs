@@ -6,6 +6,8 @@
 
 mod adapter;
 mod case;
+#[path = "../shared/command_line.rs"]
+mod command_line;
 mod device;
 mod output;
 #[cfg(test)]
@@ -44,34 +46,16 @@ enum Kind {
 }
 
 fn main() -> ExitCode {
-    let result = match Args::try_parse() {
-        Ok(args) => run(&args),
-        Err(request) if !request.use_stderr() => {
-            let _ = request.print();
-            return ExitCode::SUCCESS;
-        }
-        Err(error) => Err(without_prefix(&error.to_string()).into()),
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let _ = writeln!(io::stderr(), "error: {}", one_line(&error.to_string()));
-            ExitCode::FAILURE
-        }
-    }
+    command_line::main(run)
 }
 
 fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let case = read(&args.case)?;
-    // Clipping by the global norm belongs in the optimizer's step; this is the one place that waits for it.
-    if case.max_grad_norm.is_some() {
-        return Err("metadata `max_grad_norm` is not supported by this version of miadam; remove it".into());
-    }
     check(&case).map_err(|error| format!("`{}`: {error}", args.case.display()))?;
     let output = Output::create(&args.out)?;
     let mut device = open(args, &case)?;
     for (step, recorded) in (1..).zip(&case.steps) {
-        replay_step(&mut *device, recorded).map_err(|error| format!("step {step}: {error}"))?;
+        replay_step(&mut *device, recorded, case.max_grad_norm).map_err(|error| format!("step {step}: {error}"))?;
     }
     output.write(&case, &device.params()?, &device.state()?)?;
     say(&format!("{} steps, {} parameters: `{}`", case.steps.len(), case.tensors().count(), args.out.display()));
@@ -102,13 +86,4 @@ fn open(args: &Args, case: &Case) -> Result<Box<dyn Device>, Box<dyn Error>> {
 /// A line on stdout; a reader that has gone away is no reason to fail.
 fn say(line: &str) {
     let _ = writeln!(io::stdout(), "{line}");
-}
-
-fn without_prefix(message: &str) -> String {
-    message.trim_start_matches("error: ").split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-/// Names come from the file and may hold anything.
-fn one_line(message: &str) -> String {
-    message.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
 }

@@ -7,7 +7,8 @@ use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors, serialize};
 
 use super::case::{Case, CaseError};
-use super::{Args, Kind, one_line, run};
+use super::command_line::one_line;
+use super::{Args, Kind, run};
 
 /// A file's entries: all tensors hold 1, 2, 3, …
 #[derive(Clone)]
@@ -167,9 +168,9 @@ fn writes_results_whole_or_not_at_all() {
     ];
     assert_eq!(shapes, expected.map(|(name, shape)| (name.to_owned(), shape, Dtype::F32)));
 
-    // A learning rate that only the second step refuses, and an option of a later version.
+    // A learning rate that only the second step refuses, and a norm that none can have.
     for (key, value, expected) in
-        [("lr_per_step", "[1, -1]", "`lr_per_step`, step 2: group 0"), ("max_grad_norm", "1", "max_grad")]
+        [("lr_per_step", "[1, -1]", "`lr_per_step`, step 2: group 0"), ("max_grad_norm", "-1", "`max_grad_norm`")]
     {
         fs::write(&case, good().meta(key, value).bytes()).unwrap();
         assert!(run(&args).unwrap_err().to_string().contains(expected));
@@ -177,4 +178,14 @@ fn writes_results_whole_or_not_at_all() {
     }
     assert_eq!(fs::read_dir(&folder).unwrap().count(), 2, "the partial file is gone");
     fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
+fn gradients_are_clipped_by_the_norm_of_all_together() {
+    let grads = [vec![3.0, 0.0], vec![-4.0]];
+    let clipped = |max| super::device::clip(&grads, max);
+    // The factor is 1 / (5 + 1e-6), rounded to f32.
+    assert_eq!(clipped(1.0), [vec![0.599_999_9, 0.0], vec![-0.799_999_83]]);
+    assert_eq!(clipped(6.0), grads);
+    assert_eq!(clipped(0.0), [vec![0.0, 0.0], vec![-0.0]]);
 }

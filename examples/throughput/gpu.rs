@@ -6,7 +6,10 @@ use miadam::{MiAdam, Param, ParamGroup, Slice};
 
 use crate::cases::{Case, Home};
 use crate::report::{Row, Times, median};
+use crate::wait::wait;
 
+/// After this the GPU counts as hung.
+const TIMEOUT: Duration = Duration::from_secs(300);
 pub struct Gpu {
     pub name: String,
     device: wgpu::Device,
@@ -93,9 +96,8 @@ impl Gpu {
     fn run(&self, encoder: wgpu::CommandEncoder) -> Result<f64, String> {
         let commands = encoder.finish();
         let start = Instant::now();
-        self.queue.submit([commands]);
-        let wait = wgpu::PollType::Wait { submission_index: None, timeout: Some(Duration::from_secs(300)) };
-        self.device.poll(wait).map_err(|error| error.to_string())?;
+        let submission = self.queue.submit([commands]);
+        wait(&self.device, &submission, TIMEOUT).map_err(|error| error.to_string())?;
         Ok(1e3 * start.elapsed().as_secs_f64())
     }
 

@@ -3,9 +3,15 @@
 //! `cargo run --release --example throughput -- [--json]`
 
 mod cases;
+#[path = "../shared/command_line.rs"]
+mod command_line;
 mod cpu;
 mod gpu;
 mod report;
+#[path = "../shared/wait.rs"]
+mod wait;
+
+use std::process::ExitCode;
 
 use clap::Parser;
 
@@ -32,12 +38,9 @@ struct Flags {
     rounds: u32,
 }
 
-fn main() {
+fn main() -> ExitCode {
     env_logger::init();
-    if let Err(error) = run(&Flags::parse()) {
-        eprintln!("error: {error}");
-        std::process::exit(1);
-    }
+    command_line::main(run)
 }
 
 fn run(flags: &Flags) -> Result<(), Box<dyn std::error::Error>> {

@@ -1,6 +1,7 @@
 use bytemuck::Zeroable;
 
-use super::{Memory, scoped, shader, update::compile};
+use super::pipelines::{compile, storage_entry};
+use super::{Memory, scoped, shader};
 use crate::Error;
 use crate::layout::{Coefs, Group, Progress, Rates, advance as binding};
 use crate::plan::Limits;
@@ -121,24 +122,14 @@ impl RatesBuffer {
 }
 
 fn pipeline(device: &wgpu::Device) -> wgpu::ComputePipeline {
-    let entry = |binding, read_only, has_dynamic_offset| wgpu::BindGroupLayoutEntry {
-        binding,
-        visibility: wgpu::ShaderStages::COMPUTE,
-        ty: wgpu::BindingType::Buffer {
-            ty: wgpu::BufferBindingType::Storage { read_only },
-            has_dynamic_offset,
-            min_binding_size: None,
-        },
-        count: None,
-    };
     let bindings = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
         label: Some("miadam advance"),
         entries: &[
-            entry(binding::GROUPS, true, false),
-            entry(binding::RATES, true, true),
-            entry(binding::PROGRESS, false, false),
-            entry(binding::COEFS, false, false),
+            storage_entry(binding::GROUPS, true, false),
+            storage_entry(binding::RATES, true, true),
+            storage_entry(binding::PROGRESS, false, false),
+            storage_entry(binding::COEFS, false, false),
         ],
     });
-    compile(device, "miadam advance", shader::advance_wgsl(), "advance", &bindings)
+    compile(device, "miadam advance", &shader::advance_wgsl(), "advance", &bindings)
 }

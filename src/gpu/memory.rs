@@ -47,6 +47,19 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
+    /// Finds a lost device out without polling it, which would panic: one that is there refuses a buffer without a
+    /// usage, a lost one swallows all errors. In a browser the answer comes too late, and is taken for yes.
+    pub fn check_alive(&self) -> Result<(), Error> {
+        let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let impossible = wgpu::BufferUsages::empty();
+        let descriptor = wgpu::BufferDescriptor { label: None, size: 4, usage: impossible, mapped_at_creation: false };
+        drop(self.device.create_buffer(&descriptor));
+        match ready(scope.pop()) {
+            Some(None) => Err(Error::DeviceLost),
+            Some(Some(_)) | None => Ok(()),
+        }
+    }
+
     /// Buffers of the given labels and sizes, all 0, or an error and none of them. Sizes are raised to `least`,
     /// since an empty buffer cannot be bound.
     pub fn zeros<const N: usize>(

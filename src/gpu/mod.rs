@@ -2,10 +2,12 @@
 
 mod advance;
 mod memory;
+mod pipelines;
 mod shader;
 mod update;
 
 pub(crate) use advance::Advance;
 pub(crate) use memory::{Memory, scoped};
+use pipelines::Pipelines;
 pub use shader::{advance_wgsl, update_wgsl};
-pub(crate) use update::{PageBuffers, Pipelines, Prepared};
+pub(crate) use update::{PageBuffers, Update};

@@ -1,10 +1,14 @@
 use crate::layout;
-use crate::plan::{Access, Form, Kernel, Shape};
+use crate::plan::{Access, Extras, Form, Integrals, Kernel, Shape};
 
 /// The source of the advance kernel.
 #[must_use]
-pub fn advance_wgsl() -> &'static str {
-    include_str!("../../shaders/advance.wgsl")
+pub fn advance_wgsl() -> String {
+    [&workgroup_size(), include_str!("../../shaders/coefs.wgsl"), include_str!("../../shaders/advance.wgsl")].join("\n")
+}
+
+fn workgroup_size() -> String {
+    format!("const WORKGROUP_SIZE = {}u;\n", layout::WORKGROUP_SIZE)
 }
 
 /// The source of a variant of the update kernel; `windows` bindings, as many as its form needs.
@@ -18,7 +22,17 @@ pub fn update_wgsl(kernel: Kernel, windows: usize) -> String {
         Access::Quads => include_str!("../../shaders/quads.wgsl"),
         Access::Elements => include_str!("../../shaders/elements.wgsl"),
     };
-    [include_str!("../../shaders/update.wgsl"), shape, access, &windows_wgsl(kernel.form, windows)].join("\n")
+    let Extras { adjust, amsgrad, integrals } = kernel.extras;
+    let (integrals, planes) = match integrals {
+        Integrals::None => (false, 0),
+        Integrals::Few(planes) => (true, planes),
+        Integrals::Any => (true, 0),
+    };
+    let extras = format!(
+        "const ADJUST = {adjust};\nconst AMSGRAD = {amsgrad};\nconst INTEGRALS = {integrals};\nconst PLANES = {planes}u;\n"
+    );
+    let (coefs, update) = (include_str!("../../shaders/coefs.wgsl"), include_str!("../../shaders/update.wgsl"));
+    [&workgroup_size(), &extras, coefs, update, shape, access, &windows_wgsl(kernel.form, windows)].join("\n")
 }
 
 /// `read_param`, `read_grad` and `write_param` over the windows: WGSL cannot index bindings, so that a choice

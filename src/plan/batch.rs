@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 
-use super::pieces::{self, Access, Piece};
-use super::{Binding, Limits, Place, StateLayout, Tensor};
+use super::pieces::{self, Access, Piece, Tile};
+use super::{Binding, Extras, Form, Kernel, Limits, Place, Shape, StateLayout, Tensor};
 use crate::layout::{self, CHUNK, QUAD, WORKGROUP};
 
 /// Elements up to which a dispatch with two buffers of its own is merged with others. Larger ones are worth
@@ -40,37 +40,6 @@ impl Window {
     }
 }
 
-/// How a dispatch's chunks find their windows: a variant of the shader.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Form {
-    /// Parameters and gradients in one window.
-    One,
-    /// Parameters in the first, gradients in the second.
-    Two,
-    /// Each chunk names its windows.
-    Many,
-}
-
-/// Whether a dispatch is one run of elements or lists many.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Shape {
-    /// One run.
-    Run,
-    /// A table of chunks, one a workgroup.
-    Table,
-}
-
-/// A variant of the update kernel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Kernel {
-    /// How it reaches the caller's tensors.
-    pub access: Access,
-    /// How it finds its windows.
-    pub form: Form,
-    /// Whether it handles one run or many.
-    pub shape: Shape,
-}
-
 /// One dispatch of the update.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dispatch {
@@ -106,58 +75,62 @@ impl Plan {
 /// Pieces that go into one dispatch, while it grows.
 struct Batch {
     page: usize,
-    windows: Vec<Window>,
+    windows: Vec<(Tile, Window)>,
     /// Each with the numbers of its parameter's and its gradient's window.
     pieces: Vec<(Piece, [usize; 2])>,
     chunks: u64,
     elements: u64,
 }
 
-/// Batches whose pieces share a buffer of parameters and a buffer of gradients.
+/// Batches whose pieces share the tile of their parameters and that of their gradients.
 fn gather(pieces: Vec<Piece>, state: &StateLayout, limits: &Limits) -> Vec<Batch> {
-    let mut batches: Vec<Batch> = Vec::new();
-    let mut open: HashMap<_, usize> = HashMap::new();
-    for piece in pieces {
-        let page = state.segments[piece.segment].page;
-        let key = (page, piece.access, piece.one_window, piece.param.buffer, piece.grad.buffer);
-        let fresh = Batch::new(page, piece, limits);
-        match open.get(&key) {
-            Some(&number) if batches[number].extend(&fresh, limits) => {}
-            _ => {
-                open.insert(key, batches.len());
-                batches.push(fresh);
-            }
-        }
-    }
-    batches
+    collect(
+        pieces.into_iter().map(|piece| Batch::new(state.segments[piece.segment].page, piece, limits)),
+        limits,
+        |batch| {
+            let [param, grad] = batch.pieces[0].1.map(|number| batch.windows[number].0);
+            Some((batch.page, batch.access(), Some([param, grad])))
+        },
+    )
 }
 
-/// Merges small batches as far as the device can bind their windows at once.
+/// Merges batches as far as the device can bind their windows at once: the small ones, and those of one buffer,
+/// which must not take more dispatches than there are pages.
 fn merge(batches: Vec<Batch>, limits: &Limits) -> Vec<Batch> {
-    let mut merged: Vec<Batch> = Vec::new();
+    collect(batches.into_iter(), limits, |batch| {
+        (batch.elements <= SMALL || batch.is_in_one_buffer()).then(|| (batch.page, batch.access(), None))
+    })
+}
+
+/// Lets each batch be absorbed by the last one of the same key that has room; one without a key stays alone.
+fn collect(
+    batches: impl Iterator<Item = Batch>,
+    limits: &Limits,
+    key: impl Fn(&Batch) -> Option<(usize, Access, Option<[Tile; 2]>)>,
+) -> Vec<Batch> {
+    let mut collected: Vec<Batch> = Vec::new();
     let mut open: HashMap<_, usize> = HashMap::new();
     for batch in batches {
-        let key = (batch.page, batch.access());
-        if batch.elements > SMALL || batch.has_twin_windows() {
-            merged.push(batch);
+        let key = key(&batch);
+        let host = key.and_then(|key| open.get(&key)).copied();
+        if host.is_some_and(|number| collected[number].absorb(&batch, limits)) {
             continue;
         }
-        match open.get(&key) {
-            Some(&number) if merged[number].absorb(&batch, limits) => {}
-            _ => {
-                open.insert(key, merged.len());
-                merged.push(batch);
-            }
+        if let Some(key) = key {
+            open.insert(key, collected.len());
         }
+        collected.push(batch);
     }
-    merged
+    collected
 }
 
 impl Batch {
     fn new(page: usize, piece: Piece, limits: &Limits) -> Self {
-        let (param, grad) = (piece.param_window(limits), piece.grad_window(limits));
+        let [param, grad] = piece.windows(limits);
+        // Two on a seam may touch, though they are not the same.
+        let together = param.0 == grad.0 || param.1.overlaps(&grad.1);
         let (windows, numbers) =
-            if piece.one_window { (vec![param.union(&grad)], [0, 0]) } else { (vec![param, grad], [0, 1]) };
+            if together { (vec![(param.0, param.1.union(&grad.1))], [0, 0]) } else { (vec![param, grad], [0, 1]) };
         let chunks = piece.len.div_ceil(CHUNK);
         Self { page, windows, pieces: vec![(piece, numbers)], chunks, elements: piece.len }
     }
@@ -166,39 +139,34 @@ impl Batch {
         self.pieces[0].0.access
     }
 
-    /// Whether two windows look into one buffer, which leaves no single window for others to share.
-    fn has_twin_windows(&self) -> bool {
-        matches!(self.windows[..], [a, b] if a.buffer == b.buffer)
+    fn is_in_one_buffer(&self) -> bool {
+        let (_, first) = self.windows[0];
+        self.windows.iter().all(|(_, window)| window.buffer == first.buffer)
     }
 
-    /// Takes in the pieces of a batch with the same buffers, if the grown windows can still be bound.
-    fn extend(&mut self, other: &Self, limits: &Limits) -> bool {
-        let windows: Vec<_> = self.windows.iter().zip(&other.windows).map(|(a, b)| a.union(b)).collect();
-        let numbers: Vec<_> = (0..windows.len()).collect();
-        self.adopt(windows, other, &numbers, limits)
-    }
-
-    /// Takes in the pieces of a batch with any buffers, sharing a window where it looks into the same one.
+    /// Takes in the pieces of another batch, sharing a window where both look into the same tile, or leaves all
+    /// as it is and returns false if the device could not bind that.
     fn absorb(&mut self, other: &Self, limits: &Limits) -> bool {
         let mut windows = self.windows.clone();
         let mut numbers = Vec::with_capacity(other.windows.len());
-        for window in &other.windows {
-            let number = windows.iter().position(|own| own.buffer == window.buffer);
+        for (tile, window) in &other.windows {
+            let number = windows.iter().position(|(own, _)| own == tile);
             if let Some(number) = number {
-                windows[number] = windows[number].union(window);
+                windows[number].1 = windows[number].1.union(window);
             } else {
-                windows.push(*window);
+                windows.push((*tile, *window));
             }
             numbers.push(number.unwrap_or(windows.len() - 1));
         }
-        windows.len() <= limits.windows && self.adopt(windows, other, &numbers, limits)
-    }
-
-    fn adopt(&mut self, windows: Vec<Window>, other: &Self, numbers: &[usize], limits: &Limits) -> bool {
+        let disjoint = || {
+            let pairs =
+                windows.iter().enumerate().flat_map(|(n, (_, a))| windows[..n].iter().map(move |(_, b)| (a, b)));
+            !pairs.into_iter().any(|(a, b)| a.overlaps(b))
+        };
         let chunks = self.chunks + other.chunks;
-        let fits = windows.iter().all(|window| window.size <= limits.binding)
+        let fits = windows.len() <= limits.windows
             && chunks * size_of::<layout::Chunk>() as u64 <= limits.binding.min(limits.buffer)
-            && !matches!(&windows[..], [a, b] if a.overlaps(b));
+            && (windows.len() == self.windows.len() || disjoint());
         if fits {
             self.windows = windows;
             self.chunks = chunks;
@@ -216,6 +184,11 @@ impl Batch {
         }
     }
 
+    fn extras(&self, tensors: &[Tensor], state: &StateLayout) -> Extras {
+        let of = |&(piece, _): &(Piece, _)| tensors[state.segments[piece.segment].tensor].extras;
+        self.pieces.iter().map(of).fold(Extras::default(), Extras::union)
+    }
+
     fn into_dispatch(self, tensors: &[Tensor], state: &StateLayout, limits: &Limits) -> Dispatch {
         let runs = self.runs(tensors, state);
         let (shape, chunks, workgroups) = if let [run] = runs[..] {
@@ -230,9 +203,9 @@ impl Batch {
         let columns = workgroups.div_ceil(rows);
         Dispatch {
             page: self.page,
-            kernel: Kernel { access: self.access(), form: self.form(), shape },
+            kernel: Kernel { access: self.access(), form: self.form(), shape, extras: self.extras(tensors, state) },
             workgroups: [columns as u32, rows as u32],
-            windows: self.windows,
+            windows: self.windows.into_iter().map(|(_, window)| window).collect(),
             chunks,
         }
     }
@@ -245,7 +218,7 @@ impl Batch {
             let segment = &state.segments[piece.segment];
             let quads = piece.start / QUAD;
             // Every quotient fits 32 bits, since a binding's size does.
-            let within = |place: Place, number: usize| ((place.offset - self.windows[number].offset) / unit) as u32;
+            let within = |place: Place, number: usize| ((place.offset - self.windows[number].1.offset) / unit) as u32;
             let run = layout::Chunk {
                 param: within(piece.param, numbers[0]),
                 grad: within(piece.grad, numbers[1]),

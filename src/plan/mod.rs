@@ -4,11 +4,13 @@
 //! by the chunks of a few dispatches, anew whenever a tensor moves. Callers' buffers are known here by number.
 
 mod batch;
+mod kernel;
 mod limits;
 mod pieces;
 mod state_layout;
 
-pub use batch::{Dispatch, Form, Kernel, Plan, Shape, Window};
+pub use batch::{Dispatch, Plan, Window};
+pub use kernel::{Extras, Form, Integrals, Kernel, Shape};
 pub use limits::Limits;
 pub use pieces::Access;
 pub use state_layout::{Page, Segment, StateLayout};
@@ -24,6 +26,8 @@ pub struct Tensor {
     pub moment_planes: u64,
     /// Planes of integrals: the group's order.
     pub integral_planes: u64,
+    /// What its group asks of the kernel.
+    pub extras: Extras,
 }
 
 impl Tensor {

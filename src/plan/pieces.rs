@@ -1,5 +1,3 @@
-use std::collections::HashMap;
-
 use super::batch::Window;
 use super::{Binding, Limits, Place, Segment};
 use crate::layout::QUAD;
@@ -11,6 +9,21 @@ pub enum Access {
     Quads,
     /// Element by element: the last few of a tensor, and tensors off the 16-byte grid.
     Elements,
+}
+
+/// A part of a caller's buffer that can be bound at once, by its buffer and number. Buffers are cut into tiles
+/// at the multiples of the largest binding, so that tiles never overlap and a buffer has as few as can be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Tile {
+    Part {
+        buffer: usize,
+        number: u64,
+    },
+    /// A quad that two tiles share, which is bound by itself: its first byte.
+    Seam {
+        buffer: usize,
+        start: u64,
+    },
 }
 
 /// A run of elements of one segment that one dispatch can bind and reach in one way.
@@ -25,82 +38,47 @@ pub(super) struct Piece {
     /// Where the piece's own first elements lie.
     pub param: Place,
     pub grad: Place,
-    /// Whether one window holds parameter and gradient.
-    pub one_window: bool,
+    /// Whether the piece is a quad on the seam of two tiles.
+    pub seam: bool,
 }
 
 impl Piece {
-    pub fn param_window(&self, limits: &Limits) -> Window {
-        Window::around(self.param, self.len, limits)
-    }
-
-    pub fn grad_window(&self, limits: &Limits) -> Window {
-        Window::around(self.grad, self.len, limits)
+    /// Parameter and gradient, each with its tile and the window that the piece needs of it.
+    pub fn windows(&self, limits: &Limits) -> [(Tile, Window); 2] {
+        [self.param, self.grad].map(|place| {
+            let window = Window::around(place, self.len, limits);
+            let buffer = place.buffer;
+            let tile = if self.seam {
+                Tile::Seam { buffer, start: window.offset }
+            } else {
+                Tile::Part { buffer, number: place.offset / limits.binding }
+            };
+            (tile, window)
+        })
     }
 }
 
-/// Cuts every segment where a binding's size, the aliasing rule or the 16-byte grid asks for it.
+/// Cuts every segment at the seams of its parameter's and its gradient's buffers, and by access.
 pub(super) fn cut(segments: &[Segment], bindings: &[Binding], limits: &Limits) -> Vec<Piece> {
-    let pools = pools(segments, bindings, limits);
     let mut pieces = Vec::with_capacity(segments.len());
     for (number, segment) in segments.iter().enumerate() {
         let Binding { param, grad } = bindings[segment.tensor];
-        let pooled = pools.get(&(segment.page, param.buffer)).is_some_and(|pool| pool.size <= limits.binding);
-        let (most, one_window) = if param.buffer != grad.buffer {
-            (most_elements(limits.binding, limits), false)
-        } else if pooled {
-            (u64::MAX / 4, true)
-        } else {
-            largest_in_one_buffer(param.offset.abs_diff(grad.offset), limits)
-        };
         let mut start = 0;
         while start < segment.len {
-            let len = most.min(segment.len - start);
             let skip = 4 * (segment.start + start);
             let at = |place: Place| Place { offset: place.offset + skip, ..place };
             let (param, grad) = (at(param), at(grad));
-            let piece = Piece { segment: number, start, len, access: Access::Quads, param, grad, one_window };
+            // State lies in whole quads, so that a cut is at one, too.
+            let to_seam = |place: Place| (limits.binding - place.offset % limits.binding) / 4 / QUAD * QUAD;
+            let before_seam = to_seam(param).min(to_seam(grad));
+            let seam = before_seam == 0;
+            let len = (segment.len - start).min(if seam { QUAD } else { before_seam });
+            let piece = Piece { segment: number, start, len, access: Access::Quads, param, grad, seam };
             pieces.extend(split_by_access(piece));
             start += len;
         }
     }
     pieces
-}
-
-/// For each page and each buffer that holds parameters together with their gradients: the window around all
-/// of them.
-fn pools(segments: &[Segment], bindings: &[Binding], limits: &Limits) -> HashMap<(usize, usize), Window> {
-    let mut pools = HashMap::new();
-    for segment in segments {
-        let Binding { param, grad } = bindings[segment.tensor];
-        if param.buffer == grad.buffer {
-            let skip = 4 * segment.start;
-            for place in [param, grad] {
-                let part = Window::around(Place { offset: place.offset + skip, ..place }, segment.len, limits);
-                pools
-                    .entry((segment.page, place.buffer))
-                    .and_modify(|pool: &mut Window| *pool = pool.union(&part))
-                    .or_insert(part);
-            }
-        }
-    }
-    pools
-}
-
-/// The longest piece, and whether it takes one window or two, of a parameter whose gradient lies `distance`
-/// bytes off in the same buffer, when that buffer's tensors do not fit one binding together. Two windows on one
-/// buffer must not overlap, though each starts up to an alignment before its first element.
-fn largest_in_one_buffer(distance: u64, limits: &Limits) -> (u64, bool) {
-    if distance <= limits.binding / 2 {
-        (most_elements(limits.binding - distance, limits), true)
-    } else {
-        (most_elements(distance.min(limits.binding), limits), false)
-    }
-}
-
-/// Elements that a window of `bytes` holds wherever it starts, in whole quads.
-fn most_elements(bytes: u64, limits: &Limits) -> u64 {
-    (bytes - limits.alignment) / 4 / QUAD * QUAD
 }
 
 /// Whole quads if parameter and gradient lie on the 16-byte grid, the rest by elements.

@@ -1,7 +1,8 @@
 //! What the tests share: a device, tensors placed in its buffers, and the CPU twin beside the GPU optimizer.
 
-use std::sync::OnceLock;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, Once, OnceLock};
+use std::time::{Duration, Instant};
 
 use miadam::{Hyperparams, MiAdam, Param, ParamGroup, Slice, State, cpu};
 use wgpu::BufferUsages;
@@ -21,7 +22,6 @@ pub fn gpu() -> Option<Gpu> {
 
 impl Gpu {
     pub fn new(limits: wgpu::Limits) -> Option<Self> {
-        let _ = env_logger::builder().is_test(true).try_init();
         let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
             backends: wgpu::Backends::PRIMARY,
             ..wgpu::InstanceDescriptor::new_without_display_handle()
@@ -59,8 +59,17 @@ impl Gpu {
     }
 
     pub fn wait(&self) {
-        let wait = wgpu::PollType::Wait { submission_index: None, timeout: Some(Duration::from_secs(120)) };
-        self.device.poll(wait).unwrap();
+        // No `PollType::Wait`: with a timeout it spins on a core that a software driver needs, and tests that share
+        // the device and wait at once make wgpu 30 panic.
+        let done = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&done);
+        self.queue.on_submitted_work_done(move || flag.store(true, Ordering::Relaxed));
+        let start = Instant::now();
+        while !done.load(Ordering::Relaxed) {
+            self.device.poll(wgpu::PollType::Poll).unwrap();
+            assert!(start.elapsed() < Duration::from_secs(120), "the device hangs");
+            std::thread::sleep(Duration::from_micros(50));
+        }
     }
 
     pub fn read(&self, buffer: &wgpu::Buffer) -> Vec<f32> {
@@ -220,6 +229,20 @@ impl Rig {
         self.gpu.queue.submit([encoder.finish()]);
     }
 
+    /// Gradients and all that belongs to no tensor keep their bits.
+    pub fn assert_untouched(&self, found: &[Vec<f32>]) {
+        let mut is_param: Vec<_> = found.iter().map(|buffer| vec![false; buffer.len()]).collect();
+        for spot in &self.spots {
+            is_param[spot.param.0][spot.param.1..][..spot.len].fill(true);
+        }
+        for (buffer, is_param) in is_param.iter().enumerate() {
+            for (at, _) in is_param.iter().enumerate().filter(|(_, is_param)| !**is_param) {
+                let (found, expected) = (found[buffer][at], self.expected[buffer][at]);
+                assert_eq!(found.to_bits(), expected.to_bits(), "buffer {buffer}, element {at} was touched");
+            }
+        }
+    }
+
     /// Buffers as they are on the device.
     pub fn found(&self) -> Vec<Vec<f32>> {
         self.buffers.iter().map(|buffer| self.gpu.read(buffer)).collect()
@@ -251,4 +274,27 @@ impl Random {
     pub fn normal(&mut self) -> f32 {
         (0..12).map(|_| self.uniform()).sum::<f32>() - 6.0
     }
+}
+
+/// Everything logged so far; messages name their values, by which a test finds its own.
+pub fn logged() -> &'static Mutex<Vec<String>> {
+    struct Keeper;
+    static MESSAGES: Mutex<Vec<String>> = Mutex::new(Vec::new());
+    impl log::Log for Keeper {
+        fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+            true
+        }
+        fn log(&self, record: &log::Record<'_>) {
+            if record.target().starts_with("miadam") {
+                MESSAGES.lock().unwrap().push(format!("{} {}", record.level(), record.args()));
+            }
+        }
+        fn flush(&self) {}
+    }
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        log::set_logger(&Keeper).unwrap();
+        log::set_max_level(log::LevelFilter::Warn);
+    });
+    &MESSAGES
 }

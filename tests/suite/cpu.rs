@@ -38,5 +38,6 @@ fn the_number_of_threads_changes_no_bit() {
 fn an_optimizer_of_nothing_steps() {
     let mut optimizer = cpu::MiAdam::new([]).unwrap();
     optimizer.step(&mut [], &[]).unwrap();
-    assert_eq!(optimizer.state(), State { step: 1, tensors: Vec::new() });
+    let State { step, tensors, .. } = optimizer.state();
+    assert_eq!((step, tensors), (1, Vec::new()));
 }

@@ -126,6 +126,29 @@ fn a_moved_parameter_keeps_its_state() {
 }
 
 #[test]
+fn a_moved_parameter_costs_its_own_dispatch() {
+    let Some(gpu) = Gpu::new(wgpu::Limits::default()) else { return };
+    let large = Spot { group: 0, len: 40_000, param: (0, 0), grad: (1, 0) };
+    let spots = [large, Spot { param: (2, 0), grad: (3, 0), ..large }, Spot { param: (4, 0), grad: (5, 0), ..large }];
+    let mut rig = Rig::new(gpu.clone(), &[Hyperparams::default()], &[40_000; 6], &spots, 3);
+    let count = || {
+        let hal = gpu.device.get_internal_counters().hal;
+        [hal.buffers.read(), hal.bind_groups.read()]
+    };
+    rig.step_gpu();
+    gpu.wait();
+    let fresh = gpu.buffer(&vec![0.0; 40_000]);
+    let before = count();
+    // The gradient of one tensor, in another buffer at the same offset: its bind group is replaced, and nothing else
+    // is made. (Buffers that wgpu had for its own writes may have gone meanwhile.)
+    rig.optimizer.rebind("tensor.1", Slice::whole(&rig.buffers[2]), Slice::whole(&fresh)).unwrap();
+    assert_eq!(rig.optimizer.dispatches().unwrap(), 4);
+    gpu.wait();
+    let after = count();
+    assert!(after[0] <= before[0] && after[1] == before[1], "{after:?} after {before:?}");
+}
+
+#[test]
 fn parameters_can_trade_places_between_recorded_steps() {
     let Some(gpu) = gpu() else { return };
     let spots = [0, 64].map(|at| Spot { group: 0, len: 64, param: (0, at), grad: (1, at) });
@@ -190,6 +213,20 @@ fn a_steady_step_makes_nothing() {
         own.queue.submit([encoder.finish()]);
         assert!(rig.optimizer.dispatches().unwrap() <= 5);
     }
+}
+
+#[test]
+fn a_lost_device_is_an_error_and_no_panic() {
+    let Some(gpu) = Gpu::new(wgpu::Limits::default()) else { return };
+    let mut rig = rig(gpu.clone(), Home::TwoPools);
+    rig.step_gpu();
+    gpu.wait();
+    let mut encoder = gpu.encoder();
+    gpu.device.destroy();
+    assert_eq!(rig.optimizer.step(&mut encoder), Err(Error::DeviceLost));
+    assert_eq!(rig.optimizer.read_state(&mut encoder).err(), Some(Error::DeviceLost));
+    let group = ParamGroup::new(Hyperparams::default(), []);
+    assert_eq!(MiAdam::new(&gpu.device, &gpu.queue, [group]).err(), Some(Error::DeviceLost));
 }
 
 #[test]

@@ -48,7 +48,7 @@ fn hyperparameters_out_of_range() {
         ("lr", |h, x| h.lr = x, &[-1e-3, 1e39]),
         ("beta1", |h, x| h.beta1 = x, &[-0.1, 1.0, 1.5]),
         ("beta2", |h, x| h.beta2 = x, &[-0.1, 1.0, 1.5]),
-        ("eps", |h, x| h.eps = x, &[-1e-8, 1e39]),
+        ("eps", |h, x| h.eps = x, &[-1e-8, 1e39, 1e-40]),
         ("kappa", |h, x| h.kappa = x, &[-0.1, 1.1]),
         ("weight_decay", |h, x| h.weight_decay = WeightDecay::Coupled(x), &[-0.1, 1e39]),
         ("weight_decay", |h, x| h.weight_decay = WeightDecay::Decoupled(x), &[-0.1, 1e39]),
@@ -74,6 +74,12 @@ fn hyperparameters_out_of_range() {
     let expected =
         Error::InvalidHyperparam { group: 1, field: "switch_step", value: 0.0, expected: "at least 1, the first step" };
     assert_refused(&gpu, new(&gpu, zero, []), &expected, &["group 1", "switch_step"]);
+    // Values that are in range by themselves, but not together.
+    let decay =
+        Hyperparams { lr: 1e20, weight_decay: WeightDecay::Decoupled(1e20), order: 0, ..Hyperparams::default() };
+    assert!(matches!(new(&gpu, decay, []), Err(Error::InvalidHyperparam { field: "weight_decay", .. })));
+    let first_step = Hyperparams { lr: 3e38, order: 0, ..Hyperparams::default() };
+    assert!(matches!(new(&gpu, first_step, []), Err(Error::StepScaleRange { .. })));
     // The ends of the ranges are allowed.
     let ends =
         Hyperparams { lr: 0.0, beta1: 0.0, beta2: 0.0, eps: 0.0, kappa: 1.0, switch_step: 1, ..Default::default() };
@@ -98,8 +104,13 @@ fn step_scales_out_of_range() {
     assert_refused(&gpu, new(&gpu, endless, []), &Error::UnitGainKappa { group: 1 }, &["group 1", "kappa"]);
 
     let mut optimizer = new(&gpu, deep(12, StepScale::Paper), []).unwrap();
-    assert!(matches!(optimizer.set_lr(1, 1e-4), Err(Error::StepScaleRange { group: 1, .. })));
-    assert_eq!(optimizer.hyperparams().nth(1).unwrap().lr, 1e-3, "unchanged");
+    // A schedule may go down to 0, where the scale underflows, but not up without end.
+    for lr in [1e-4, 1e-30, 0.0] {
+        optimizer.set_lr(1, lr).unwrap();
+    }
+    assert!(matches!(optimizer.set_lr(1, 1e6), Err(Error::StepScaleRange { group: 1, .. })));
+    assert!(matches!(optimizer.set_lr(1, -1.0), Err(Error::InvalidHyperparam { field: "lr", .. })));
+    assert_eq!(optimizer.hyperparams().nth(1).unwrap().lr, 0.0, "unchanged");
     let expected = Error::UnknownGroup { group: 2, groups: 2 };
     assert_refused(&gpu, optimizer.set_lr(2, 1e-3), &expected, &["no group 2", "has 2"]);
 }

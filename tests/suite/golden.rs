@@ -15,7 +15,7 @@ use device::{Cpu, Device, Gpu, replay_step};
 use miadam::{Hyperparams, StepScale, WeightDecay};
 use safetensors::{Dtype, SafeTensors};
 
-use crate::common::gpu;
+use crate::common::Gpu as TestGpu;
 
 const EPSILON: f64 = f32::EPSILON as f64;
 
@@ -108,7 +108,7 @@ impl Check {
         let expected: Vec<_> = case.tensors().map(|tensor| golden.expected("update", &tensor.name)).collect();
         let mut before = device.params().unwrap();
         for (index, recorded) in case.steps.iter().enumerate() {
-            replay_step(device, recorded).unwrap();
+            replay_step(device, recorded, case.max_grad_norm).unwrap();
             let after = device.params().unwrap();
             for (number, (tensor, order)) in tensors(case).enumerate() {
                 for (i, (&new, &old)) in after[number].iter().zip(&before[number]).enumerate() {
@@ -186,12 +186,15 @@ fn on_cpu() {
 
 #[test]
 fn on_gpu() {
-    let Some(gpu) = gpu() else { return };
+    // A device of its own: the example's way of waiting is not for a device that other threads wait for.
+    let Some(gpu) = TestGpu::new(wgpu::Limits::default()) else { return };
     for golden in Golden::all() {
         let case = golden.case();
         let mut device = Gpu::new(gpu.device.clone(), gpu.queue.clone(), &case).unwrap();
         let check = Check::run(&golden, &case, &mut device);
         println!("{:20} {:.2} ε, PyTorch {:.2} ε", golden.name, check.worst, golden.float32_error());
+        // WGSL lets a device round more freely than IEEE 754: what it leaves free counts 5 ε for `/` and `sqrt`.
+        assert!(check.worst <= 3.0 * golden.float32_error() + 5.0, "{}: {} ε", golden.name, check.worst);
         check.assert();
     }
 }

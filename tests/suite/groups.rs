@@ -2,7 +2,7 @@
 
 use miadam::{Hyperparams, StepScale, WeightDecay, cpu};
 
-use crate::common::{Gpu, Random, Rig, Spot, gpu};
+use crate::common::{Gpu, Random, Rig, Spot, gpu, logged};
 
 fn hyperparams() -> [Hyperparams; 3] {
     [
@@ -46,9 +46,9 @@ fn run(gpu: &Gpu, rigs: &mut [Rig]) -> Vec<(Vec<u32>, miadam::TensorState)> {
             rig.step_twin();
         }
         let found = rig.found();
-        for (spot, state) in rig.spots.iter().zip(rig.gpu.state(&rig.optimizer).tensors) {
+        for (spot, mut state) in rig.spots.iter().zip(rig.gpu.state(&rig.optimizer).tensors) {
             let param = &found[spot.param.0][spot.param.1..][..spot.len];
-            let state = miadam::TensorState { name: String::new(), ..state };
+            state.name.clear();
             results.push((param.iter().map(|value| value.to_bits()).collect(), state));
         }
     }
@@ -81,11 +81,63 @@ fn groups_together_act_as_optimizers_apart() {
 
     assert!(run(&gpu, &mut together) == run(&gpu, &mut apart));
 
-    let twins: Vec<_> = apart.iter().flat_map(|rig| rig.twin.state().tensors).collect();
-    let anonymous = |tensors: &[miadam::TensorState]| {
-        tensors.iter().map(|t| miadam::TensorState { name: String::new(), ..t.clone() }).collect::<Vec<_>>()
+    let anonymous = |rig: &Rig| {
+        let mut tensors = rig.twin.state().tensors;
+        tensors.iter_mut().for_each(|tensor| tensor.name.clear());
+        tensors
     };
-    assert!(anonymous(&together[0].twin.state().tensors) == anonymous(&twins));
+    assert!(anonymous(&together[0]) == apart.iter().flat_map(anonymous).collect::<Vec<_>>());
+}
+
+#[test]
+fn an_outsize_step_is_reported_once() {
+    let messages = logged();
+    let count = |words: &str| messages.lock().unwrap().iter().filter(|message| message.contains(words)).count();
+    let outsize = Hyperparams { kappa: 0.98125, ..Hyperparams::default() };
+    let tame = Hyperparams { kappa: 0.98125, step_scale: StepScale::UnitGain, ..Hyperparams::default() };
+    let growing = Hyperparams { lr: 1e-3, order: 2, kappa: 0.98375, ..Hyperparams::default() };
+    let groups =
+        [tame, outsize, growing].map(|hyperparams| miadam::ParamGroup::new(hyperparams, [] as [cpu::Param; 0]));
+    let mut optimizer = cpu::MiAdam::new(groups).unwrap();
+    for _ in 0..3 {
+        optimizer.step(&mut [], &[]).unwrap();
+    }
+    assert_eq!(count("kappa 0.98125"), 1);
+    assert_eq!(
+        count("WARN group 1: order 1, kappa 0.98125 and step_scale Paper make the steady step 5.333e-2, 53 times lr"),
+        1
+    );
+    // At order 2 the factor grows with lr: 3.8 times at 1e-3, 38 times at 1e-2.
+    assert_eq!(count("kappa 0.98375"), 0);
+    optimizer.set_lr(2, 1e-2).unwrap();
+    optimizer.set_lr(2, 1.1e-2).unwrap();
+    assert_eq!(count("WARN group 2: order 2, kappa 0.98375"), 1);
+}
+
+#[test]
+fn effective_lr_is_the_step_of_a_steady_gradient() {
+    let of =
+        |step_scale, order, kappa| Hyperparams { step_scale, order, kappa, ..Hyperparams::default() }.effective_lr();
+    assert_eq!(of(StepScale::Paper, 0, 0.9), 1e-3);
+    assert_eq!(of(StepScale::Paper, 1, 0.5), 2e-3);
+    assert!((of(StepScale::Paper, 1, 0.98) - 0.05).abs() < 1e-12);
+    assert!((of(StepScale::Reference, 1, 0.98) - 5e-5).abs() < 1e-12);
+    assert_eq!(of(StepScale::UnitGain, 3, 0.98), 1e-3);
+    assert_eq!(of(StepScale::Paper, 1, 1.0), f64::INFINITY);
+    // Adam from the first step on.
+    assert_eq!(Hyperparams { switch_step: 1, kappa: 0.98, ..Hyperparams::default() }.effective_lr(), 1e-3);
+
+    // And on the optimizer itself: 400 steps of a steady gradient, of which the last moves by that much.
+    let hyperparams = Hyperparams { order: 2, kappa: 0.9, step_scale: StepScale::UnitGain, ..Hyperparams::default() };
+    let mut optimizer = cpu::MiAdam::new([miadam::ParamGroup::new(hyperparams, [cpu::Param::new("w", 1)])]).unwrap();
+    let mut w = [0.0];
+    let mut before = 0.0;
+    for _ in 0..400 {
+        before = w[0];
+        optimizer.step(&mut [&mut w], &[&[0.5]]).unwrap();
+    }
+    // θ is near 0.4 and rounded to 3e-8 before and after.
+    assert!((before - w[0] - 1e-3).abs() < 6e-8, "{}", before - w[0]);
 }
 
 #[test]

@@ -4,7 +4,10 @@
 use std::collections::HashMap;
 
 use miadam::layout::{CHUNK, Chunk, QUAD, WORKGROUP, WORKGROUP_SIZE};
-use miadam::plan::{Access, Binding, Dispatch, Form, Limits, Place, Plan, Shape, StateLayout, Tensor};
+use miadam::plan::{
+    Access, Binding, Dispatch, Extras, Form, Integrals, Limits, Place, Plan, Shape, StateLayout, Tensor,
+};
+use miadam::{Hyperparams, WeightDecay};
 use proptest::prelude::*;
 
 /// Limits small enough that a few thousand elements exceed them. Workgroups squared suffice for the largest
@@ -44,7 +47,7 @@ fn tensors() -> impl Strategy<Value = (Vec<Tensor>, Vec<Binding>, Vec<u64>)> {
         let shapes = tensors.iter().map(|&(group, len, ..)| {
             let group = group % planes.len();
             let (moment_planes, integral_planes) = planes[group];
-            Tensor { group: group as u32, len, moment_planes, integral_planes }
+            Tensor { group: group as u32, len, moment_planes, integral_planes, extras: Extras::default() }
         });
         let bindings = params.into_iter().zip(grads).map(|(param, grad)| Binding { param, grad });
         (shapes.collect(), bindings.collect(), ends.into_iter().map(|end| 4 * end).collect())
@@ -226,6 +229,7 @@ fn pool(count: u64, len: u64, groups: u32, interleaved: bool) -> (Vec<Tensor>, V
         len,
         moment_planes: 2 + number % 2,
         integral_planes: u64::from(number as u32 % groups),
+        extras: Extras { adjust: number == 3, ..Extras::default() },
     };
     let binding = |number: u64| {
         let (param, grad) = if interleaved { (2 * number, 2 * number + 1) } else { (number, count + number) };
@@ -247,9 +251,46 @@ fn one_buffer_takes_three_dispatches_beside_the_counter_whatever_its_tensors() {
     }
 }
 
+/// `count` tensors of `len` elements, whose parameters and gradients take slots of `len` at random in buffers of
+/// 256 MiB, the largest that `Limits::default()` allows: two bindings each.
+fn scattered(count: usize, len: u64, grads_apart: bool) -> (Vec<Tensor>, Vec<Binding>) {
+    let slots = (256 << 20) / 4 / len;
+    let mut random = crate::common::Random(count as u64);
+    let mut taken = std::collections::HashSet::new();
+    let mut place = |buffer| loop {
+        let slot = random.below(slots as usize) as u64;
+        if taken.insert((buffer, slot)) {
+            return Place { buffer, offset: 4 * len * slot };
+        }
+    };
+    let tensor = Tensor { group: 0, len, moment_planes: 2, integral_planes: 1, extras: Extras::default() };
+    let bindings = (0..count).map(|_| Binding { param: place(0), grad: place(usize::from(grads_apart)) }).collect();
+    (vec![tensor; count], bindings)
+}
+
+#[test]
+fn tensors_scattered_over_more_than_a_binding_take_as_few() {
+    for count in [100, 1000, 10_000] {
+        for (len, most) in [(1024, 1), (1023, 3)] {
+            let (tensors, bindings) = scattered(count, len, false);
+            let layout = StateLayout::new(&tensors, &bindings, &DEFAULT).unwrap();
+            assert_eq!(layout.pages.len(), 1);
+            let dispatches = Plan::new(&tensors, &bindings, &layout, &DEFAULT).dispatches.len();
+            // On the grid: quads. Off it: quads, elements, and the one quad on the seam of the two bindings.
+            assert!(dispatches <= most, "{dispatches} for {count} x {len} in one buffer");
+
+            // Two tiles of parameters with two of gradients, by each access; no promise, but no explosion.
+            let (tensors, bindings) = scattered(count, len, true);
+            let layout = StateLayout::new(&tensors, &bindings, &DEFAULT).unwrap();
+            let dispatches = Plan::new(&tensors, &bindings, &layout, &DEFAULT).dispatches.len();
+            assert!(dispatches <= 4 * most, "{dispatches} for {count} x {len} in two buffers");
+        }
+    }
+}
+
 #[test]
 fn neighbours_of_one_group_are_one_run() {
-    let tensor = Tensor { group: 0, len: 4096, moment_planes: 2, integral_planes: 3 };
+    let tensor = Tensor { group: 0, len: 4096, moment_planes: 2, integral_planes: 3, extras: Extras::default() };
     let tensors = vec![tensor; 1000];
     let place = |buffer, number: u64| Place { buffer, offset: 4 * 4096 * number };
     let bindings: Vec<_> =
@@ -262,7 +303,8 @@ fn neighbours_of_one_group_are_one_run() {
 
 #[test]
 fn small_tensors_in_separate_buffers_share_dispatches() {
-    let tensors = vec![Tensor { group: 0, len: 4096, moment_planes: 2, integral_planes: 1 }; 1000];
+    let tensors =
+        vec![Tensor { group: 0, len: 4096, moment_planes: 2, integral_planes: 1, extras: Extras::default() }; 1000];
     let place = |buffer| Place { buffer, offset: 0 };
     let bindings: Vec<_> =
         (0..1000).map(|number| Binding { param: place(2 * number), grad: place(2 * number + 1) }).collect();
@@ -274,8 +316,27 @@ fn small_tensors_in_separate_buffers_share_dispatches() {
 }
 
 #[test]
+fn a_kernel_has_what_any_group_asks() {
+    let of = |hyperparams: Hyperparams| Extras::new(&hyperparams);
+    let plain = of(Hyperparams { order: 0, ..Hyperparams::default() });
+    assert_eq!(plain, Extras::default());
+    let two = of(Hyperparams { order: 2, amsgrad: true, ..Hyperparams::default() });
+    assert_eq!(two, Extras { amsgrad: true, integrals: Integrals::Few(2), adjust: false });
+    assert_eq!(two.union(plain), two);
+    let decayed = of(Hyperparams { order: 3, weight_decay: WeightDecay::Decoupled(0.1), ..Hyperparams::default() });
+    assert_eq!(two.union(decayed), Extras { adjust: true, amsgrad: true, integrals: Integrals::Any });
+    assert_eq!(of(Hyperparams { order: 4, maximize: true, ..Hyperparams::default() }).integrals, Integrals::Any);
+}
+
+#[test]
 fn a_plane_count_above_the_binding_is_refused() {
-    let tensors = [Tensor { group: 0, len: 1, moment_planes: 2, integral_planes: DEFAULT.binding / 16 + 1 }];
+    let tensors = [Tensor {
+        group: 0,
+        len: 1,
+        moment_planes: 2,
+        integral_planes: DEFAULT.binding / 16 + 1,
+        extras: Extras::default(),
+    }];
     let bindings = [Binding { param: Place { buffer: 0, offset: 0 }, grad: Place { buffer: 1, offset: 0 } }];
     let error = StateLayout::new(&tensors, &bindings, &DEFAULT).unwrap_err();
     assert!(error.to_string().contains("max_storage_buffer_binding_size"), "{error}");

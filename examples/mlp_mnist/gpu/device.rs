@@ -2,16 +2,14 @@
 
 use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use wgpu::{Buffer, BufferDescriptor, BufferUsages, Device, MapMode, PollError, PollType, Queue, SubmissionIndex};
+use wgpu::{Buffer, BufferDescriptor, BufferUsages, Device, MapMode, Queue, SubmissionIndex};
+
+use crate::wait::wait;
 
 /// After this the GPU counts as hung.
 const TIMEOUT: Duration = Duration::from_secs(120);
-/// Between two looks at whether it is done: far less than a submit takes.
-const NAP: Duration = Duration::from_micros(200);
-
 pub struct Gpu {
     pub device: Device,
     pub queue: Queue,
@@ -50,19 +48,12 @@ impl Gpu {
         self.device.create_buffer(&BufferDescriptor { label: Some(label), size, usage, mapped_at_creation: false })
     }
 
-    /// Sleeps until the GPU is done. A blocking wait with a timeout spins in some drivers, and on a software adapter
-    /// takes a core away from the work it waits for.
+    /// Sleeps until the GPU is done.
     pub fn wait(&self, submission: &SubmissionIndex) -> Result<(), Box<dyn Error>> {
-        let deadline = Instant::now() + TIMEOUT;
-        loop {
-            self.check()?;
-            let poll = PollType::Wait { submission_index: Some(submission.clone()), timeout: Some(Duration::ZERO) };
-            match self.device.poll(poll) {
-                Ok(_) => return self.check(),
-                Err(PollError::Timeout) if Instant::now() < deadline => thread::sleep(NAP),
-                Err(error) => return Err(self.failed(&format!("it does not get done: {error}"))),
-            }
-        }
+        self.check()?;
+        wait(&self.device, submission, TIMEOUT)
+            .map_err(|error| self.failed(&format!("it does not get done: {error}")))?;
+        self.check()
     }
 
     /// A copy of a buffer of floats.

@@ -76,8 +76,19 @@ impl Metadata {
                 "lr_per_step",
                 "a JSON array with a number, or an array of them, for each step",
             )?,
-            max_grad_norm: parse(entries, "max_grad_norm", "a number")?,
+            max_grad_norm: max_grad_norm(entries)?,
         })
+    }
+}
+
+fn max_grad_norm(entries: &HashMap<String, String>) -> Result<Option<f64>, CaseError> {
+    let (key, expected) = ("max_grad_norm", "a number, 0 or above");
+    let norm = parse::<f64>(entries, key, expected)?;
+    match norm {
+        Some(norm) if !(norm.is_finite() && norm >= 0.0) => {
+            Err(CaseError::BadMetadata { key, reason: format!("it is {norm}"), expected })
+        }
+        norm => Ok(norm),
     }
 }
 

@@ -4,6 +4,7 @@ use miadam::{MiAdam, Param, ParamGroup, Slice, State};
 use wgpu::{BufferUsages, ErrorFilter, MapMode};
 
 use super::super::case::{Case, Tensor};
+use super::wait::wait;
 use super::{Device, DeviceError};
 
 /// How long one submission may take. A software device needs about a second for a billion bytes.
@@ -39,18 +40,13 @@ impl Gpu {
         Ok(Self { device, queue, optimizer, tensors })
     }
 
-    fn submit(&self, encoder: wgpu::CommandEncoder) -> Result<(), DeviceError> {
-        guard(&self.device, "run its commands", || self.queue.submit([encoder.finish()]))?;
-        Ok(())
-    }
-
-    /// Until everything submitted has finished and its buffers are mapped.
-    fn wait(&self) -> Result<(), DeviceError> {
-        match self.device.poll(wgpu::PollType::Wait { submission_index: None, timeout: Some(TIMEOUT) }) {
-            Ok(_) => Ok(()),
-            Err(wgpu::PollError::Timeout) => Err(DeviceError::Timeout { seconds: TIMEOUT.as_secs() }),
-            Err(error) => Err(refused("finish its commands", error)),
-        }
+    /// Submits and waits: a queue that runs ahead would hold a copy of every step's gradients.
+    fn run(&self, encoder: wgpu::CommandEncoder) -> Result<(), DeviceError> {
+        let submission = guard(&self.device, "run its commands", || self.queue.submit([encoder.finish()]))?;
+        wait(&self.device, &submission, TIMEOUT).map_err(|error| match error {
+            wgpu::PollError::Timeout => DeviceError::Timeout { seconds: TIMEOUT.as_secs() },
+            other => refused("finish its commands", other),
+        })
     }
 
     fn encoder(&self) -> wgpu::CommandEncoder {
@@ -79,9 +75,7 @@ impl Device for Gpu {
         }
         let mut encoder = self.encoder();
         self.optimizer.step(&mut encoder)?;
-        self.submit(encoder)?;
-        // A queue that runs ahead would hold a copy of every step's gradients.
-        self.wait()
+        self.run(encoder)
     }
 
     fn params(&mut self) -> Result<Vec<Vec<f32>>, DeviceError> {
@@ -92,12 +86,11 @@ impl Device for Gpu {
             Ok((copy, *len))
         };
         let copies = self.tensors.iter().map(copy).collect::<Result<Vec<_>, DeviceError>>()?;
-        self.submit(encoder)?;
         for (copy, _) in &copies {
             // A failure shows when the range is asked for.
-            copy.map_async(MapMode::Read, .., |_| ());
+            encoder.map_buffer_on_submit(copy, MapMode::Read, .., |_| ());
         }
-        self.wait()?;
+        self.run(encoder)?;
         let read = |(copy, len): (wgpu::Buffer, usize)| {
             let range = copy.get_mapped_range(..).map_err(|error| refused("read a parameter back", error))?;
             let mut values = bytemuck::pod_collect_to_vec::<u8, f32>(&range);
@@ -110,8 +103,7 @@ impl Device for Gpu {
     fn state(&mut self) -> Result<State, DeviceError> {
         let mut encoder = self.encoder();
         let state = self.optimizer.read_state(&mut encoder)?;
-        self.submit(encoder)?;
-        self.wait()?;
+        self.run(encoder)?;
         Ok(pollster::block_on(state)?)
     }
 }

@@ -2,6 +2,8 @@
 
 mod cpu;
 mod gpu;
+#[path = "../../shared/wait.rs"]
+mod wait;
 
 use miadam::{ParamGroup, State};
 
@@ -37,12 +39,13 @@ pub enum DeviceError {
     Timeout { seconds: u64 },
 }
 
-/// Finds what the optimizer would refuse, before a device is opened: an optimizer over empty tensors checks as much.
+/// Finds what the optimizer would refuse, before a device is opened.
 pub fn check(case: &Case) -> Result<(), DeviceError> {
-    let mut optimizer = miadam::cpu::MiAdam::new(case.groups.iter().map(|group| {
-        let params = group.params.iter().map(|tensor| miadam::cpu::Param::new(&tensor.name, 0));
-        ParamGroup::new(group.hyperparams.clone(), params)
-    }))?;
+    for (number, group) in case.groups.iter().enumerate() {
+        group.hyperparams.validate(number)?;
+    }
+    let named = case.groups.iter().map(|group| ParamGroup::new(group.hyperparams.clone(), []));
+    let mut optimizer = miadam::cpu::MiAdam::new(named)?;
     for (step, recorded) in (1..).zip(&case.steps) {
         for (group, &lr) in recorded.lrs.iter().enumerate() {
             optimizer.set_lr(group, lr).map_err(|source| DeviceError::LearningRate { step, source })?;
@@ -51,10 +54,20 @@ pub fn check(case: &Case) -> Result<(), DeviceError> {
     Ok(())
 }
 
-/// One recorded step, with the learning rates recorded for it.
-pub fn replay_step(device: &mut dyn Device, step: &Step) -> Result<(), DeviceError> {
+/// One recorded step, with the learning rates recorded for it, clipped by the norm of all its gradients together.
+pub fn replay_step(device: &mut dyn Device, step: &Step, max_grad_norm: Option<f64>) -> Result<(), DeviceError> {
     for (group, &lr) in step.lrs.iter().enumerate() {
         device.set_lr(group, lr)?;
     }
-    device.step(&step.grads)
+    match max_grad_norm {
+        None => device.step(&step.grads),
+        Some(max) => device.step(&clip(&step.grads, max)),
+    }
+}
+
+/// `torch.nn.utils.clip_grad_norm_`: the gradients times min(1, max / (norm + 1e-6)).
+pub fn clip(grads: &[Vec<f32>], max: f64) -> Vec<Vec<f32>> {
+    let norm = grads.iter().flatten().map(|&g| f64::from(g).powi(2)).sum::<f64>().sqrt();
+    let factor = (max / (norm + 1e-6)).min(1.0) as f32;
+    grads.iter().map(|grad| grad.iter().map(|g| factor * g).collect()).collect()
 }

@@ -1,0 +1,16 @@
+// What advance.wgsl computes of a group at each step and update.wgsl needs: 256 bytes, so that one group's can be
+// bound by itself on any device.
+
+struct Coefs {
+    one_minus_beta1: f32,
+    one_minus_beta2: f32,
+    one_minus_kappa: f32,
+    eps: f32,
+    coupled_decay: f32,
+    grad_sign: f32,
+    step_size: f32,
+    root_scale: f32,
+    decay: f32,
+    order: u32,
+    @size(216) amsgrad: u32,
+}

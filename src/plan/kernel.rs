@@ -1,0 +1,102 @@
+use super::Access;
+use crate::{Hyperparams, WeightDecay};
+
+/// How a dispatch's chunks find their windows: a variant of the shader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Form {
+    /// Parameters and gradients in one window.
+    One,
+    /// Parameters in the first, gradients in the second.
+    Two,
+    /// Each chunk names its windows.
+    Many,
+}
+
+/// Whether a dispatch is one run of elements or lists many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Shape {
+    /// One run.
+    Run,
+    /// A table of chunks, one a workgroup.
+    Table,
+}
+
+/// A variant of the update kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Kernel {
+    /// How it reaches the caller's tensors.
+    pub access: Access,
+    /// How it finds its windows.
+    pub form: Form,
+    /// Whether it handles one run or many.
+    pub shape: Shape,
+    /// What is compiled in beyond Adam.
+    pub extras: Extras,
+}
+
+/// What a group asks beyond Adam, or several groups together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Extras {
+    /// Weight decay, or the sign of `maximize`.
+    pub adjust: bool,
+    /// The largest second moment.
+    pub amsgrad: bool,
+    /// Integrals.
+    pub integrals: Integrals,
+}
+
+/// How many integrals the groups have that have any.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Integrals {
+    /// None has any.
+    #[default]
+    None,
+    /// 1 to 3, all alike: compiled without a loop, which costs a software driver a twentieth of the step.
+    Few(u32),
+    /// Any numbers.
+    Any,
+}
+
+impl Integrals {
+    /// What a group of this order has.
+    #[must_use]
+    pub fn of(order: u32) -> Self {
+        match order {
+            0 => Self::None,
+            1..=3 => Self::Few(order),
+            _ => Self::Any,
+        }
+    }
+
+    /// What either has.
+    #[must_use]
+    pub fn union(self, other: Self) -> Self {
+        match (self, other) {
+            (one, Self::None) | (Self::None, one) => one,
+            (one, other) if one == other => one,
+            _ => Self::Any,
+        }
+    }
+}
+
+impl Extras {
+    /// What a group with these hyperparameters asks.
+    #[must_use]
+    pub fn new(hyperparams: &Hyperparams) -> Self {
+        Self {
+            adjust: hyperparams.maximize || hyperparams.weight_decay != WeightDecay::None,
+            amsgrad: hyperparams.amsgrad,
+            integrals: Integrals::of(hyperparams.order),
+        }
+    }
+
+    /// What either asks.
+    #[must_use]
+    pub fn union(self, other: Self) -> Self {
+        Self {
+            adjust: self.adjust || other.adjust,
+            amsgrad: self.amsgrad || other.amsgrad,
+            integrals: self.integrals.union(other.integrals),
+        }
+    }
+}
