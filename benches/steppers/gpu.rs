@@ -5,7 +5,11 @@ use std::time::Duration;
 use miadam::{MiAdam, Param, ParamGroup, Slice};
 
 use super::GRAD;
+use super::wait::wait;
 use crate::cases::{Case, Home};
+
+/// After this the GPU counts as hung.
+const TIMEOUT: Duration = Duration::from_secs(300);
 
 /// An adapter's device, with all that the adapter can do.
 pub struct Gpu {
@@ -73,10 +77,8 @@ impl Gpu {
     }
 
     fn submit_and_wait(&self, encoder: wgpu::CommandEncoder) -> Result<(), String> {
-        self.queue.submit([encoder.finish()]);
-        let wait = wgpu::PollType::Wait { submission_index: None, timeout: Some(Duration::from_secs(300)) };
-        self.device.poll(wait).map_err(|error| error.to_string())?;
-        Ok(())
+        let submission = self.queue.submit([encoder.finish()]);
+        wait(&self.device, &submission, TIMEOUT).map_err(|error| error.to_string())
     }
 }
 

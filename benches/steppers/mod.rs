@@ -2,6 +2,8 @@
 
 pub mod cpu;
 pub mod gpu;
+#[path = "../../examples/shared/wait.rs"]
+mod wait;
 
 use crate::cases::Case;
 

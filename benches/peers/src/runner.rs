@@ -9,7 +9,7 @@ use crate::steppers::check_first_step;
 const WARM_UP: u32 = 4;
 
 /// Before each turn, so that the threads of the one before have stopped spinning.
-const PAUSE: Duration = Duration::from_millis(20);
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// An optimizer that has used up this much time sits out, once it has [`FEWEST`] measurements.
 const BUDGET: Duration = Duration::from_secs(20);
