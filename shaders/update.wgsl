@@ -9,7 +9,7 @@
 // Sums are written in 1-β and 1-κ alone, x + (1-β)·(y - x) for β·x + (1-β)·y: with both factors rounded to f32
 // the steady state would be off by 2⁻²⁵/(1-β), 1e-5 for β2 = 0.999.
 //
-// Twin of src/cpu.rs. run.wgsl or table.wgsl call it for every quad; `load_param`, `load_grad` and `store_param`
+// Twin of src/cpu/update.rs. run.wgsl or table.wgsl call it for every quad; `load_param`, `load_grad` and `store_param`
 // come from quads.wgsl or elements.wgsl: state always lies in whole quads, parameters and gradients wherever the
 // caller has them; `Coefs` is in coefs.wgsl. `ADJUST`, `AMSGRAD` and `INTEGRALS` are constants that the host declares: what no group of the
 // dispatch asks for is not compiled in. `PLANES` is n if all groups with integrals have the same few, else 0.

@@ -4,7 +4,7 @@
 use bytemuck::{Pod, Zeroable};
 
 /// Invocations of a workgroup of the update, each of which handles one quad of four elements.
-pub const WORKGROUP_SIZE: u32 = 64;
+pub const WORKGROUP_SIZE: u32 = 256;
 
 /// Elements of a quad: a `vec4<f32>`.
 pub const QUAD: u64 = 4;
@@ -13,7 +13,7 @@ pub const QUAD: u64 = 4;
 pub const WORKGROUP: u64 = QUAD * WORKGROUP_SIZE as u64;
 
 /// Elements of a chunk of a table: enough to share the cost of looking it up, few enough to fill a GPU.
-pub const CHUNK: u64 = 8 * WORKGROUP;
+pub const CHUNK: u64 = 4 * WORKGROUP;
 
 /// Bindings of `update.wgsl`, all in group 0.
 pub mod update {

@@ -209,7 +209,7 @@ impl Limit {
                 layout: &bindings,
                 entries: &entries,
             });
-            let workgroups = quads.div_ceil(64);
+            let workgroups = quads.div_ceil(256);
             let rows = workgroups.div_ceil(65_535);
             parts.push((group, [workgroups.div_ceil(rows) as u32, rows as u32]));
             left -= quads;

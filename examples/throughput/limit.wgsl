@@ -7,13 +7,13 @@
 
 override ORDER: u32;
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(256)
 fn limit(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let quad = (workgroup.y * workgroups.x + workgroup.x) * 64u + lane;
+    let quad = (workgroup.y * workgroups.x + workgroup.x) * 256u + lane;
     let count = arrayLength(&params);
     if quad >= count {
         return;

@@ -19,7 +19,7 @@ pub struct Limits {
 impl Limits {
     /// The largest number of windows a dispatch binds: past it the `switch` over them costs more than the
     /// dispatches it saves.
-    const MAX_WINDOWS: usize = 16;
+    const MAX_WINDOWS: usize = 6;
 
     /// # Errors
     /// If a limit is below what the shaders need.

@@ -4,23 +4,18 @@
 //! of the shaders' tests. Elements are independent, so results do not depend on the number of threads, and no
 //! operation is fused, so they do not depend on the instruction set either.
 
+mod update;
+
 use rayon::prelude::*;
 
 use crate::group::{self, Named, ParamGroup, Role};
 use crate::layout::{Coefs, Group, Rates};
 use crate::state::{State, TensorState};
 use crate::{Error, Hyperparams};
+use update::Task;
 
-/// Elements updated by one task. A multiple of [`BLOCK`] that keeps a task's planes inside the L2 cache.
+/// Elements updated by one task, so few that what it loads stays in the cache nearest to a core.
 const CHUNK: usize = 4096;
-
-/// Elements that go through one statement of the update together: enough for the compiler to fill any
-/// vector register, few enough to stay in the L1 cache.
-const BLOCK: usize = 64;
-
-/// Below this, moments and integrals count as 0. Where gradients stay 0 they decay without end, and processors take
-/// a hundred times as long for subnormal numbers; GPUs do not, or flush them. Divided by any sensible ε it is nothing.
-const TINY: f32 = 1e-34;
 
 /// Elements below which a task is not worth a thread's attention.
 const MIN_TASK: usize = 16_384;
@@ -229,134 +224,4 @@ fn split_off<'a>(slice: &mut &'a mut [f32], len: usize) -> &'a mut [f32] {
     let (head, tail) = std::mem::take(slice).split_at_mut(len);
     *slice = tail;
     head
-}
-
-/// The update of one chunk.
-struct Task<'a> {
-    coefs: &'a Coefs,
-    param: &'a mut [f32],
-    grad: &'a [f32],
-    moments: &'a mut [f32],
-    integrals: &'a mut [f32],
-}
-
-impl Task<'_> {
-    /// Whole blocks first, with a length the compiler knows, then what is left.
-    #[inline(always)]
-    fn run(self) {
-        let len = self.param.len();
-        let (first_moment, rest) = self.moments.split_at_mut(len);
-        let (second_moment, max_second_moment) = rest.split_at_mut(len);
-        let mut start = 0;
-        while start < len {
-            let end = (start + BLOCK).min(len);
-            let max_second_moment =
-                if self.coefs.amsgrad == 1 { &mut max_second_moment[start..end] } else { &mut [][..] };
-            let block = Block {
-                param: &mut self.param[start..end],
-                grad: &self.grad[start..end],
-                first_moment: &mut first_moment[start..end],
-                second_moment: &mut second_moment[start..end],
-                max_second_moment,
-            };
-            let integrals = self.integrals.chunks_exact_mut(len).map(
-                #[inline(always)]
-                |plane| &mut plane[start..end],
-            );
-            block.update(self.coefs, integrals);
-            start = end;
-        }
-    }
-}
-
-struct Block<'a> {
-    param: &'a mut [f32],
-    grad: &'a [f32],
-    first_moment: &'a mut [f32],
-    second_moment: &'a mut [f32],
-    max_second_moment: &'a mut [f32],
-}
-
-impl Block<'_> {
-    /// `update` of `update.wgsl`.
-    #[inline(always)]
-    fn update<'p>(self, c: &Coefs, integrals: impl Iterator<Item = &'p mut [f32]>) {
-        let len = self.param.len();
-        let mut num = [0.0; BLOCK];
-        let mut root = [0.0; BLOCK];
-        let (num, root) = (&mut num[..len], &mut root[..len]);
-        for i in 0..len {
-            let g = c.grad_sign * self.grad[i] + c.coupled_decay * self.param[i];
-            let m = flush(self.first_moment[i] + c.one_minus_beta1 * (g - self.first_moment[i]));
-            let old = self.second_moment[i];
-            // An infinite v stays so, and its element stands still, where inf - inf would make it NaN.
-            let v = if old.is_infinite() { old } else { old + c.one_minus_beta2 * (g * g - old) };
-            self.first_moment[i] = m;
-            self.second_moment[i] = v;
-            num[i] = m;
-            root[i] = v;
-        }
-        if c.amsgrad == 1 {
-            for (root, largest) in root.iter_mut().zip(self.max_second_moment) {
-                // By bits, which order numbers from 0 up as integers and put NaN above all: it must stay seen.
-                *root = f32::from_bits(root.to_bits().max(largest.to_bits()));
-                *largest = *root;
-            }
-        }
-        for plane in integrals.take(c.order as usize) {
-            for (num, s) in num.iter_mut().zip(plane) {
-                *num = flush(*num + (*s - c.one_minus_kappa * *s));
-                *s = *num;
-            }
-        }
-        for i in 0..len {
-            let denominator = root[i].sqrt() * c.root_scale + c.eps;
-            self.param[i] -= c.step_size * (num[i] / denominator) + c.decay * self.param[i];
-        }
-    }
-}
-
-#[inline(always)]
-fn flush(x: f32) -> f32 {
-    if x.abs() < TINY { 0.0 } else { x }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Updates `len` elements for three steps, through `dispatch` or plainly; gives all bits.
-    fn run(len: usize, hyperparams: &Hyperparams, dispatch: bool) -> Vec<u32> {
-        let (group, rates) = (Group::new(hyperparams), Rates::new(hyperparams));
-        let values = |seed: f32| (0..len).map(|i| (seed + i as f32).sin()).collect::<Vec<_>>();
-        let mut param = values(0.5);
-        let mut moments = vec![0.0; len * hyperparams.moment_planes()];
-        let mut integrals = vec![0.0; len * hyperparams.integral_planes()];
-        for t in 1..=3 {
-            let (coefs, grad) = (Coefs::new(&group, rates, t), values(t as f32));
-            let (param, moments, integrals) = (&mut param[..], &mut moments[..], &mut integrals[..]);
-            let task = Task { coefs: &coefs, param, grad: &grad, moments, integrals };
-            if dispatch {
-                pulp::Arch::new().dispatch(
-                    #[inline(always)]
-                    || task.run(),
-                );
-            } else {
-                task.run();
-            }
-        }
-        [param, moments, integrals].concat().iter().map(|value| value.to_bits()).collect()
-    }
-
-    #[test]
-    fn wider_instructions_change_no_bit() {
-        for order in [0, 1, 3] {
-            for amsgrad in [false, true] {
-                let hyperparams = Hyperparams { order, amsgrad, switch_step: 3, ..Hyperparams::default() };
-                for len in [1, 63, 64, 65, 4000] {
-                    assert_eq!(run(len, &hyperparams, true), run(len, &hyperparams, false), "{len} at order {order}");
-                }
-            }
-        }
-    }
 }
