@@ -59,7 +59,7 @@ impl Runner for Burn {
     fn ends(&mut self) -> Result<Vec<f32>, String> {
         let mut values = Vec::new();
         for param in self.module.first().into_iter().chain(self.module.last()) {
-            values.extend(param.val().into_data().to_vec::<f32>().map_err(|error| format!("{error:?}"))?);
+            values.extend(param.val().into_data().try_to_vec::<f32>().map_err(|error| format!("{error:?}"))?);
         }
         Ok(values)
     }

@@ -12,6 +12,8 @@ struct Row {
     /// Median of the measured steps.
     ms: Option<f64>,
     rounds: usize,
+    /// Bytes that any optimizer of this order has to move, over that time.
+    gbps: Option<f64>,
     /// Who is compared with; none for miadam at order 0.
     against: Option<String>,
     /// `ms` over theirs: above 1, they are faster.
@@ -35,6 +37,7 @@ impl Table {
             entrant: entrant.name.clone(),
             ms: ms(entrant),
             rounds: entrant.times().map_or(0, <[f64]>::len),
+            gbps: ms(entrant).map(|ms| entrant.bytes() as f64 / ms / 1e6),
             against: against.cloned(),
             ratio: against.and_then(|name| Some(ms(entrant)? / ms_of(name)?)),
             missing: entrant.times().err().map(str::to_owned),
@@ -84,19 +87,17 @@ impl Report {
             }
             return;
         }
-        println!("\n{:<34}{:>10}{:>8}", table.shape, "ms", "ratio");
+        println!("\n{:<34}{:>10}{:>8}{:>8}", table.shape, "ms", "GB/s", "ratio");
         table.rows.iter().for_each(print);
     }
 }
 
 fn print(row: &Row) {
-    match (row.ms, &row.missing) {
-        (Some(ms), None) => print!("  {:<32}{ms:>10.3}", row.entrant),
-        (_, reason) => {
-            println!("  {:<32}{:>10}  {}", row.entrant, "-", reason.as_deref().unwrap_or("not measured"));
-            return;
-        }
-    }
+    let (Some(ms), Some(gbps)) = (row.ms, row.gbps) else {
+        println!("  {:<32}{:>10}  {}", row.entrant, "-", row.missing.as_deref().unwrap_or("not measured"));
+        return;
+    };
+    print!("  {:<32}{ms:>10.3}{gbps:>8.1}", row.entrant);
     match (row.ratio, &row.against) {
         (Some(ratio), Some(against)) => println!("{ratio:>8.2}  of {against}"),
         _ => println!(),

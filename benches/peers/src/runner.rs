@@ -50,6 +50,11 @@ impl<'a> Entrant<'a> {
         Self { name: name.into(), against, case, runner, times: Vec::new(), spent: Duration::ZERO }
     }
 
+    /// Bytes that a step has to move.
+    pub fn bytes(&self) -> u64 {
+        self.case.bytes()
+    }
+
     /// Milliseconds of every measured step, or why there are none.
     pub fn times(&self) -> Result<&[f64], &str> {
         match &self.runner {
