@@ -1,0 +1,95 @@
+//! Who takes part in which shape, and who is compared with whom.
+
+use std::path::Path;
+
+use crate::cases::{self, Case, Home};
+use crate::report::Table;
+use crate::runner::{Entrant, race};
+use crate::steppers::gpu::Gpu;
+use crate::torch::Torch;
+use crate::{burn, candle, miadam};
+
+/// What names of cases start with: the shapes, without the home of their tensors.
+pub const SHAPES: [&str; 4] = ["1 x 4M", "1 x 16M", "1000 x 4096", "10000 x 256"];
+
+pub struct Contest {
+    cases: Vec<Case>,
+    threads: usize,
+    gpu: Result<Gpu, String>,
+    torch: [(&'static str, Result<Torch, String>); 2],
+}
+
+impl Contest {
+    pub fn new(python: &Path, threads: usize) -> Self {
+        Self {
+            cases: cases::all(),
+            threads,
+            // The backend that burn is built for.
+            gpu: Gpu::new(wgpu::Backends::VULKAN).map_err(|reason| format!("no Vulkan adapter: {reason}")),
+            torch: ["fused", "foreach"].map(|variant| (variant, Torch::new(python, variant, threads))),
+        }
+    }
+
+    pub fn description(&self) -> String {
+        let adapter = match &self.gpu {
+            Ok(gpu) => &gpu.info.name,
+            Err(reason) => reason,
+        };
+        format!("GPU: {adapter}\nCPU: {} threads", self.threads)
+    }
+
+    /// Lets everybody step over the shape, in turns.
+    pub fn hold(&mut self, shape: &str, rounds: u32) -> Table {
+        let mut cases: Vec<_> = self.cases.iter().filter(|case| case.name.starts_with(shape)).collect();
+        // Orders above 0 are for information, and stay beside the order 0 that they are compared with.
+        cases.sort_by_key(|case| (case.home == Home::Separate, case.order));
+        let mut entrants = enter_gpu(&cases, &self.gpu);
+        entrants.extend(enter_cpu(&cases, &mut self.torch));
+        race(&mut entrants, rounds);
+        Table::new(shape, &entrants)
+    }
+}
+
+fn enter_gpu<'a>(cases: &[&'a Case], gpu: &'a Result<Gpu, String>) -> Vec<Entrant<'a>> {
+    let homes =
+        if cases.iter().any(|case| case.home == Home::Separate) { &[", pool", ", separate"] } else { &["", ""] };
+    let name = |case: &Case| format!("miadam GPU{}", homes[usize::from(case.home == Home::Separate)]);
+    let gpu = gpu.as_ref().map_err(String::clone);
+    let mut entrants: Vec<_> = cases
+        .iter()
+        .map(|case| enter_order(&name(case), case, gpu.clone().and_then(|gpu| miadam::gpu(gpu, case))))
+        .collect();
+    let adams = || cases.iter().filter(|case| case.order == 0);
+    if let Some(case) = adams().next() {
+        let against = adams().map(|case| name(case)).collect();
+        let burn = gpu.and_then(|gpu| burn::adam(case, gpu.info.device_type));
+        entrants.push(Entrant::new(format!("{} GPU", burn::NAME), against, case, burn));
+    }
+    entrants
+}
+
+fn enter_cpu<'a>(cases: &[&'a Case], torch: &'a mut [(&'static str, Result<Torch, String>)]) -> Vec<Entrant<'a>> {
+    const NAME: &str = "miadam CPU";
+    // To the CPU, parts of a pool are slices like any other.
+    let pooled: Vec<_> = cases.iter().filter(|case| case.home == Home::Pool).collect();
+    let mut entrants: Vec<_> = pooled.iter().map(|case| enter_order(NAME, case, miadam::cpu(case))).collect();
+    if let Some(case) = pooled.iter().find(|case| case.order == 0) {
+        let against = || vec![NAME.to_owned()];
+        for (variant, torch) in torch {
+            let version = torch.as_ref().map_or("", |torch| &torch.version);
+            let name = format!("torch {version} {variant} CPU").replace("  ", " ");
+            let runner = torch.as_mut().map_err(|reason| reason.clone()).and_then(|torch| torch.adam(case));
+            entrants.push(Entrant::new(name, against(), case, runner));
+        }
+        entrants.push(Entrant::new(format!("{} CPU", candle::NAME), against(), case, candle::adamw(case)));
+    }
+    entrants
+}
+
+/// Order 0 under its plain name, to be compared with; another order beside it.
+fn enter_order<'a>(name: &str, case: &'a Case, runner: crate::runner::Entry<'a>) -> Entrant<'a> {
+    match case.order {
+        0 => Entrant::new(name, Vec::new(), case, runner),
+        order => Entrant::new(format!("{name}, order {order}"), vec![name.to_owned()], case, runner),
+    }
+}
