@@ -7,7 +7,7 @@
 //
 // Twin of src/coefs.rs. βᵗ is the product of the β^(2^k) whose bit k is set in t, in 0.64 fixed point held as
 // (high, low) words: integers are exact on every backend, where `pow` in f32 is off by 1e-4 in 1 - 0.999ᵗ at
-// t = 1. `Coefs` is in coefs.wgsl.
+// t = 1. `Coefs` is in coefs.wgsl, what becomes of the gradients in verdict.wgsl.
 
 struct Group {
     beta1_powers: array<vec2<u32>, 32>,
@@ -30,32 +30,52 @@ struct Rates {
     decay: f32,
 }
 
+struct Recorded {
+    gradients: Gradients,
+    rates: array<Rates>,
+}
+
 struct Progress {
     step: u32,
+    skipped: u32,
+    norm: u32,
+    padding: u32,
 }
 
 @group(0) @binding(0) var<storage, read> groups: array<Group>;
-@group(0) @binding(1) var<storage, read> rates: array<Rates>;
+@group(0) @binding(1) var<storage, read> recorded: Recorded;
 @group(0) @binding(2) var<storage, read_write> progress: Progress;
 @group(0) @binding(3) var<storage, read_write> coefs: array<Coefs>;
 
-// One workgroup for all groups, so that a barrier can keep the write of the counter behind every read.
+// One workgroup for all groups, so that a barrier can keep the writes of what is counted behind every read.
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn advance(@builtin(local_invocation_index) lane: u32) {
+    var found = Found();
+    if MEASURE {
+        found = find(lane);
+    }
+    let verdict = judge(recorded.gradients, found);
     // Saturates: t stays right for 2³² - 1 steps.
-    let t = progress.step + select(1u, 0u, progress.step == 0xffffffffu);
+    let t = progress.step + select(1u, 0u, verdict.skip || progress.step == 0xffffffffu);
     for (var g = lane; g < arrayLength(&groups); g += WORKGROUP_SIZE) {
-        advance_group(g, t);
+        advance_group(g, t, verdict);
     }
     storageBarrier();
     if lane == 0u {
         progress.step = t;
+        if MEASURE {
+            progress.skipped += u32(verdict.skip);
+            progress.norm = verdict.norm;
+            if recorded.gradients.growth_interval > 0u {
+                update_scaler(recorded.gradients, found);
+            }
+        }
     }
 }
 
-fn advance_group(g: u32, t: u32) {
+fn advance_group(g: u32, t: u32, verdict: Verdict) {
     let integrating = t < groups[g].switch_step;
-    let alpha = select(rates[g].adam, rates[g].integrating, integrating);
+    let alpha = select(recorded.rates[g].adam, recorded.rates[g].integrating, integrating);
     var power1 = vec2(0xffffffffu);
     var power2 = vec2(0xffffffffu);
     for (var bit = 0u; bit < 32u; bit += 1u) {
@@ -69,13 +89,15 @@ fn advance_group(g: u32, t: u32) {
     coefs[g].one_minus_kappa = groups[g].one_minus_kappa;
     coefs[g].eps = groups[g].eps;
     coefs[g].coupled_decay = groups[g].coupled_decay;
-    coefs[g].grad_sign = groups[g].grad_sign;
+    coefs[g].grad_factor = groups[g].grad_sign * verdict.factor;
     // Products round down, so the one's complement is as near as the two's, and is never 0.
     coefs[g].step_size = alpha / to_f32(~power1);
     coefs[g].root_scale = 1.0 / sqrt(to_f32(~power2));
-    coefs[g].decay = rates[g].decay;
+    coefs[g].decay = recorded.rates[g].decay;
     coefs[g].order = select(0u, groups[g].order, integrating);
     coefs[g].amsgrad = groups[g].amsgrad;
+    coefs[g].max_value = recorded.gradients.max_value;
+    coefs[g].skip = u32(verdict.skip);
 }
 
 // The product of two 0.64 fixed-point numbers, rounded down.

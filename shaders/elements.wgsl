@@ -39,3 +39,18 @@ fn store_param(chunk: Chunk, quad: u32, value: vec4<f32>) {
         write_param(chunk, at + 3u, value.w);
     }
 }
+
+fn store_grad(chunk: Chunk, quad: u32, value: vec4<f32>) {
+    let at = chunk.grad + 4u * quad;
+    let left = chunk.len - 4u * quad;
+    write_grad(chunk, at, value.x);
+    if left > 1u {
+        write_grad(chunk, at + 1u, value.y);
+    }
+    if left > 2u {
+        write_grad(chunk, at + 2u, value.z);
+    }
+    if left > 3u {
+        write_grad(chunk, at + 3u, value.w);
+    }
+}

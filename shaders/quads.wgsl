@@ -13,3 +13,7 @@ fn load_grad(chunk: Chunk, quad: u32) -> vec4<f32> {
 fn store_param(chunk: Chunk, quad: u32, value: vec4<f32>) {
     write_param(chunk, chunk.param + quad, value);
 }
+
+fn store_grad(chunk: Chunk, quad: u32, value: vec4<f32>) {
+    write_grad(chunk, chunk.grad + quad, value);
+}

@@ -1,6 +1,7 @@
 // update: one step of every element of a dispatch's chunks.
 //
-//     g      <- ±g + λ·θ                               gradient, coupled weight decay
+//     g      <- ±factor·g, between ±max_value          accumulation, loss scale and clipping: verdict.wgsl
+//     g      <- g + λ·θ                                coupled weight decay
 //     m      <- β1·m + (1-β1)·g                        Eq. (5a); Algorithm 1, line 4
 //     v      <- β2·v + (1-β2)·g²                       Eq. (5b); line 5
 //     s⁽⁰⁾   <- m;  s⁽ʲ⁾ <- κ·s⁽ʲ⁾ + s⁽ʲ⁻¹⁾, j = 1..n     Eq. (12); lines 7 to 10; n = 0 from ζ on
@@ -9,30 +10,32 @@
 // Sums are written in 1-β and 1-κ alone, x + (1-β)·(y - x) for β·x + (1-β)·y: with both factors rounded to f32
 // the steady state would be off by 2⁻²⁵/(1-β), 1e-5 for β2 = 0.999.
 //
-// Twin of src/cpu/update.rs. run.wgsl or table.wgsl call it for every quad; `load_param`, `load_grad` and `store_param`
-// come from quads.wgsl or elements.wgsl: state always lies in whole quads, parameters and gradients wherever the
-// caller has them; `Coefs` is in coefs.wgsl. `ADJUST`, `AMSGRAD` and `INTEGRALS` are constants that the host declares: what no group of the
-// dispatch asks for is not compiled in. `PLANES` is n if all groups with integrals have the same few, else 0.
-
-struct Chunk {
-    param: u32,
-    grad: u32,
-    moments: u32,
-    integrals: u32,
-    stride: u32,
-    len: u32,
-    group: u32,
-    windows: u32,
-}
+// Twin of src/cpu/update.rs. run.wgsl or table.wgsl call it for every quad; `load_param`, `load_grad`, `store_param` and
+// `store_grad` come from quads.wgsl or elements.wgsl: state always lies in whole quads, parameters and gradients wherever
+// the caller has them; `Chunk` is in chunk.wgsl, `Coefs` in coefs.wgsl. `ADJUST`, `CLAMP`, `SKIP`, `ZERO`, `AMSGRAD` and
+// `INTEGRALS` are constants that the host declares: what no group of the dispatch asks for is not compiled in. `PLANES` is
+// n if all groups with integrals have the same few, else 0.
 
 @group(0) @binding(2) var<storage, read_write> moments: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read_write> integrals: array<vec4<f32>>;
 
 fn update_quad(chunk: Chunk, c: Coefs, quad: u32) {
+    if SKIP && c.skip == 1u {
+        if ZERO {
+            store_grad(chunk, quad, vec4(0.0));
+        }
+        return;
+    }
     let theta = load_param(chunk, quad);
     var g = load_grad(chunk, quad);
     if ADJUST {
-        g = c.grad_sign * g + c.coupled_decay * theta;
+        g = c.grad_factor * g;
+        if CLAMP {
+            // NaN stays, which a clamp may lose.
+            let is_nan = (bitcast<vec4<u32>>(g) & vec4(0x7fffffffu)) > vec4(0x7f800000u);
+            g = select(clamp(g, vec4(-c.max_value), vec4(c.max_value)), g, is_nan);
+        }
+        g += c.coupled_decay * theta;
     }
     let first = chunk.moments + quad;
     let second = first + chunk.stride;
@@ -75,6 +78,9 @@ fn update_quad(chunk: Chunk, c: Coefs, quad: u32) {
         update += c.decay * theta;
     }
     store_param(chunk, quad, theta - update);
+    if ZERO {
+        store_grad(chunk, quad, vec4(0.0));
+    }
 }
 
 // s⁽ʲ⁺¹⁾, from s⁽ʲ⁾ in `num`.

@@ -3,7 +3,8 @@
 //! `shaders/advance.wgsl` has the same functions in the same order. The powers of β are 0.64 fixed-point
 //! integers: WGSL has no `f64`, and `pow` in `f32` is off by 1e-4 in 1 - 0.999ᵗ at t = 1.
 
-use crate::layout::{Coefs, Group, Powers, Rates};
+use crate::layout::{Coefs, Gradients, Group, Powers, Rates};
+use crate::verdict::Verdict;
 use crate::{Hyperparams, WeightDecay};
 
 impl Group {
@@ -29,10 +30,9 @@ impl Group {
 }
 
 impl Rates {
-    /// The rates of the step that comes after `step` others.
+    /// The rates of a step at learning rate `lr`.
     #[must_use]
-    pub fn new(hyperparams: &Hyperparams, step: u32) -> Self {
-        let lr = hyperparams.lr_at(step);
+    pub fn new(hyperparams: &Hyperparams, lr: f64) -> Self {
         let decay = if let WeightDecay::Decoupled(decay) = hyperparams.weight_decay { decay } else { 0.0 };
         Self { integrating: hyperparams.integrating_lr(lr) as f32, adam: lr as f32, decay: (lr * decay) as f32 }
     }
@@ -40,8 +40,7 @@ impl Rates {
 
 impl Coefs {
     /// The coefficients of step `t`, counted from 1.
-    #[must_use]
-    pub fn new(group: &Group, rates: Rates, t: u32) -> Self {
+    pub(crate) fn new(group: &Group, rates: Rates, gradients: &Gradients, verdict: &Verdict, t: u32) -> Self {
         let integrating = t < group.switch_step;
         let alpha = if integrating { rates.integrating } else { rates.adam };
         Self {
@@ -50,13 +49,15 @@ impl Coefs {
             one_minus_kappa: group.one_minus_kappa,
             eps: group.eps,
             coupled_decay: group.coupled_decay,
-            grad_sign: group.grad_sign,
+            grad_factor: group.grad_sign * verdict.factor,
             step_size: alpha / bias_correction(&group.beta1_powers, t),
             root_scale: 1.0 / bias_correction(&group.beta2_powers, t).sqrt(),
             decay: rates.decay,
             order: if integrating { group.order } else { 0 },
             amsgrad: group.amsgrad,
-            padding: [0; 53],
+            max_value: gradients.max_value,
+            skip: u32::from(verdict.skip),
+            padding: [0; 51],
         }
     }
 }

@@ -21,6 +21,17 @@ pub enum Error {
         expected: &'static str,
     },
 
+    /// An option for the gradients is not finite or outside its range.
+    #[error("the gradients' `{field}` is {value}; it must be {expected}")]
+    InvalidGradOption {
+        /// The field of [`GradOptions`](crate::GradOptions).
+        field: &'static str,
+        /// The value found.
+        value: f64,
+        /// The values allowed.
+        expected: &'static str,
+    },
+
     /// The step scale, a power of the learning rate, leaves the normal range of `f32`.
     #[error(
         "group {group}: `lr` {lr} at `order` {order} gives a step scale of {scale:e}, outside the normal range of f32; \
@@ -74,6 +85,22 @@ pub enum Error {
         group: usize,
         /// How many groups there are.
         groups: usize,
+    },
+
+    /// A group may still use its integrals.
+    #[error(
+        "group {group} uses its integrals until step {switch_step}, and {known_step} steps are known to be taken; await a \
+         report or the state of step {needed} or later first"
+    )]
+    IntegralsInUse {
+        /// Index of the parameter group.
+        group: usize,
+        /// ζ, the first step that is plain Adam.
+        switch_step: u32,
+        /// Steps that a readback has shown.
+        known_step: u32,
+        /// The first step after which the integrals are not needed.
+        needed: u32,
     },
 
     /// A caller's buffer cannot be bound as a storage buffer.
@@ -152,6 +179,10 @@ pub enum Error {
         /// Which list of slices.
         role: Role,
     },
+
+    /// The CPU optimizer cannot set gradients to 0 that it may only read.
+    #[error("the gradients are to be set to 0, but `step` may only read them; call `step_and_zero`, or clear `zero`")]
+    SharedGradients,
 
     /// A limit of the device is below what the optimizer needs.
     #[error("the device's `{limit}` is {available}, but {needed} is needed; request the device with a higher limit")]

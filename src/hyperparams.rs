@@ -168,6 +168,11 @@ impl Hyperparams {
         self.order > 0 && self.switch_step > 1
     }
 
+    /// The last step that uses the integrals, or 0.
+    pub(crate) fn last_integrating(&self) -> u32 {
+        if self.order > 0 { self.switch_step - 1 } else { 0 }
+    }
+
     /// Checks every value; `group` is what an error calls the group.
     ///
     /// # Errors

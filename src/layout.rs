@@ -15,6 +15,9 @@ pub const WORKGROUP: u64 = QUAD * WORKGROUP_SIZE as u64;
 /// Elements of a chunk of a table: enough to share the cost of looking it up, few enough to fill a GPU.
 pub const CHUNK: u64 = 4 * WORKGROUP;
 
+/// Quads that an invocation of `measure.wgsl` sums up in a run: enough to make few partials.
+pub const MEASURED_QUADS: u32 = 16;
+
 /// Bindings of `update.wgsl`, all in group 0.
 pub mod update {
     /// `Chunk` for a run, `array<Chunk>` for a table; read.
@@ -29,16 +32,28 @@ pub mod update {
     pub const WINDOWS: u32 = 4;
 }
 
+/// Bindings of `measure.wgsl`, all in group 0. Its windows have the numbers that they have in `update.wgsl`.
+pub mod measure {
+    /// `array<Chunk>`, of one element for a run; read.
+    pub const CHUNKS: u32 = 0;
+    /// `array<Partial>`, written.
+    pub const PARTIALS: u32 = 1;
+}
+
 /// Bindings of `advance.wgsl`, all in group 0.
 pub mod advance {
     /// `array<Group>`, read.
     pub const GROUPS: u32 = 0;
-    /// `array<Rates>`, read, at the dynamic offset of the recorded step.
-    pub const RATES: u32 = 1;
+    /// `Gradients` and an `array<Rates>`, read, at the dynamic offset of the recorded step.
+    pub const RECORDED: u32 = 1;
     /// `Progress`, read and written.
     pub const PROGRESS: u32 = 2;
     /// `array<Coefs>`, written.
     pub const COEFS: u32 = 3;
+    /// `array<Partial>`, read.
+    pub const PARTIALS: u32 = 4;
+    /// `Scaler`, read and written.
+    pub const SCALER: u32 = 5;
 }
 
 /// A run of elements with everything an update needs to know of it: a whole run, or the part of one that a
@@ -97,6 +112,28 @@ pub struct Group {
     pub padding: u32,
 }
 
+/// What the host sets for the gradients of all groups for each recorded step. The groups' [`Rates`] follow it.
+#[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Gradients {
+    /// The factor on every gradient, before the loss scale is taken off.
+    pub factor: f32,
+    /// 1 if the norm has a bound.
+    pub clips: u32,
+    /// The bound of the norm.
+    pub max_norm: f32,
+    /// The bound of an element, or infinity.
+    pub max_value: f32,
+    /// 1 if a step with a gradient that is not finite is left out.
+    pub skips: u32,
+    /// Good steps until the loss scale grows; 0 where there is none.
+    pub growth_interval: u32,
+    /// The factor by which it grows.
+    pub growth_factor: f32,
+    /// The factor on it after a skipped step.
+    pub backoff_factor: f32,
+}
+
 /// What the host sets of a group for each recorded step.
 #[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
 #[repr(C)]
@@ -124,8 +161,8 @@ pub struct Coefs {
     pub eps: f32,
     /// λ of coupled weight decay, else 0.
     pub coupled_decay: f32,
-    /// -1 to maximize, else 1.
-    pub grad_sign: f32,
+    /// The factor on the gradient, with the sign of `maximize`.
+    pub grad_factor: f32,
     /// α_t / (1-β1ᵗ).
     pub step_size: f32,
     /// 1 / √(1-β2ᵗ).
@@ -136,8 +173,12 @@ pub struct Coefs {
     pub order: u32,
     /// 1 under amsgrad, else 0.
     pub amsgrad: u32,
+    /// The bound of the gradient's absolute value, after its factor.
+    pub max_value: f32,
+    /// 1 if the step is left out, else 0.
+    pub skip: u32,
     /// Unused.
-    pub padding: [u32; 53],
+    pub padding: [u32; 51],
 }
 
 /// What the device counts.
@@ -146,4 +187,36 @@ pub struct Coefs {
 pub struct Progress {
     /// Steps taken.
     pub step: u32,
+    /// Steps skipped.
+    pub skipped: u32,
+    /// The last norm of all gradients, as bits: it may be infinite or NaN.
+    pub norm: u32,
+    /// Fills a quad.
+    pub padding: u32,
+}
+
+/// The loss scale, in a buffer that the caller's kernels may bind.
+#[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Scaler {
+    /// The factor on the loss.
+    pub scale: f32,
+    /// Steps since the last that was skipped or let the scale grow.
+    pub good_steps: u32,
+    /// Fills a quad.
+    pub padding: [u32; 2],
+}
+
+/// What a workgroup finds in its gradients.
+#[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Partial {
+    /// Σ g².
+    pub squares: f32,
+    /// Σ (2⁻⁸⁰·g)², for squares past the range of `f32`.
+    pub small_squares: f32,
+    /// The largest absolute value, as bits.
+    pub largest: u32,
+    /// Fills a quad.
+    pub padding: u32,
 }

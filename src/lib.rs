@@ -9,13 +9,13 @@
 //!
 //! | module | |
 //! |---|---|
-//! | `group`, `hyperparams`, `schedule` | what the caller has, checked |
+//! | `group`, `hyperparams`, `schedule`, `gradients` | what the caller has, checked |
 //! | `plan` | limits and tensors to dispatches; no device in it |
 //! | `layout` | what host and shaders share: bindings, structs, workgroup size |
 //! | `gpu` | shaders, pipelines and buffers |
 //! | `optimizer` | records the advance of the step counter and the update |
-//! | `coefs`, `cpu` | the twins of `advance.wgsl` and `update.wgsl` |
-//! | `readback`, `state` | the state on its way to the host |
+//! | `verdict`, `coefs`, `cpu` | the twins of `verdict.wgsl`, `advance.wgsl` and `update.wgsl` |
+//! | `readback`, `state`, `report` | the state, and a step's numbers, on their way to the host |
 
 #![forbid(unsafe_code)]
 
@@ -23,12 +23,15 @@ mod coefs;
 pub mod cpu;
 mod error;
 mod gpu;
+mod gradients;
 mod group;
 mod hyperparams;
 mod optimizer;
 mod readback;
+mod report;
 mod schedule;
 mod state;
+mod verdict;
 
 // For this crate's own tests and fuzzers; outside the versioning promise.
 #[doc(hidden)]
@@ -36,12 +39,14 @@ pub mod layout;
 #[doc(hidden)]
 pub mod plan;
 #[doc(hidden)]
-pub use gpu::{advance_wgsl, update_wgsl};
+pub use gpu::{advance_wgsl, measure_wgsl, update_wgsl};
 
 pub use error::Error;
+pub use gradients::{GradOptions, GradScaler};
 pub use group::{Param, ParamGroup, Role, Slice};
 pub use hyperparams::{Hyperparams, StepScale, WeightDecay};
 pub use optimizer::MiAdam;
+pub use report::{GroupReport, Phase, Report};
 pub use schedule::Schedule;
 pub use state::{State, TensorState};
 

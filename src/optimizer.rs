@@ -3,9 +3,9 @@ use std::collections::HashMap;
 use crate::gpu::{Advance, Memory, Update};
 use crate::group::{self, Param, ParamGroup, Role, Slice};
 use crate::layout::{Group, Rates};
-use crate::plan::{Binding, Extras, Limits, Place, Plan, StateLayout, Tensor};
-use crate::readback;
-use crate::{Error, Hyperparams, State};
+use crate::plan::{Binding, Extras, Integrals, Limits, Place, Plan, StateLayout, Tensor};
+use crate::report::{self, KnownStep, Report};
+use crate::{Error, GradOptions, Hyperparams, State, readback};
 
 /// MIAdam on the GPU. See [`Hyperparams`] for what a step computes.
 ///
@@ -33,6 +33,7 @@ pub struct MiAdam {
     memory: Memory,
     limits: Limits,
     groups: Vec<Hyperparams>,
+    grad_options: GradOptions,
     params: Vec<Param>,
     numbers: HashMap<String, usize>,
     tensors: Vec<Tensor>,
@@ -43,6 +44,9 @@ pub struct MiAdam {
     moved: bool,
     /// Steps recorded, by which schedules go.
     recorded: u32,
+    /// Each group's learning rate at the last of them.
+    lrs: Vec<f64>,
+    known_step: KnownStep,
 }
 
 impl MiAdam {
@@ -64,6 +68,7 @@ impl MiAdam {
         let groups: Vec<_> = groups.into_iter().collect();
         group::validate(&groups)?;
         let limits = Limits::new(&device.limits())?;
+        let grad_options = GradOptions::default();
         let (mut hyperparams, mut params, mut tensors) = (Vec::new(), Vec::new(), Vec::new());
         for (number, group) in (0..).zip(groups) {
             for param in group.params {
@@ -73,7 +78,7 @@ impl MiAdam {
                     len: param.param.len,
                     moment_planes: group.hyperparams.moment_planes() as u64,
                     integral_planes: group.hyperparams.integral_planes() as u64,
-                    extras: Extras::new(&group.hyperparams),
+                    extras: Extras::new(&group.hyperparams, &grad_options),
                 });
                 params.push(param);
             }
@@ -91,12 +96,15 @@ impl MiAdam {
             numbers: params.iter().zip(0..).map(|(param, number)| (param.name.clone(), number)).collect(),
             memory,
             limits,
+            lrs: hyperparams.iter().map(|group| group.lr_at(0)).collect(),
             groups: hyperparams,
+            grad_options,
             params,
             tensors,
             layout,
             moved: true,
             recorded: 0,
+            known_step: KnownStep::default(),
         };
         optimizer.prepare()?;
         Ok(optimizer)
@@ -135,7 +143,11 @@ impl MiAdam {
     fn prepare_step(&mut self) -> Result<(), Error> {
         self.memory.check_alive()?;
         self.prepare()?;
-        self.advance.set_rates(&self.memory, self.groups.iter().map(|group| Rates::new(group, self.recorded)))
+        for (lr, group) in self.lrs.iter_mut().zip(&self.groups) {
+            *lr = group.lr_at(self.recorded);
+        }
+        let rates = self.groups.iter().zip(&self.lrs).map(|(group, &lr)| Rates::new(group, lr));
+        self.advance.set(&self.memory, &self.grad_options.recorded(), rates)
     }
 
     /// Plans and binds anew after a parameter has moved.
@@ -144,16 +156,21 @@ impl MiAdam {
             check_overlap(&self.params)?;
             let (bindings, buffers) = bind(&self.params);
             let plan = Plan::new(&self.tensors, &bindings, &self.layout, &self.limits);
-            self.update.prepare(&self.memory, &self.limits, plan, &buffers, &self.advance)?;
+            let measures = self.grad_options.measures();
+            self.update.prepare(&self.memory, &self.limits, plan, &buffers, &mut self.advance, measures)?;
             self.moved = false;
         }
         Ok(())
     }
 
     fn record(&mut self, pass: &mut wgpu::ComputePass<'_>) {
+        self.update.record_measure(pass);
         self.advance.record(pass);
         self.update.record(pass);
         self.recorded = self.recorded.saturating_add(1);
+        for (number, group) in self.groups.iter().enumerate() {
+            report::log_switch(number, group, self.recorded, self.grad_options.skips());
+        }
     }
 
     /// Tells where a parameter and its gradient lie from the next recorded step on; its state stays.
@@ -193,6 +210,101 @@ impl MiAdam {
         Ok(())
     }
 
+    /// Sets what happens to the gradients of the steps recorded from now on. Any of it may change from step to step; a
+    /// change of `factor`, of a bound or of the scaler's numbers costs nothing.
+    ///
+    /// The loss scale starts when a scaler is set where there was none, at its `init_scale`: before the next submission
+    /// of the queue. Later options keep it as it is then, and go on without it start again.
+    ///
+    /// # Errors
+    /// If a value is out of range, or the device is lost. Nothing is changed then.
+    pub fn set_grad_options(&mut self, options: GradOptions) -> Result<(), Error> {
+        options.validate()?;
+        match (&self.grad_options.scaler, &options.scaler) {
+            (None, Some(scaler)) => self.advance.set_scale(&self.memory, scaler.init_scale as f32)?,
+            (Some(_), None) => self.advance.set_scale(&self.memory, 1.0)?,
+            _ => {}
+        }
+        self.moved |= options.measures() != self.grad_options.measures();
+        self.grad_options = options;
+        self.set_extras();
+        Ok(())
+    }
+
+    /// What happens to the gradients.
+    #[must_use]
+    pub fn grad_options(&self) -> &GradOptions {
+        &self.grad_options
+    }
+
+    /// The loss scale on the device: a buffer with `STORAGE` and `UNIFORM` whose first `f32` is what a kernel multiplies
+    /// the loss by, or the gradient of the loss. 1 without a [`GradScaler`](crate::GradScaler).
+    #[must_use]
+    pub fn loss_scale(&self) -> &wgpu::Buffer {
+        &self.advance.buffers.scaler
+    }
+
+    /// Lets a kernel be chosen anew for each tensor whose group, or whose gradients, now ask for another.
+    fn set_extras(&mut self) {
+        for tensor in &mut self.tensors {
+            let extras = Extras::new(&self.groups[tensor.group as usize], &self.grad_options);
+            let integrals = if tensor.integral_planes == 0 { Integrals::None } else { extras.integrals };
+            let extras = Extras { integrals, ..extras };
+            self.moved |= tensor.extras != extras;
+            tensor.extras = extras;
+        }
+    }
+
+    /// Frees the integrals' memory, once no group needs them any more; returns the bytes freed. Nothing is copied, and
+    /// [`State`] has no integrals from then on. Steps recorded before keep what they use.
+    ///
+    /// The step counter is the device's, so that only a readback shows how far it is: await a
+    /// [report](Self::read_report) or the [state](Self::read_state) of step ζ - 1 or a later one first.
+    ///
+    /// # Errors
+    /// [`Error::IntegralsInUse`] as long as a group may need its integrals, or if the device has no memory for new
+    /// bindings, or is lost. Nothing is freed then.
+    pub fn release_integrals(&mut self) -> Result<u64, Error> {
+        let known_step = self.known_step.get();
+        let of = |tensor: &Tensor| &self.groups[tensor.group as usize];
+        let used = self.tensors.iter().filter(|tensor| tensor.integral_planes > 0);
+        if let Some(tensor) = used.max_by_key(|tensor| of(tensor).switch_step)
+            && known_step < of(tensor).last_integrating()
+        {
+            let (switch_step, needed) = (of(tensor).switch_step, of(tensor).last_integrating());
+            return Err(Error::IntegralsInUse { group: tensor.group as usize, switch_step, known_step, needed });
+        }
+        self.memory.check_alive()?;
+        self.update.drop_integrals(&self.memory)?;
+        let freed = self.layout.drop_integrals();
+        self.tensors.iter_mut().for_each(|tensor| tensor.integral_planes = 0);
+        self.set_extras();
+        self.moved = true;
+        Ok(freed)
+    }
+
+    /// Records copies of the numbers that a training loop logs, as they are at this point of the encoder: step, skipped
+    /// steps, norm of the gradients, loss scale, and each group's learning rate and phase.
+    ///
+    /// The future returned resolves once the encoder is submitted and the caller polls its device; no step waits for it.
+    ///
+    /// # Errors
+    /// As for [`read_state`](Self::read_state).
+    pub fn read_report(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+    ) -> Result<impl Future<Output = Result<Report, Error>> + use<>, Error> {
+        self.memory.check_alive()?;
+        let sources = [&self.advance.buffers.progress, &self.advance.buffers.scaler];
+        let progress = readback::record_progress(&self.memory, encoder, sources, self.known_step.clone())?;
+        let (lrs, measures) = (self.lrs.clone(), self.grad_options.measures());
+        let last_integrating: Vec<_> = self.groups.iter().map(Hyperparams::last_integrating).collect();
+        Ok(async move {
+            let (progress, scaler) = progress.await?;
+            Ok(Report::new(&progress, &scaler, measures, &lrs, last_integrating.into_iter()))
+        })
+    }
+
     /// Records copies of the step counter and the whole state as they are at this point of the encoder.
     ///
     /// The future returned resolves once the encoder is submitted and the caller polls its device.
@@ -206,14 +318,15 @@ impl MiAdam {
     ) -> Result<impl Future<Output = Result<State, Error>> + use<>, Error> {
         self.memory.check_alive()?;
         let names: Vec<_> = self.params.iter().map(|param| param.name.clone()).collect();
-        readback::record(
+        readback::record_state(
             &self.memory,
             encoder,
-            &self.advance.progress,
+            &self.advance.buffers.progress,
             &self.update.pages,
             &self.layout,
             &self.tensors,
             names,
+            self.known_step.clone(),
         )
     }
 
@@ -238,7 +351,8 @@ impl MiAdam {
         Ok(1 + self.update.dispatches())
     }
 
-    /// Bytes of device memory that hold moments and integrals.
+    /// Bytes of device memory that hold moments and integrals; less after
+    /// [`release_integrals`](Self::release_integrals).
     #[must_use]
     pub fn state_bytes(&self) -> u64 {
         self.layout.bytes()

@@ -4,8 +4,9 @@ use futures_intrusive::channel::shared::{OneshotReceiver, oneshot_channel};
 
 use crate::Error;
 use crate::gpu::{Memory, PageBuffers};
-use crate::layout::{Progress, QUAD};
+use crate::layout::{Progress, QUAD, Scaler};
 use crate::plan::{StateLayout, Tensor};
+use crate::report::KnownStep;
 use crate::state::{State, TensorState};
 
 /// Bytes on their way from the device.
@@ -33,8 +34,30 @@ impl Staged {
     }
 }
 
-/// Records the copies, and gives the future that assembles them.
-pub(crate) fn record(
+/// Records copies of whole buffers, and gives the future of their contents.
+fn record(
+    memory: &Memory,
+    encoder: &mut wgpu::CommandEncoder,
+    sources: &[&wgpu::Buffer],
+) -> Result<impl Future<Output = Result<Vec<Vec<u8>>, Error>> + use<>, Error> {
+    // All buffers before the first copy, so that an error leaves the encoder as it was.
+    let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
+    let make = |source: &&wgpu::Buffer| memory.zeros([("miadam readback", source.size())], usage);
+    let buffers: Vec<_> = sources.iter().map(make).collect::<Result<_, _>>()?;
+    let staged: Vec<_> =
+        sources.iter().zip(buffers).map(|(source, [buffer])| Staged::new(encoder, source, buffer)).collect();
+    Ok(async move {
+        let mut contents = Vec::with_capacity(staged.len());
+        for buffer in staged {
+            contents.push(buffer.read().await?);
+        }
+        Ok(contents)
+    })
+}
+
+/// The step counter and the state.
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn record_state(
     memory: &Memory,
     encoder: &mut wgpu::CommandEncoder,
     progress: &wgpu::Buffer,
@@ -42,28 +65,42 @@ pub(crate) fn record(
     layout: &StateLayout,
     tensors: &[Tensor],
     names: Vec<String>,
+    known: KnownStep,
 ) -> Result<impl Future<Output = Result<State, Error>> + use<>, Error> {
     let page_buffers = pages.iter().flat_map(|page| [&page.moments, &page.integrals]);
     let sources: Vec<_> = std::iter::once(progress).chain(page_buffers).collect();
-    // All buffers before the first copy, so that an error leaves the encoder as it was.
-    let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
-    let make = |source: &&wgpu::Buffer| memory.zeros([("miadam readback", source.size())], usage);
-    let buffers: Vec<_> = sources.iter().map(make).collect::<Result<_, _>>()?;
-    let staged: Vec<_> =
-        sources.into_iter().zip(buffers).map(|(source, [buffer])| Staged::new(encoder, source, buffer)).collect();
+    let contents = record(memory, encoder, &sources)?;
     let (layout, tensors) = (layout.clone(), tensors.to_vec());
     Ok(async move {
-        let mut contents = Vec::with_capacity(staged.len());
-        for buffer in staged {
-            contents.push(buffer.read().await?);
-        }
-        Ok(assemble(&contents, &layout, &tensors, &names))
+        let state = assemble(&contents.await?, &layout, &tensors, &names);
+        known.raise(state.step);
+        Ok(state)
     })
+}
+
+/// The step counter with what is counted beside it, and the loss scale.
+pub(crate) fn record_progress(
+    memory: &Memory,
+    encoder: &mut wgpu::CommandEncoder,
+    [progress, scaler]: [&wgpu::Buffer; 2],
+    known: KnownStep,
+) -> Result<impl Future<Output = Result<(Progress, Scaler), Error>> + use<>, Error> {
+    let contents = record(memory, encoder, &[progress, scaler])?;
+    Ok(async move {
+        let contents = contents.await?;
+        let progress: Progress = head(&contents[0]);
+        known.raise(progress.step);
+        Ok((progress, head(&contents[1])))
+    })
+}
+
+fn head<T: bytemuck::AnyBitPattern>(bytes: &[u8]) -> T {
+    bytemuck::pod_read_unaligned(&bytes[..size_of::<T>()])
 }
 
 /// Puts the planes of every segment where they belong.
 fn assemble(contents: &[Vec<u8>], layout: &StateLayout, tensors: &[Tensor], names: &[String]) -> State {
-    let Progress { step } = bytemuck::pod_read_unaligned(&contents[0][..size_of::<Progress>()]);
+    let Progress { step, .. } = head(&contents[0]);
     let zeros = |(tensor, name): (&Tensor, &String)| {
         TensorState::zeros(name, tensor.len as usize, tensor.moment_planes as usize, tensor.integral_planes as usize)
     };

@@ -4,21 +4,30 @@
 //! of the shaders' tests. Elements are independent, so results do not depend on the number of threads, and no
 //! operation is fused, so they do not depend on the instruction set either.
 
+mod measure;
 mod update;
 
+use bytemuck::Zeroable;
 use rayon::prelude::*;
 
 use crate::group::{self, Named, ParamGroup, Role};
-use crate::layout::{Coefs, Group, Rates};
+use crate::layout::{Coefs, Group, Progress, Rates, Scaler};
+use crate::report::{self, Report};
 use crate::state::{State, TensorState};
-use crate::{Error, Hyperparams};
-use update::Task;
+use crate::verdict::Verdict;
+use crate::{Error, GradOptions, Hyperparams};
+use update::{Grad, Task};
 
 /// Elements updated by one task, so few that what it loads stays in the cache nearest to a core.
 const CHUNK: usize = 4096;
 
 /// Elements below which a task is not worth a thread's attention.
 const MIN_TASK: usize = 16_384;
+
+/// Tasks that are worth a thread's attention together.
+fn min_tasks(elements: usize, tasks: usize) -> usize {
+    MIN_TASK.div_ceil((elements / tasks.max(1)).max(1))
+}
 
 /// The name and length of a parameter; its values are handed to each [`MiAdam::step`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,10 +67,14 @@ impl Named for Param {
 #[derive(Debug, Clone)]
 pub struct MiAdam {
     groups: Vec<CpuGroup>,
+    grad_options: GradOptions,
     tensors: Vec<Tensor>,
-    step: u32,
+    progress: Progress,
+    scaler: Scaler,
     /// Calls of `step`, by which schedules go.
     recorded: u32,
+    /// Each group's learning rate at the last of them.
+    lrs: Vec<f64>,
     /// For each tensor and each chunk of it, its planes one after the other: first moment, second moment,
     /// and under amsgrad the largest second moment.
     moments: Vec<f32>,
@@ -108,12 +121,15 @@ impl MiAdam {
         Ok(Self {
             moments: zeros(&tensors, |tensor| tensor.moment_planes)?,
             integrals: zeros(&tensors, |tensor| tensor.integral_planes)?,
+            lrs: groups.iter().map(|group| group.hyperparams.lr_at(0)).collect(),
             groups: groups
                 .into_iter()
                 .map(|ParamGroup { hyperparams, .. }| CpuGroup { constants: Group::new(&hyperparams), hyperparams })
                 .collect(),
             tensors,
-            step: 0,
+            grad_options: GradOptions::default(),
+            progress: Progress::zeroed(),
+            scaler: Scaler { scale: 1.0, ..Scaler::zeroed() },
             recorded: 0,
         })
     }
@@ -123,17 +139,69 @@ impl MiAdam {
     /// A [`Schedule`](crate::Schedule) goes on by one with every call.
     ///
     /// # Errors
-    /// If a slice is missing or has another length than its parameter; nothing is changed then.
+    /// If a slice is missing or has another length than its parameter, or [`GradOptions::zero`] is set, for which there
+    /// is [`step_and_zero`](Self::step_and_zero). Nothing is changed then.
     pub fn step(&mut self, params: &mut [&mut [f32]], grads: &[&[f32]]) -> Result<(), Error> {
+        if self.grad_options.zero {
+            return Err(Error::SharedGradients);
+        }
         self.check(Role::Param, params.iter().map(|slice| slice.len()))?;
         self.check(Role::Grad, grads.iter().map(|slice| slice.len()))?;
+        let verdict = self.judge(grads.iter().copied());
+        if !verdict.skip {
+            self.update(&verdict, params, grads.iter().map(|grad| Grad::Read(grad)));
+        }
+        Ok(())
+    }
 
-        self.step = self.step.saturating_add(1);
-        let coefs = self.groups.iter().map(|CpuGroup { hyperparams, constants }| {
-            Coefs::new(constants, Rates::new(hyperparams, self.recorded), self.step)
+    /// [`step`](Self::step), after which the gradients are 0, whatever [`GradOptions::zero`] says; also if the step was
+    /// skipped.
+    ///
+    /// # Errors
+    /// If a slice is missing or has another length than its parameter. Nothing is changed then.
+    pub fn step_and_zero(&mut self, params: &mut [&mut [f32]], grads: &mut [&mut [f32]]) -> Result<(), Error> {
+        self.check(Role::Param, params.iter().map(|slice| slice.len()))?;
+        self.check(Role::Grad, grads.iter().map(|slice| slice.len()))?;
+        let verdict = self.judge(grads.iter().map(|grad| &grad[..]));
+        if verdict.skip {
+            grads.iter_mut().for_each(|grad| grad.fill(0.0));
+        } else {
+            self.update(&verdict, params, grads.iter_mut().map(|grad| Grad::Zero(grad)));
+        }
+        Ok(())
+    }
+
+    /// `advance` of `advance.wgsl`, but for the coefficients.
+    fn judge<'a>(&mut self, grads: impl Iterator<Item = &'a [f32]>) -> Verdict {
+        let gradients = self.grad_options.recorded();
+        let found = self.grad_options.measures().then(|| measure::find(grads));
+        let verdict = Verdict::new(&gradients, &self.scaler, found);
+        if let Some(found) = found {
+            self.progress.norm = verdict.norm.to_bits();
+            self.progress.skipped += u32::from(verdict.skip);
+            if gradients.growth_interval > 0 {
+                self.scaler.update(&gradients, found);
+            }
+        }
+        if !verdict.skip {
+            self.progress.step = self.progress.step.saturating_add(1);
+        }
+        for (number, (lr, group)) in self.lrs.iter_mut().zip(&self.groups).enumerate() {
+            *lr = group.hyperparams.lr_at(self.recorded);
+            let recorded = self.recorded.saturating_add(1);
+            report::log_switch(number, &group.hyperparams, recorded, self.grad_options.skips());
+        }
+        self.recorded = self.recorded.saturating_add(1);
+        verdict
+    }
+
+    /// The update of every element.
+    fn update<'a>(&mut self, verdict: &Verdict, params: &mut [&mut [f32]], grads: impl Iterator<Item = Grad<'a>>) {
+        let gradients = self.grad_options.recorded();
+        let coefs = self.groups.iter().zip(&self.lrs).map(|(CpuGroup { hyperparams, constants }, &lr)| {
+            Coefs::new(constants, Rates::new(hyperparams, lr), &gradients, verdict, self.progress.step)
         });
         let coefs: Vec<_> = coefs.collect();
-        self.recorded = self.recorded.saturating_add(1);
         let mut tasks = Vec::new();
         let (mut moments, mut integrals) = (&mut self.moments[..], &mut self.integrals[..]);
         for ((tensor, param), grad) in self.tensors.iter().zip(params).zip(grads) {
@@ -143,15 +211,14 @@ impl MiAdam {
                 tasks.push(Task { coefs: &coefs[tensor.group], param, grad, moments, integrals });
             }
         }
-        let mean_len = (self.tensors.iter().map(|tensor| tensor.len).sum::<usize>() / tasks.len().max(1)).max(1);
+        let min_tasks = min_tasks(self.tensors.iter().map(|tensor| tensor.len).sum(), tasks.len());
         let arch = pulp::Arch::new();
-        tasks.into_par_iter().with_min_len(MIN_TASK.div_ceil(mean_len)).for_each(|task| {
+        tasks.into_par_iter().with_min_len(min_tasks).for_each(|task| {
             arch.dispatch(
                 #[inline(always)]
                 || task.run(),
             );
         });
-        Ok(())
     }
 
     fn check(&self, role: Role, lens: impl ExactSizeIterator<Item = usize>) -> Result<(), Error> {
@@ -178,6 +245,62 @@ impl MiAdam {
         let target = self.groups.get_mut(group).ok_or(Error::UnknownGroup { group, groups })?;
         target.hyperparams = target.hyperparams.with_lr(group, lr)?;
         Ok(())
+    }
+
+    /// Sets what happens to the gradients of the steps from now on.
+    ///
+    /// The loss scale starts when a scaler is set where there was none, and goes on under later options.
+    ///
+    /// # Errors
+    /// If a value is out of range; nothing is changed then.
+    pub fn set_grad_options(&mut self, options: GradOptions) -> Result<(), Error> {
+        options.validate()?;
+        let start = |scale| Scaler { scale, ..Scaler::zeroed() };
+        match (&self.grad_options.scaler, &options.scaler) {
+            (None, Some(scaler)) => self.scaler = start(scaler.init_scale as f32),
+            (Some(_), None) => self.scaler = start(1.0),
+            _ => {}
+        }
+        self.grad_options = options;
+        Ok(())
+    }
+
+    /// What happens to the gradients.
+    #[must_use]
+    pub fn grad_options(&self) -> &GradOptions {
+        &self.grad_options
+    }
+
+    /// The numbers that a training loop logs; its `loss_scale` is the factor for the next loss.
+    #[must_use]
+    pub fn report(&self) -> Report {
+        let last_integrating = self.groups.iter().map(|group| group.hyperparams.last_integrating());
+        Report::new(&self.progress, &self.scaler, self.grad_options.measures(), &self.lrs, last_integrating)
+    }
+
+    /// Frees the integrals' memory, once no group needs them any more; returns the bytes freed. [`State`] has no integrals
+    /// from then on.
+    ///
+    /// # Errors
+    /// [`Error::IntegralsInUse`] as long as a group needs its integrals; nothing is freed then.
+    pub fn release_integrals(&mut self) -> Result<u64, Error> {
+        let known_step = self.progress.step;
+        let of = |tensor: &Tensor| &self.groups[tensor.group].hyperparams;
+        let used = self.tensors.iter().filter(|tensor| tensor.integral_planes > 0);
+        if let Some(tensor) = used.max_by_key(|tensor| of(tensor).switch_step)
+            && known_step < of(tensor).last_integrating()
+        {
+            let (switch_step, needed) = (of(tensor).switch_step, of(tensor).last_integrating());
+            return Err(Error::IntegralsInUse { group: tensor.group, switch_step, known_step, needed });
+        }
+        self.tensors.iter_mut().for_each(|tensor| tensor.integral_planes = 0);
+        Ok(4 * std::mem::take(&mut self.integrals).len() as u64)
+    }
+
+    /// Bytes of memory that hold moments and integrals; less after [`release_integrals`](Self::release_integrals).
+    #[must_use]
+    pub fn state_bytes(&self) -> u64 {
+        4 * (self.moments.len() + self.integrals.len()) as u64
     }
 
     /// The hyperparameters of each group, in order.
@@ -208,7 +331,7 @@ impl MiAdam {
                 state
             })
             .collect();
-        State { step: self.step, tensors }
+        State { step: self.progress.step, tensors }
     }
 }
 

@@ -9,11 +9,26 @@ const BLOCK: usize = 256;
 /// a hundred times as long for subnormal numbers; GPUs do not, or flush them. Divided by any sensible ε it is nothing.
 const TINY: f32 = 1e-34;
 
+/// Gradients that are read, or set to 0 once they are.
+pub(super) enum Grad<'a> {
+    Read(&'a [f32]),
+    Zero(&'a mut [f32]),
+}
+
+impl<'a> Grad<'a> {
+    pub fn chunks(self, len: usize) -> Box<dyn Iterator<Item = Grad<'a>> + 'a> {
+        match self {
+            Grad::Read(grad) => Box::new(grad.chunks(len).map(Grad::Read)),
+            Grad::Zero(grad) => Box::new(grad.chunks_mut(len).map(Grad::Zero)),
+        }
+    }
+}
+
 /// The update of one chunk.
 pub(super) struct Task<'a> {
     pub coefs: &'a Coefs,
     pub param: &'a mut [f32],
-    pub grad: &'a [f32],
+    pub grad: Grad<'a>,
     pub moments: &'a mut [f32],
     pub integrals: &'a mut [f32],
 }
@@ -21,6 +36,29 @@ pub(super) struct Task<'a> {
 impl Task<'_> {
     #[inline(always)]
     pub fn run(self) {
+        let Self { coefs, param, grad, moments, integrals } = self;
+        match grad {
+            Grad::Read(grad) => Chunk { coefs, param, grad, moments, integrals }.run(),
+            Grad::Zero(grad) => {
+                Chunk { coefs, param, grad, moments, integrals }.run();
+                grad.fill(0.0);
+            }
+        }
+    }
+}
+
+/// A task's planes, all of the same length.
+struct Chunk<'a> {
+    coefs: &'a Coefs,
+    param: &'a mut [f32],
+    grad: &'a [f32],
+    moments: &'a mut [f32],
+    integrals: &'a mut [f32],
+}
+
+impl Chunk<'_> {
+    #[inline(always)]
+    fn run(self) {
         match self.coefs.order {
             0 => self.few::<0>(),
             1 => self.few::<1>(),
@@ -113,11 +151,18 @@ fn update<const N: usize, const AMSGRAD: bool>(
 /// The moments, from the gradient.
 #[inline(always)]
 fn average(c: &Coefs, theta: f32, grad: f32, m: &mut f32, v: &mut f32) -> (f32, f32) {
-    let g = c.grad_sign * grad + c.coupled_decay * theta;
+    let g = clamp(c.grad_factor * grad, c.max_value) + c.coupled_decay * theta;
     *m = flush(*m + c.one_minus_beta1 * (g - *m));
     // An infinite v stays so, and its element stands still, where inf - inf would make it NaN.
     *v = if v.is_infinite() { *v } else { *v + c.one_minus_beta2 * (g * g - *v) };
     (*m, *v)
+}
+
+/// Between ±max; NaN stays NaN.
+#[inline(always)]
+fn clamp(g: f32, max: f32) -> f32 {
+    let g = if g > max { max } else { g };
+    if g < -max { -max } else { g }
 }
 
 /// The largest second moment so far. By bits, which order numbers from 0 up as integers and put NaN above all: it
@@ -149,20 +194,25 @@ fn flush(x: f32) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Hyperparams;
-    use crate::layout::{Group, Rates};
+    use bytemuck::Zeroable;
+
+    use crate::layout::{Group, Rates, Scaler};
+    use crate::verdict::Verdict;
+    use crate::{GradOptions, Hyperparams};
 
     /// Updates `len` elements for three steps, through `dispatch` or plainly; gives all bits.
     fn run(len: usize, hyperparams: &Hyperparams, dispatch: bool) -> Vec<u32> {
-        let (group, rates) = (Group::new(hyperparams), Rates::new(hyperparams, 0));
+        let (group, rates) = (Group::new(hyperparams), Rates::new(hyperparams, hyperparams.lr));
+        let gradients = GradOptions::default().recorded();
+        let verdict = Verdict::new(&gradients, &Scaler { scale: 1.0, ..Scaler::zeroed() }, None);
         let values = |seed: f32| (0..len).map(|i| (seed + i as f32).sin()).collect::<Vec<_>>();
         let mut param = values(0.5);
         let mut moments = vec![0.0; len * hyperparams.moment_planes()];
         let mut integrals = vec![0.0; len * hyperparams.integral_planes()];
         for t in 1..=3 {
-            let (coefs, grad) = (Coefs::new(&group, rates, t), values(t as f32));
+            let (coefs, grad) = (Coefs::new(&group, rates, &gradients, &verdict, t), values(t as f32));
             let (param, moments, integrals) = (&mut param[..], &mut moments[..], &mut integrals[..]);
-            let task = Task { coefs: &coefs, param, grad: &grad, moments, integrals };
+            let task = Task { coefs: &coefs, param, grad: Grad::Read(&grad), moments, integrals };
             if dispatch {
                 pulp::Arch::new().dispatch(
                     #[inline(always)]

@@ -2,27 +2,64 @@ use std::collections::HashMap;
 
 use super::{Memory, scoped, shader};
 use crate::Error;
-use crate::layout::update as binding;
-use crate::plan::{Form, Kernel, Limits};
+use crate::layout::{measure, update};
+use crate::plan::{Extras, Form, Kernel, Limits};
 
-/// The variants of the update kernel, compiled when a plan first needs them.
+/// The variants of the update and the measure kernel, compiled when a plan first needs them.
 #[derive(Debug, Default)]
-pub(crate) struct Pipelines(HashMap<Kernel, wgpu::ComputePipeline>);
+pub(crate) struct Pipelines {
+    update: HashMap<Kernel, wgpu::ComputePipeline>,
+    measure: HashMap<Kernel, wgpu::ComputePipeline>,
+}
 
 impl Pipelines {
-    pub fn get(&mut self, memory: &Memory, limits: &Limits, kernel: Kernel) -> Result<wgpu::ComputePipeline, Error> {
-        if let Some(known) = self.0.get(&kernel) {
-            return Ok(known.clone());
-        }
-        let device = &memory.device;
-        let pipeline = scoped(device, "compile the update kernel", 0, || {
-            let windows = window_count(kernel.form, limits);
-            let bindings = layout(device, windows);
-            compile(device, "miadam update", &shader::update_wgsl(kernel, windows), "update", &bindings)
-        })?;
-        self.0.insert(kernel, pipeline.clone());
-        Ok(pipeline)
+    pub fn update(&mut self, memory: &Memory, limits: &Limits, kernel: Kernel) -> Result<wgpu::ComputePipeline, Error> {
+        get(&mut self.update, kernel, || {
+            let device = &memory.device;
+            scoped(device, "compile the update kernel", 0, || {
+                let windows = window_count(kernel.form, limits);
+                let own = [
+                    (update::CHUNKS, true),
+                    (update::COEFS, true),
+                    (update::MOMENTS, false),
+                    (update::INTEGRALS, false),
+                ];
+                let bindings = layout(device, "miadam update", &own, windows);
+                compile(device, "miadam update", &shader::update_wgsl(kernel, windows), "update", &bindings)
+            })
+        })
     }
+
+    /// The measure kernel for the tensors of an update kernel.
+    pub fn measure(
+        &mut self,
+        memory: &Memory,
+        limits: &Limits,
+        kernel: Kernel,
+    ) -> Result<wgpu::ComputePipeline, Error> {
+        get(&mut self.measure, Kernel { extras: Extras::default(), ..kernel }, || {
+            let device = &memory.device;
+            scoped(device, "compile the measure kernel", 0, || {
+                let windows = window_count(kernel.form, limits);
+                let own = [(measure::CHUNKS, true), (measure::PARTIALS, false)];
+                let bindings = layout(device, "miadam measure", &own, windows);
+                compile(device, "miadam measure", &shader::measure_wgsl(kernel, windows), "measure", &bindings)
+            })
+        })
+    }
+}
+
+fn get(
+    known: &mut HashMap<Kernel, wgpu::ComputePipeline>,
+    kernel: Kernel,
+    make: impl FnOnce() -> Result<wgpu::ComputePipeline, Error>,
+) -> Result<wgpu::ComputePipeline, Error> {
+    if let Some(known) = known.get(&kernel) {
+        return Ok(known.clone());
+    }
+    let pipeline = make()?;
+    known.insert(kernel, pipeline.clone());
+    Ok(pipeline)
 }
 
 /// The windows that a form's shader binds.
@@ -34,14 +71,12 @@ pub(super) fn window_count(form: Form, limits: &Limits) -> usize {
     }
 }
 
-fn layout(device: &wgpu::Device, windows: usize) -> wgpu::BindGroupLayout {
-    let entry = |number| {
-        let read_only = number == binding::CHUNKS || number == binding::COEFS;
-        storage_entry(number, read_only, false)
-    };
-    let entries: Vec<_> = (0..binding::WINDOWS + windows as u32).map(entry).collect();
-    device
-        .create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: Some("miadam update"), entries: &entries })
+/// A kernel's own bindings, each with whether it is read-only, and the windows.
+fn layout(device: &wgpu::Device, label: &str, own: &[(u32, bool)], windows: usize) -> wgpu::BindGroupLayout {
+    let windows = (update::WINDOWS..update::WINDOWS + windows as u32).map(|number| (number, false));
+    let entries = own.iter().copied().chain(windows);
+    let entries: Vec<_> = entries.map(|(number, read_only)| storage_entry(number, read_only, false)).collect();
+    device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: Some(label), entries: &entries })
 }
 
 pub(super) fn storage_entry(binding: u32, read_only: bool, has_dynamic_offset: bool) -> wgpu::BindGroupLayoutEntry {
@@ -78,7 +113,11 @@ pub(super) fn compile(
         layout: Some(&layout),
         module: &module,
         entry_point: Some(entry_point),
-        compilation_options: wgpu::PipelineCompilationOptions::default(),
+        // All workgroup memory is written before it is read.
+        compilation_options: wgpu::PipelineCompilationOptions {
+            zero_initialize_workgroup_memory: false,
+            ..Default::default()
+        },
         cache: None,
     })
 }

@@ -2,7 +2,7 @@ use std::collections::HashMap;
 
 use super::pieces::{self, Access, Piece, Tile};
 use super::{Binding, Extras, Form, Kernel, Limits, Place, Shape, StateLayout, Tensor};
-use crate::layout::{self, CHUNK, QUAD, WORKGROUP};
+use crate::layout::{self, CHUNK, MEASURED_QUADS, QUAD, WORKGROUP};
 
 /// Elements up to which a dispatch with two buffers of its own is merged with others. Larger ones are worth
 /// their own dispatch: the `switch` over many windows costs each access more than a dispatch costs.
@@ -53,6 +53,24 @@ pub struct Dispatch {
     pub chunks: Vec<layout::Chunk>,
     /// Workgroups in x and y: at least as many as there is work for.
     pub workgroups: [u32; 2],
+}
+
+impl Dispatch {
+    /// Workgroups that measure its gradients, each of which leaves a partial.
+    #[must_use]
+    pub fn partials(&self) -> u64 {
+        match self.kernel.shape {
+            Shape::Run => u64::from(self.chunks[0].len).div_ceil(u64::from(MEASURED_QUADS) * WORKGROUP),
+            Shape::Table => self.chunks.len() as u64,
+        }
+    }
+}
+
+/// Workgroups in x and y, at least as many as are asked for.
+#[must_use]
+pub fn grid(workgroups: u64, limits: &Limits) -> [u32; 2] {
+    let rows = workgroups.div_ceil(limits.workgroups.into());
+    [workgroups.div_ceil(rows) as u32, rows as u32]
 }
 
 /// The dispatches of one step.
@@ -199,12 +217,10 @@ impl Batch {
             let workgroups = chunks.len() as u64;
             (Shape::Table, chunks, workgroups)
         };
-        let rows = workgroups.div_ceil(limits.workgroups.into());
-        let columns = workgroups.div_ceil(rows);
         Dispatch {
             page: self.page,
             kernel: Kernel { access: self.access(), form: self.form(), shape, extras: self.extras(tensors, state) },
-            workgroups: [columns as u32, rows as u32],
+            workgroups: grid(workgroups, limits),
             windows: self.windows.into_iter().map(|(_, window)| window).collect(),
             chunks,
         }

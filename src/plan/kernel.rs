@@ -1,5 +1,5 @@
 use super::Access;
-use crate::{Hyperparams, WeightDecay};
+use crate::{GradOptions, Hyperparams, WeightDecay};
 
 /// How a dispatch's chunks find their windows: a variant of the shader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,11 +34,17 @@ pub struct Kernel {
     pub extras: Extras,
 }
 
-/// What a group asks beyond Adam, or several groups together.
+/// What a group asks beyond Adam, with what all gradients are asked, or several groups together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Extras {
-    /// Weight decay, or the sign of `maximize`.
+    /// Weight decay, or a factor on the gradient: the sign of `maximize`, accumulation, loss scale, clipping.
     pub adjust: bool,
+    /// A bound of the gradient's elements; only beside `adjust`.
+    pub clamp: bool,
+    /// Steps that are left out.
+    pub skip: bool,
+    /// The gradient's reset.
+    pub zero: bool,
     /// The largest second moment.
     pub amsgrad: bool,
     /// Integrals.
@@ -80,11 +86,16 @@ impl Integrals {
 }
 
 impl Extras {
-    /// What a group with these hyperparameters asks.
+    /// What a group with these hyperparameters asks under these options.
     #[must_use]
-    pub fn new(hyperparams: &Hyperparams) -> Self {
+    pub fn new(hyperparams: &Hyperparams, options: &GradOptions) -> Self {
+        let decays = hyperparams.weight_decay != WeightDecay::None;
+        let clamp = options.clip_value.is_some();
         Self {
-            adjust: hyperparams.maximize || hyperparams.weight_decay != WeightDecay::None,
+            adjust: hyperparams.maximize || decays || options.scales() || clamp,
+            clamp,
+            skip: options.skips(),
+            zero: options.zero,
             amsgrad: hyperparams.amsgrad,
             integrals: Integrals::of(hyperparams.order),
         }
@@ -95,6 +106,9 @@ impl Extras {
     pub fn union(self, other: Self) -> Self {
         Self {
             adjust: self.adjust || other.adjust,
+            clamp: self.clamp || other.clamp,
+            skip: self.skip || other.skip,
+            zero: self.zero || other.zero,
             amsgrad: self.amsgrad || other.amsgrad,
             integrals: self.integrals.union(other.integrals),
         }

@@ -9,7 +9,7 @@ mod limits;
 mod pieces;
 mod state_layout;
 
-pub use batch::{Dispatch, Plan, Window};
+pub use batch::{Dispatch, Plan, Window, grid};
 pub use kernel::{Extras, Form, Integrals, Kernel, Shape};
 pub use limits::Limits;
 pub use pieces::Access;

@@ -117,6 +117,11 @@ impl StateLayout {
         }
     }
 
+    /// Takes the integrals out of all pages; returns their bytes. Where they lay in a page no longer matters.
+    pub(crate) fn drop_integrals(&mut self) -> u64 {
+        self.pages.iter_mut().map(|page| std::mem::take(&mut page.integrals)).sum()
+    }
+
     /// Bytes of all pages.
     #[must_use]
     pub fn bytes(&self) -> u64 {

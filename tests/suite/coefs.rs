@@ -1,6 +1,7 @@
 //! The advance kernel: coefficients right to f32 rounding at every t, computed on the device without f64.
 
-use miadam::layout::{Coefs, Group, Progress, Rates};
+use bytemuck::Zeroable;
+use miadam::layout::{Coefs, Gradients, Group, Partial, Progress, Rates, Scaler};
 use miadam::{Hyperparams, WeightDecay, advance_wgsl};
 
 use crate::common::{Gpu, gpu};
@@ -10,35 +11,58 @@ fn advance(gpu: &Gpu, groups: &[Hyperparams], t: u32) -> (Vec<Coefs>, Progress) 
     let device = &gpu.device;
     let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
         label: None,
-        source: wgpu::ShaderSource::Wgsl(advance_wgsl().into()),
+        source: wgpu::ShaderSource::Wgsl(advance_wgsl(false).into()),
+    });
+    // One for all variants, whether they use a binding or not.
+    let entry = |binding| wgpu::BindGroupLayoutEntry {
+        binding,
+        visibility: wgpu::ShaderStages::COMPUTE,
+        ty: wgpu::BindingType::Buffer {
+            ty: wgpu::BufferBindingType::Storage { read_only: [0, 1, 4].contains(&binding) },
+            has_dynamic_offset: false,
+            min_binding_size: None,
+        },
+        count: None,
+    };
+    let bindings = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
+        label: None,
+        entries: &[0, 1, 2, 3, 4, 5].map(entry),
+    });
+    let layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+        label: None,
+        bind_group_layouts: &[Some(&bindings)],
+        immediate_size: 0,
     });
     let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
         label: None,
-        layout: None,
+        layout: Some(&layout),
         module: &module,
         entry_point: None,
         compilation_options: wgpu::PipelineCompilationOptions::default(),
         cache: None,
     });
-    // The tests' buffers hold f32, which is as good as any other word.
     let constants: Vec<_> = groups.iter().map(Group::new).collect();
-    let rates: Vec<_> = groups.iter().map(|group| Rates::new(group, 0)).collect();
+    let gradients = Gradients { factor: 1.0, max_value: f32::MAX, ..Gradients::zeroed() };
+    let rates: Vec<_> = groups.iter().map(|group| Rates::new(group, group.lr)).collect();
+    let recorded = [bytemuck::bytes_of(&gradients), bytemuck::cast_slice(&rates)].concat();
+    let progress = Progress { step: t.wrapping_sub(1), ..Progress::zeroed() };
+    // The tests' buffers hold f32, which is as good as any other word.
+    let words = |bytes: &[u8]| gpu.buffer(&bytemuck::pod_collect_to_vec::<_, f32>(bytes));
     let buffers = [
-        gpu.buffer(&bytemuck::pod_collect_to_vec::<_, f32>(&constants)),
-        gpu.buffer(&bytemuck::pod_collect_to_vec::<_, f32>(&rates)),
-        gpu.buffer(&[f32::from_bits(t.wrapping_sub(1))]),
+        words(bytemuck::cast_slice(&constants)),
+        words(&recorded),
+        words(bytemuck::bytes_of(&progress)),
         gpu.buffer(&vec![0.0; groups.len() * size_of::<Coefs>() / 4]),
+        words(bytemuck::bytes_of(&Partial::zeroed())),
+        words(bytemuck::bytes_of(&Scaler { scale: 1.0, ..Scaler::zeroed() })),
     ];
     let entries: Vec<_> = buffers
         .iter()
         .zip(0..)
         .map(|(buffer, binding)| wgpu::BindGroupEntry { binding, resource: buffer.as_entire_binding() })
         .collect();
-    let bind_group = device.create_bind_group(&wgpu::BindGroupDescriptor {
-        label: None,
-        layout: &pipeline.get_bind_group_layout(0),
-        entries: &entries,
-    });
+    let bind_group =
+        device.create_bind_group(&wgpu::BindGroupDescriptor { label: None, layout: &bindings, entries: &entries });
     let mut encoder = gpu.encoder();
     let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
     pass.set_pipeline(&pipeline);
@@ -46,7 +70,7 @@ fn advance(gpu: &Gpu, groups: &[Hyperparams], t: u32) -> (Vec<Coefs>, Progress) 
     pass.dispatch_workgroups(1, 1, 1);
     drop(pass);
     gpu.queue.submit([encoder.finish()]);
-    let progress = Progress { step: gpu.read(&buffers[2])[0].to_bits() };
+    let progress = bytemuck::cast_slice::<f32, Progress>(&gpu.read(&buffers[2]))[0];
     (bytemuck::pod_collect_to_vec(&gpu.read(&buffers[3])), progress)
 }
 

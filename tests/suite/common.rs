@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Once, OnceLock};
 use std::time::{Duration, Instant};
 
-use miadam::{Hyperparams, MiAdam, Param, ParamGroup, Slice, State, cpu};
+use miadam::{GradOptions, Hyperparams, MiAdam, Param, ParamGroup, Report, Slice, State, cpu};
 use wgpu::BufferUsages;
 
 /// A device with nothing but `Limits::default()`: 8 storage buffers a stage, 128 MiB a binding.
@@ -87,6 +87,14 @@ impl Gpu {
         bytemuck::pod_collect_to_vec(&staging.get_mapped_range(..).unwrap())
     }
 
+    pub fn report(&self, optimizer: &MiAdam) -> Report {
+        let mut encoder = self.encoder();
+        let report = optimizer.read_report(&mut encoder).unwrap();
+        self.queue.submit([encoder.finish()]);
+        self.wait();
+        pollster::block_on(report).unwrap()
+    }
+
     pub fn state(&self, optimizer: &MiAdam) -> State {
         let mut encoder = self.encoder();
         let state = optimizer.read_state(&mut encoder).unwrap();
@@ -94,6 +102,11 @@ impl Gpu {
         self.wait();
         pollster::block_on(state).unwrap()
     }
+}
+
+/// All bits, for comparisons that know no rounding and where NaN equals itself.
+pub fn bits(buffers: &[Vec<f32>]) -> Vec<u32> {
+    buffers.iter().flatten().map(|value| value.to_bits()).collect()
 }
 
 /// Where a tensor lies among a rig's buffers, in elements.
@@ -210,15 +223,28 @@ impl Rig {
         }
     }
 
+    /// The same options on both sides.
+    pub fn set_grad_options(&mut self, options: GradOptions) {
+        self.optimizer.set_grad_options(options).unwrap();
+        self.twin.set_grad_options(options).unwrap();
+    }
+
     /// One step on the CPU.
     pub fn step_twin(&mut self) {
-        let mut params: Vec<_> =
-            self.spots.iter().map(|s| self.expected[s.param.0][s.param.1..][..s.len].to_vec()).collect();
-        let grads: Vec<_> = self.spots.iter().map(|s| &self.expected[s.grad.0][s.grad.1..][..s.len]).collect();
+        let slice = |(buffer, at): (usize, usize), len: usize| self.expected[buffer][at..][..len].to_vec();
+        let mut params: Vec<_> = self.spots.iter().map(|s| slice(s.param, s.len)).collect();
+        let mut grads: Vec<_> = self.spots.iter().map(|s| slice(s.grad, s.len)).collect();
         let mut slices: Vec<_> = params.iter_mut().map(|param| &mut param[..]).collect();
-        self.twin.step(&mut slices, &grads).unwrap();
-        for (spot, param) in self.spots.iter().zip(&params) {
+        if self.twin.grad_options().zero {
+            let mut grads: Vec<_> = grads.iter_mut().map(|grad| &mut grad[..]).collect();
+            self.twin.step_and_zero(&mut slices, &mut grads).unwrap();
+        } else {
+            let grads: Vec<_> = grads.iter().map(|grad| &grad[..]).collect();
+            self.twin.step(&mut slices, &grads).unwrap();
+        }
+        for (spot, (param, grad)) in self.spots.iter().zip(params.iter().zip(&grads)) {
             self.expected[spot.param.0][spot.param.1..][..spot.len].copy_from_slice(param);
+            self.expected[spot.grad.0][spot.grad.1..][..spot.len].copy_from_slice(grad);
         }
     }
 

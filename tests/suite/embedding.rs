@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use miadam::{Error, Hyperparams, MiAdam, Param, ParamGroup, Slice};
 
-use crate::common::{Gpu, Home, Random, Rig, Spot, gpu, scatter};
+use crate::common::{Gpu, Home, Random, Rig, Spot, bits, gpu, scatter};
 
 fn rig(gpu: Gpu, home: Home) -> Rig {
     let groups = [
@@ -18,10 +18,6 @@ fn rig(gpu: Gpu, home: Home) -> Rig {
     let mut random = Random(5);
     rig.set_grads(|| random.normal());
     rig
-}
-
-fn bits(buffers: &[Vec<f32>]) -> Vec<u32> {
-    buffers.iter().flatten().map(|value| value.to_bits()).collect()
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The Rust structs, binding numbers and workgroup size against the parsed WGSL.
 
-use miadam::layout::{self, Chunk, Coefs, Group, Progress, Rates};
+use miadam::layout::{self, Chunk, Coefs, Gradients, Group, Partial, Progress, Rates, Scaler};
 use naga::{AddressSpace, Module, StorageAccess, TypeInner};
 
 use crate::shaders::{parse, sources};
@@ -33,11 +33,14 @@ fn structs_agree() {
         rust_struct!(Group: beta1_powers, beta2_powers, one_minus_beta1, one_minus_beta2, one_minus_kappa, eps,
             coupled_decay, grad_sign, order, switch_step, amsgrad, padding),
         rust_struct!(Rates: integrating, adam, decay),
-        rust_struct!(Coefs: one_minus_beta1, one_minus_beta2, one_minus_kappa, eps, coupled_decay, grad_sign,
-            step_size, root_scale, decay, order, amsgrad),
-        rust_struct!(Progress: step),
+        rust_struct!(Coefs: one_minus_beta1, one_minus_beta2, one_minus_kappa, eps, coupled_decay, grad_factor,
+            step_size, root_scale, decay, order, amsgrad, max_value, skip),
+        rust_struct!(Gradients: factor, clips, max_norm, max_value, skips, growth_interval, growth_factor, backoff_factor),
+        rust_struct!(Progress: step, skipped, norm, padding),
+        rust_struct!(Scaler: scale, good_steps, padding),
+        rust_struct!(Partial: squares, small_squares, largest, padding),
     ];
-    let mut seen = 0;
+    let (mut seen, mut expected) = (0, 0);
     for (source_name, source) in sources() {
         let (module, _) = parse(&source_name, &source);
         for (name, members, size) in &rust {
@@ -46,20 +49,61 @@ fn structs_agree() {
                 seen += 1;
             }
         }
+        // All but Chunk in the advance kernel; Chunk and Coefs, or Chunk and Partial, in the others.
+        expected += if source_name.starts_with("advance") { rust.len() - 1 } else { 2 };
     }
-    // Four in the advance kernel, two in each of the variants of the update.
-    assert_eq!(seen, 4 + 2 * (sources().len() - 1));
+    assert_eq!(seen, expected);
+}
+
+type Bindings = Vec<(u32, String, StorageAccess)>;
+
+fn expected_bindings(source_name: &str, found: &Bindings) -> Bindings {
+    let read = StorageAccess::LOAD;
+    let write = StorageAccess::LOAD | StorageAccess::STORE;
+    let own = |bindings: &[(u32, &str, StorageAccess)]| -> Bindings {
+        bindings.iter().map(|&(number, name, access)| (number, name.to_owned(), access)).collect()
+    };
+    let windows = |own: &Bindings| -> Bindings {
+        let windows = found.len() - own.len();
+        let first = layout::update::WINDOWS;
+        (0..windows as u32).map(|number| (first + number, format!("window_{number}"), write)).collect()
+    };
+    if source_name.starts_with("advance") {
+        use layout::advance::{COEFS, GROUPS, PARTIALS, PROGRESS, RECORDED, SCALER};
+        return own(&[
+            (GROUPS, "groups", read),
+            (RECORDED, "recorded", read),
+            (PROGRESS, "progress", write),
+            (COEFS, "coefs", write),
+            (PARTIALS, "partials", read),
+            (SCALER, "scaler", write),
+        ]);
+    }
+    let own = if source_name.starts_with("measure") {
+        use layout::measure::{CHUNKS, PARTIALS};
+        own(&[(CHUNKS, "chunks", read), (PARTIALS, "partials", write)])
+    } else {
+        use layout::update::{CHUNKS, COEFS, INTEGRALS, MOMENTS};
+        let chunks = if source_name.contains("Run") { "run" } else { "chunks" };
+        own(&[
+            (CHUNKS, chunks, read),
+            (COEFS, "coefs", read),
+            (MOMENTS, "moments", write),
+            (INTEGRALS, "integrals", write),
+        ])
+    };
+    let windows = windows(&own);
+    own.into_iter().chain(windows).collect()
 }
 
 #[test]
 fn bindings_agree() {
-    let read = StorageAccess::LOAD;
-    let write = StorageAccess::LOAD | StorageAccess::STORE;
     for (source_name, source) in sources() {
         let (module, _) = parse(&source_name, &source);
         let mut found: Vec<_> = module
             .global_variables
             .iter()
+            .filter(|(_, variable)| variable.space != AddressSpace::WorkGroup)
             .map(|(_, variable)| {
                 let binding = variable.binding.unwrap();
                 assert_eq!(binding.group, 0);
@@ -68,27 +112,7 @@ fn bindings_agree() {
             })
             .collect();
         found.sort_by_key(|&(binding, ..)| binding);
-        let expected = if source_name == "advance" {
-            use layout::advance::{COEFS, GROUPS, PROGRESS, RATES};
-            vec![
-                (GROUPS, "groups".into(), read),
-                (RATES, "rates".into(), read),
-                (PROGRESS, "progress".into(), write),
-                (COEFS, "coefs".into(), write),
-            ]
-        } else {
-            use layout::update::{CHUNKS, COEFS, INTEGRALS, MOMENTS, WINDOWS};
-            let chunks = if source_name.contains("Run") { "run" } else { "chunks" };
-            let state = [
-                (CHUNKS, chunks.into(), read),
-                (COEFS, "coefs".into(), read),
-                (MOMENTS, "moments".into(), write),
-                (INTEGRALS, "integrals".into(), write),
-            ];
-            let windows = found.len() as u32 - WINDOWS;
-            let windows = (0..windows).map(|number| (WINDOWS + number, format!("window_{number}"), write));
-            state.into_iter().chain(windows).collect()
-        };
+        let expected = expected_bindings(&source_name, &found);
         assert_eq!(found, expected, "{source_name}");
     }
 }

@@ -7,6 +7,7 @@ mod cpu;
 mod embedding;
 mod errors;
 mod golden;
+mod gradients;
 mod groups;
 mod layout;
 mod limits;

@@ -7,7 +7,7 @@ use miadam::layout::{CHUNK, Chunk, QUAD, WORKGROUP, WORKGROUP_SIZE};
 use miadam::plan::{
     Access, Binding, Dispatch, Extras, Form, Integrals, Limits, Place, Plan, Shape, StateLayout, Tensor,
 };
-use miadam::{Hyperparams, WeightDecay};
+use miadam::{GradOptions, Hyperparams, WeightDecay};
 use proptest::prelude::*;
 
 /// Limits small enough that a few thousand elements exceed them. Workgroups squared suffice for the largest
@@ -317,14 +317,17 @@ fn small_tensors_in_separate_buffers_share_dispatches() {
 
 #[test]
 fn a_kernel_has_what_any_group_asks() {
-    let of = |hyperparams: Hyperparams| Extras::new(&hyperparams);
+    let of = |hyperparams: Hyperparams| Extras::new(&hyperparams, &GradOptions::default());
     let plain = of(Hyperparams { order: 0, ..Hyperparams::default() });
     assert_eq!(plain, Extras::default());
     let two = of(Hyperparams { order: 2, amsgrad: true, ..Hyperparams::default() });
-    assert_eq!(two, Extras { amsgrad: true, integrals: Integrals::Few(2), adjust: false });
+    assert_eq!(two, Extras { amsgrad: true, integrals: Integrals::Few(2), ..Extras::default() });
     assert_eq!(two.union(plain), two);
     let decayed = of(Hyperparams { order: 3, weight_decay: WeightDecay::Decoupled(0.1), ..Hyperparams::default() });
-    assert_eq!(two.union(decayed), Extras { adjust: true, amsgrad: true, integrals: Integrals::Any });
+    assert_eq!(
+        two.union(decayed),
+        Extras { adjust: true, amsgrad: true, integrals: Integrals::Any, ..Extras::default() }
+    );
     assert_eq!(of(Hyperparams { order: 4, maximize: true, ..Hyperparams::default() }).integrals, Integrals::Any);
 }
 

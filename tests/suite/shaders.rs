@@ -1,21 +1,32 @@
 //! Every variant of the shaders parses, validates, and translates to what Vulkan, Metal and DX12 take.
 
 use miadam::plan::{Access, Extras, Form, Integrals, Kernel, Shape};
-use miadam::{advance_wgsl, update_wgsl};
+use miadam::{advance_wgsl, measure_wgsl, update_wgsl};
 use naga::back::{hlsl, msl, spv};
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 
 /// Every source that the crate can hand to a device, with a name for it.
 pub fn sources() -> Vec<(String, String)> {
-    let mut sources = vec![("advance".to_owned(), advance_wgsl())];
+    let advance = [false, true].map(|measures| (format!("advance, measures {measures}"), advance_wgsl(measures)));
+    let mut sources = advance.to_vec();
     for access in [Access::Quads, Access::Elements] {
         for shape in [Shape::Run, Shape::Table] {
             for (form, windows) in [(Form::One, 1), (Form::Two, 2), (Form::Many, 2), (Form::Many, 4), (Form::Many, 16)]
             {
+                let kernel = Kernel { access, form, shape, extras: Extras::default() };
+                sources.push((format!("measure {kernel:?} over {windows}"), measure_wgsl(kernel, windows)));
                 for (number, integrals) in [0, 1, 2, 3, 4].map(Integrals::of).into_iter().enumerate() {
-                    let extras = Extras { adjust: number % 2 == 0, amsgrad: number % 3 == 0, integrals };
+                    let bits = [0, 1, 2].map(|bit| (number + windows) >> bit & 1 == 1);
+                    let extras = Extras {
+                        adjust: number % 2 == 0,
+                        clamp: bits[0],
+                        skip: bits[1],
+                        zero: bits[2],
+                        amsgrad: number % 3 == 0,
+                        integrals,
+                    };
                     let kernel = Kernel { access, form, shape, extras };
-                    sources.push((format!("{kernel:?} over {windows}"), update_wgsl(kernel, windows)));
+                    sources.push((format!("update {kernel:?} over {windows}"), update_wgsl(kernel, windows)));
                 }
             }
         }

@@ -1,0 +1,55 @@
+// measure: what a step has to know of all gradients before it uses the first.
+//
+//     squares = Σ g²,  largest = max |g|
+//
+// One partial a workgroup; advance.wgsl puts them together. Infinities and NaN are found by their bits, since a compiler
+// may assume that there are none. `TABLE` is a constant that the host declares: whether the dispatch lists many chunks,
+// one a workgroup, or is a single run, of which each workgroup takes MEASURED_QUADS quads an invocation. `load_grad`
+// comes from quads.wgsl or elements.wgsl, `Partial` and `gather` from partial.wgsl, `Chunk` from chunk.wgsl.
+
+@group(0) @binding(0) var<storage, read> chunks: array<Chunk>;
+@group(0) @binding(1) var<storage, read_write> partials: array<Partial>;
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn measure(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let index = workgroup.y * workgroups.x + workgroup.x;
+    // More workgroups than work, where they do not fit one dimension.
+    if index >= arrayLength(&partials) {
+        return;
+    }
+    var chunk = chunks[0];
+    var first = index * MEASURED_QUADS * WORKGROUP_SIZE;
+    if TABLE {
+        chunk = chunks[index];
+        first = 0u;
+    }
+    var squares = vec4(0.0);
+    var small_squares = vec4(0.0);
+    var largest = vec4(0u);
+    for (var quad = first + lane; quad < first + MEASURED_QUADS * WORKGROUP_SIZE; quad += WORKGROUP_SIZE) {
+        if 4u * quad >= chunk.len {
+            break;
+        }
+        // Past the end of a tensor, `load_grad` repeats its last element.
+        let live = vec4(0u, 1u, 2u, 3u) < vec4(chunk.len - 4u * quad);
+        let g = select(vec4(0.0), load_grad(chunk, quad), live);
+        squares += g * g;
+        let small = g * 0x1p-80;
+        small_squares += small * small;
+        largest = max(largest, bitcast<vec4<u32>>(g) & vec4(0x7fffffffu));
+    }
+    let own = Partial(
+        (squares.x + squares.y) + (squares.z + squares.w),
+        (small_squares.x + small_squares.y) + (small_squares.z + small_squares.w),
+        max(max(largest.x, largest.y), max(largest.z, largest.w)),
+        0u,
+    );
+    let all = gather(lane, own);
+    if lane == 0u {
+        partials[index] = all;
+    }
+}

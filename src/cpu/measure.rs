@@ -1,0 +1,48 @@
+//! The twin of `measure.wgsl`. It sums in `f64`, where no square of an `f32` leaves the range.
+
+use rayon::prelude::*;
+
+use super::{CHUNK, min_tasks};
+use crate::verdict::Found;
+
+/// Sums that grow side by side, always the same ones, so that the result does not depend on how wide a processor is.
+const LANES: usize = 16;
+
+/// What all gradients are. Chunks are summed up on all cores and put together in their order.
+pub(super) fn find<'a>(grads: impl Iterator<Item = &'a [f32]>) -> Found {
+    let chunks: Vec<_> = grads.flat_map(|grad| grad.chunks(CHUNK)).collect();
+    let elements = chunks.iter().map(|chunk| chunk.len()).sum();
+    let arch = pulp::Arch::new();
+    let partials = chunks.par_iter().with_min_len(min_tasks(elements, chunks.len())).map(|chunk| {
+        arch.dispatch(
+            #[inline(always)]
+            || measure(chunk),
+        )
+    });
+    let partials: Vec<_> = partials.collect();
+    let squares: f64 = partials.iter().map(|&(squares, _)| squares).sum();
+    let largest = partials.iter().map(|&(_, largest)| largest).max().unwrap_or(0);
+    Found { norm: squares.sqrt() as f32, largest }
+}
+
+/// Σ g² and the bits of the largest |g|.
+#[inline(always)]
+fn measure(grad: &[f32]) -> (f64, u32) {
+    let (mut squares, mut largest) = ([0.0; LANES], [0; LANES]);
+    let (rows, rest) = grad.as_chunks::<LANES>();
+    for row in rows {
+        for lane in 0..LANES {
+            add(row[lane], &mut squares[lane], &mut largest[lane]);
+        }
+    }
+    for (lane, &g) in rest.iter().enumerate() {
+        add(g, &mut squares[lane], &mut largest[lane]);
+    }
+    (squares.iter().sum(), largest.into_iter().fold(0, u32::max))
+}
+
+#[inline(always)]
+fn add(g: f32, squares: &mut f64, largest: &mut u32) {
+    *squares += f64::from(g) * f64::from(g);
+    *largest = (*largest).max(g.abs().to_bits());
+}

@@ -1,0 +1,151 @@
+use crate::Error;
+use crate::layout::Gradients;
+use crate::verdict::MAX_SCALE;
+
+/// What happens to the gradients of all groups on their way into the update, in this order:
+///
+/// ```text
+/// g    ← factor · g / scale                          accumulation, loss scale
+///        any g not finite: the step is skipped       with `skip_non_finite` or a `scaler`
+/// norm = √(Σ g²)                                     over all groups
+/// g    ← g · min(1, clip_norm / (norm + 1e-6))       torch.nn.utils.clip_grad_norm_
+/// g    ← max(-clip_value, min(clip_value, g))        torch.nn.utils.clip_grad_value_
+/// ```
+///
+/// All of it happens within the step, on the device: nothing is read back and nobody waits. Gradients in the caller's
+/// buffers stay as they are, unless `zero` resets them. Clipping by norm and skipping read the gradients once more.
+///
+/// ```
+/// use miadam::{GradOptions, GradScaler, Hyperparams, ParamGroup, cpu};
+///
+/// let group = ParamGroup::new(Hyperparams::default(), [cpu::Param::new("w", 2)]);
+/// let mut optimizer = cpu::MiAdam::new([group])?;
+/// optimizer.set_grad_options(GradOptions {
+///     factor: 0.25, // the mean of four micro-batches, added up
+///     clip_norm: Some(1.0),
+///     scaler: Some(GradScaler::default()),
+///     ..GradOptions::default()
+/// })?;
+/// let mut w = [1.0, -1.0];
+/// optimizer.step(&mut [&mut w], &[&[f32::INFINITY, 0.5]])?;
+/// assert_eq!(w, [1.0, -1.0]);
+/// let report = optimizer.report();
+/// assert_eq!((report.step, report.skipped, report.loss_scale), (0, 1, 32_768.0));
+/// # Ok::<(), miadam::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct GradOptions {
+    /// The factor on every gradient, above 0: 1/k for the mean of k accumulated ones. Default 1.
+    pub factor: f64,
+    /// The bound of the global norm, at least 0. Infinity measures the norm, for the
+    /// [report](crate::Report::grad_norm), and clips nothing. Default none.
+    ///
+    /// The norm is that of the gradients with `factor`, and without the loss scale. As in PyTorch, a NaN among them
+    /// makes all NaN, and an infinite one makes the finite ones 0. A factor below the normal range of `f32` is 0.
+    pub clip_norm: Option<f64>,
+    /// The bound of each element's absolute value, at least 0. Default none.
+    pub clip_value: Option<f64>,
+    /// Whether a step with a gradient that is infinite or NaN is skipped: parameters, state and the step counter keep
+    /// their bits, and the skip is counted. Default false: such gradients propagate, as in PyTorch. A `scaler` always
+    /// skips.
+    pub skip_non_finite: bool,
+    /// Whether every gradient is set to 0 once it is used, so that the next ones can be added to it; after a skipped step,
+    /// too. Default false.
+    pub zero: bool,
+    /// Dynamic loss scaling. Default none.
+    pub scaler: Option<GradScaler>,
+}
+
+impl Default for GradOptions {
+    fn default() -> Self {
+        Self { factor: 1.0, clip_norm: None, clip_value: None, skip_non_finite: false, zero: false, scaler: None }
+    }
+}
+
+/// Dynamic loss scaling, as `torch.amp.GradScaler` does it: the loss is multiplied by a scale, so that half-precision
+/// gradients do not vanish, and the step divides the gradients by it.
+///
+/// A step with a gradient that is not finite is skipped and multiplies the scale by `backoff_factor`; `growth_interval`
+/// steps in a row without one multiply it by `growth_factor`. It stays from 2⁻¹²⁶ to 2¹²⁶.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct GradScaler {
+    /// The first scale, from 2⁻¹²⁶ to 2¹²⁶. Default 65536, PyTorch's.
+    pub init_scale: f64,
+    /// Above 1. Default 2, PyTorch's.
+    pub growth_factor: f64,
+    /// In (0, 1). Default 0.5, PyTorch's.
+    pub backoff_factor: f64,
+    /// At least 1. Default 2000, PyTorch's.
+    pub growth_interval: u32,
+}
+
+impl Default for GradScaler {
+    fn default() -> Self {
+        Self { init_scale: 65_536.0, growth_factor: 2.0, backoff_factor: 0.5, growth_interval: 2000 }
+    }
+}
+
+impl GradOptions {
+    /// Checks every value.
+    ///
+    /// # Errors
+    /// For the first value that is out of range.
+    pub fn validate(&self) -> Result<(), Error> {
+        let normal = |value: f64| (f64::from(f32::MIN_POSITIVE)..=f64::from(f32::MAX)).contains(&value);
+        const NORMAL: &str = "in the normal range of f32, 1.2e-38 to 3.4e38";
+        const BOUND: &str = "at least 0; leave it out to clip nothing";
+        check("factor", self.factor, normal(self.factor), NORMAL)?;
+        for (field, bound) in [("clip_norm", self.clip_norm), ("clip_value", self.clip_value)] {
+            let bound = bound.unwrap_or_default();
+            check(field, bound, bound >= 0.0, BOUND)?;
+        }
+        let Some(GradScaler { init_scale, growth_factor, backoff_factor, growth_interval }) = self.scaler else {
+            return Ok(());
+        };
+        let init_holds = normal(init_scale) && init_scale <= f64::from(MAX_SCALE);
+        check("scaler.init_scale", init_scale, init_holds, "in the range 1.2e-38 to 8.5e37")?;
+        let growth_holds = normal(growth_factor) && growth_factor > 1.0;
+        check("scaler.growth_factor", growth_factor, growth_holds, "above 1 and in the range of f32")?;
+        let backoff_holds = normal(backoff_factor) && backoff_factor < 1.0;
+        check("scaler.backoff_factor", backoff_factor, backoff_holds, "above 0 and below 1")?;
+        check("scaler.growth_interval", f64::from(growth_interval), growth_interval > 0, "at least 1")
+    }
+
+    /// Whether steps can be skipped.
+    pub(crate) fn skips(&self) -> bool {
+        self.skip_non_finite || self.scaler.is_some()
+    }
+
+    /// Whether a step has to look at all gradients before it uses the first.
+    pub(crate) fn measures(&self) -> bool {
+        self.skips() || self.clip_norm.is_some()
+    }
+
+    /// Whether a factor on the gradients is anything but 1.
+    pub(crate) fn scales(&self) -> bool {
+        self.factor != 1.0 || self.clip_norm.is_some() || self.scaler.is_some()
+    }
+
+    /// What the device is told with each recorded step.
+    pub(crate) fn recorded(&self) -> Gradients {
+        // Not infinity, which a shader may assume away, but where it only passes it on.
+        let finite = |bound: f64| bound.min(f64::from(f32::MAX)) as f32;
+        let scaler = self.scaler.unwrap_or_default();
+        Gradients {
+            factor: self.factor as f32,
+            clips: u32::from(self.clip_norm.is_some_and(f64::is_finite)),
+            max_norm: self.clip_norm.map_or(f32::MAX, finite),
+            max_value: self.clip_value.map_or(f32::INFINITY, finite),
+            skips: u32::from(self.skips()),
+            growth_interval: if self.scaler.is_some() { scaler.growth_interval } else { 0 },
+            growth_factor: scaler.growth_factor as f32,
+            backoff_factor: scaler.backoff_factor as f32,
+        }
+    }
+}
+
+/// An error about `value`, unless `holds`.
+fn check(field: &'static str, value: f64, holds: bool, expected: &'static str) -> Result<(), Error> {
+    // A comparison with NaN is false.
+    if holds { Ok(()) } else { Err(Error::InvalidGradOption { field, value, expected }) }
+}

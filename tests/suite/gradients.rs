@@ -1,0 +1,373 @@
+//! What happens to the gradients on their way into the update, on the GPU and on the CPU.
+
+use miadam::{Error, GradOptions, GradScaler, Hyperparams, StepScale, WeightDecay, cpu};
+
+use crate::common::{Gpu, Home, Random, Rig, bits, gpu, scatter};
+use crate::parity::assert_parity;
+
+/// Two groups that differ in all that could be mixed up, over a few workgroups and awkward lengths.
+fn rig(gpu: Gpu, home: Home) -> Rig {
+    let groups = [
+        Hyperparams { order: 2, switch_step: 3, ..Hyperparams::default() },
+        Hyperparams { lr: 3e-3, order: 0, weight_decay: WeightDecay::Coupled(0.1), ..Hyperparams::default() },
+    ];
+    let lens = [(0, 33_000), (0, 37), (0, 0), (1, 5000), (1, 3)];
+    let (buffers, spots) = scatter(&mut Random(3), &lens, home);
+    Rig::new(gpu, &groups, &buffers, &spots, 4)
+}
+
+/// All bits of a rig's tensors on the device.
+fn found_bits(rig: &Rig) -> Vec<u32> {
+    bits(&rig.found())
+}
+
+/// Every two values of two different options meet in one of these: found greedily.
+fn pairwise(levels: &[usize]) -> Vec<Vec<usize>> {
+    let pairs_of = |row: &[usize]| {
+        let mut pairs = Vec::new();
+        for a in 0..row.len() {
+            pairs.extend((0..a).map(|b| (a, row[a], b, row[b])));
+        }
+        pairs
+    };
+    let (mut random, mut rows) = (Random(1), Vec::new());
+    let mut covered = std::collections::HashSet::new();
+    let wanted: usize = (0..levels.len()).map(|a| levels[a] * levels[..a].iter().sum::<usize>()).sum();
+    while covered.len() < wanted {
+        let candidates = (0..200).map(|_| levels.iter().map(|&level| random.below(level)).collect::<Vec<_>>());
+        let gain = |row: &Vec<usize>| pairs_of(row).iter().filter(|&pair| !covered.contains(pair)).count();
+        let best = candidates.max_by_key(gain).unwrap();
+        if gain(&best) > 0 {
+            covered.extend(pairs_of(&best));
+            rows.push(best);
+        }
+    }
+    rows
+}
+
+#[test]
+fn every_two_options_together_are_as_on_the_cpu() {
+    let Some(gpu) = gpu() else { return };
+    let homes = [Home::OnePool, Home::TwoPools, Home::Separate, Home::Mixed];
+    for row in pairwise(&[2, 3, 2, 2, 2, 2, 4, 2, 2, 3, 3, 4]) {
+        let options = GradOptions {
+            factor: [1.0, 0.25][row[0]],
+            // The norm of 40,000 standard normals is about 200: one bound holds back, and one does not.
+            clip_norm: [None, Some(1.5), Some(1e6)][row[1]],
+            clip_value: [None, Some(0.01)][row[2]],
+            skip_non_finite: row[3] == 1,
+            zero: row[4] == 1,
+            scaler: [None, Some(GradScaler { init_scale: 1024.0, growth_interval: 2, ..GradScaler::default() })]
+                [row[5]],
+        };
+        let hyperparams = Hyperparams {
+            lr: 0.05,
+            order: [0, 1, 3, 5][row[6]],
+            amsgrad: row[7] == 1,
+            maximize: row[8] == 1,
+            weight_decay: [WeightDecay::None, WeightDecay::Coupled(0.1), WeightDecay::Decoupled(0.1)][row[9]],
+            switch_step: [1, 2, 100][row[10]],
+            step_scale: StepScale::UnitGain,
+            ..Hyperparams::default()
+        };
+        let lens = [(0, 9000), (0, 1757), (1, 5), (1, 4096)];
+        let (buffers, spots) = scatter(&mut Random(3), &lens, homes[row[11]]);
+        let mut rig = Rig::new(gpu.clone(), &[hyperparams, Hyperparams::default()], &buffers, &spots, 4);
+        rig.set_grad_options(options);
+        assert_parity(&mut rig, 3, &mut Random(5));
+        let (found, expected) = (gpu.report(&rig.optimizer), rig.twin.report());
+        assert_eq!((found.step, found.skipped, found.loss_scale), (3, 0, expected.loss_scale), "{options:?}");
+        assert_eq!(found.groups, expected.groups);
+        assert_eq!(found.grad_norm.is_some(), expected.grad_norm.is_some());
+        let (found, expected) = (found.grad_norm.unwrap_or_default(), expected.grad_norm.unwrap_or_default());
+        // A few roundings in each of the levels of the sum.
+        assert!((found - expected).abs() <= 8.0 * f32::EPSILON * expected, "{found} is not {expected}");
+    }
+}
+
+#[test]
+fn a_step_with_one_bad_gradient_keeps_every_bit() {
+    let Some(gpu) = gpu() else { return };
+    let skip = GradOptions { skip_non_finite: true, ..GradOptions::default() };
+    let scale = GradOptions { scaler: Some(GradScaler::default()), zero: true, ..GradOptions::default() };
+    let poison = [f32::NAN, f32::from_bits(0xff80_0001), f32::INFINITY, f32::NEG_INFINITY];
+    for (home, options) in [(Home::OnePool, skip), (Home::Separate, scale), (Home::Mixed, scale)] {
+        let mut rig = rig(gpu.clone(), home);
+        rig.set_grad_options(options);
+        let mut random = Random(6);
+        // At the first step, before ζ = 3 and after it.
+        for round in 0..4 {
+            for poison in poison {
+                let before = gpu.state(&rig.optimizer);
+                rig.set_grads(|| random.normal());
+                // One element of one tensor, the last of all or one amid the largest.
+                let spot = rig.spots[[4, 0][round % 2]];
+                let at = spot.grad.1 + spot.len * 2 / 3;
+                rig.expected[spot.grad.0][at] = poison;
+                gpu.queue.write_buffer(&rig.buffers[spot.grad.0], 4 * at as u64, bytemuck::bytes_of(&poison));
+                rig.step_gpu();
+                rig.step_twin();
+                assert!(gpu.state(&rig.optimizer) == before, "round {round}, {poison}");
+                assert!(found_bits(&rig) == bits(&rig.expected), "round {round}, {poison}");
+            }
+            let (found, twin) = (gpu.report(&rig.optimizer), rig.twin.report());
+            assert_eq!((found.step, found.skipped), (round as u32, 4 * (round as u32 + 1)));
+            assert_eq!((found.step, found.skipped, found.loss_scale), (twin.step, twin.skipped, twin.loss_scale));
+            // A good step, after which the twin's bits are taken for granted, so that bits can be compared again.
+            rig.set_grads(|| random.normal());
+            rig.step_gpu();
+            rig.step_twin();
+            rig.expected = rig.found();
+        }
+    }
+}
+
+#[test]
+fn large_and_tiny_gradients_are_no_reason_to_skip() {
+    let Some(gpu) = gpu() else { return };
+    let mut rig = rig(gpu.clone(), Home::TwoPools);
+    rig.set_grad_options(GradOptions { skip_non_finite: true, clip_norm: Some(1.0), ..GradOptions::default() });
+    let mut random = Random(7);
+    for (step, poison) in [f32::MAX, -f32::MAX, 1e30, -2e19, 1e-45, -1e-40].into_iter().enumerate() {
+        rig.set_grads(|| 1e-3 * random.normal());
+        let at = rig.spots[0].grad.1 + 1000;
+        rig.expected[1][at] = poison;
+        gpu.queue.write_buffer(&rig.buffers[1], 4 * at as u64, bytemuck::bytes_of(&poison));
+        rig.step_gpu();
+        rig.step_twin();
+        let (found, expected) = (gpu.report(&rig.optimizer), rig.twin.report());
+        assert_eq!((found.step, found.skipped), (step as u32 + 1, 0), "{poison:e}");
+        // The square of the largest is past the range of f32, its norm is not.
+        let (found, expected) = (found.grad_norm.unwrap(), expected.grad_norm.unwrap());
+        assert!((found - expected).abs() <= 8.0 * f32::EPSILON * expected, "{found:e} is not {expected:e}");
+        for (found, expected) in rig.found().iter().flatten().zip(rig.expected.iter().flatten()) {
+            // Six steps of up to 3e-3, each right to a few roundings.
+            assert!((found - expected).abs() <= 32.0 * f32::EPSILON * 2e-2 + f32::EPSILON * expected.abs());
+        }
+    }
+}
+
+#[test]
+fn bad_gradients_propagate_unless_told_otherwise() {
+    let Some(gpu) = gpu() else { return };
+    let plain = GradOptions::default();
+    let clip = GradOptions { clip_norm: Some(1.0), ..plain };
+    for (options, poison, all) in [
+        (plain, f32::NAN, false),
+        (plain, f32::INFINITY, false),
+        // As PyTorch's clip_grad_norm_: NaN makes all NaN, infinity makes the finite ones 0 and itself NaN.
+        (clip, f32::NAN, true),
+        (clip, f32::INFINITY, false),
+        (GradOptions { clip_value: Some(1.0), ..plain }, f32::NAN, false),
+    ] {
+        let mut rig = rig(gpu.clone(), Home::TwoPools);
+        rig.set_grad_options(options);
+        rig.set_grads(|| 1.0);
+        let at = rig.spots[0].grad.1 + 1000;
+        gpu.queue.write_buffer(&rig.buffers[1], 4 * at as u64, bytemuck::bytes_of(&poison));
+        rig.expected[1][at] = poison;
+        rig.step_gpu();
+        rig.step_twin();
+        for (state, found) in [(gpu.state(&rig.optimizer), rig.found()), (rig.twin.state(), rig.expected.clone())] {
+            let spot = rig.spots[0];
+            let theta = &found[spot.param.0][spot.param.1..][..spot.len];
+            let first_moment = &state.tensors[0].first_moment;
+            let is_nan = |values: &[f32]| values.iter().filter(|value| value.is_nan()).count();
+            let expected = if all { spot.len } else { 1 };
+            assert_eq!(is_nan(theta), expected, "{options:?}");
+            let stays_infinite = options == plain && poison.is_infinite();
+            assert_eq!(is_nan(first_moment), if stays_infinite { 0 } else { expected }, "{options:?}");
+            if options == clip && !all {
+                assert!(first_moment.iter().filter(|value| !value.is_nan()).all(|&m| m == 0.0));
+            }
+            assert_eq!(state.step, 1);
+        }
+    }
+}
+
+#[test]
+fn a_loss_scale_and_a_mean_change_no_bit() {
+    let Some(gpu) = gpu() else { return };
+    let mut plain = rig(gpu.clone(), Home::Mixed);
+    let mut scaled = rig(gpu.clone(), Home::Mixed);
+    // Factors of two are exact: 4 micro-batches of a loss times 2¹⁰.
+    let scaler = GradScaler { init_scale: 1024.0, ..GradScaler::default() };
+    scaled.set_grad_options(GradOptions { factor: 0.25, scaler: Some(scaler), zero: true, ..GradOptions::default() });
+    for seed in 0..4 {
+        let [mut one, mut other] = [Random(seed), Random(seed)];
+        plain.set_grads(|| one.normal());
+        scaled.set_grads(|| 4096.0 * other.normal());
+        for rig in [&mut plain, &mut scaled] {
+            rig.step_gpu();
+            rig.step_twin();
+        }
+        assert!(gpu.state(&plain.optimizer) == gpu.state(&scaled.optimizer));
+        assert!(plain.twin.state() == scaled.twin.state());
+        let (plain_found, scaled_found) = (plain.found(), scaled.found());
+        for spot in &plain.spots {
+            let param = |buffers: &[Vec<f32>]| bits(&[buffers[spot.param.0][spot.param.1..][..spot.len].to_vec()]);
+            assert!(param(&plain_found) == param(&scaled_found));
+            assert!(scaled_found[spot.grad.0][spot.grad.1..][..spot.len].iter().all(|&g| g == 0.0));
+        }
+    }
+}
+
+#[test]
+fn options_are_those_of_the_recorded_step() {
+    let Some(gpu) = gpu() else { return };
+    let [mut apart, mut together] = [(); 2].map(|()| rig(gpu.clone(), Home::Mixed));
+    let plain = GradOptions::default();
+    let clipped = |norm| GradOptions { clip_norm: Some(norm), ..plain };
+    let options = [
+        clipped(1.0),
+        clipped(0.5),
+        GradOptions { factor: 0.5, ..clipped(0.5) },
+        plain,
+        GradOptions { clip_value: Some(0.1), ..plain },
+        GradOptions { skip_non_finite: true, ..plain },
+        GradOptions { factor: 1e-3, zero: true, ..plain },
+    ];
+    let mut encoder = gpu.encoder();
+    for rig in [&mut apart, &mut together] {
+        let mut random = Random(8);
+        rig.set_grads(|| random.normal());
+    }
+    for options in options {
+        for rig in [&mut apart, &mut together] {
+            rig.set_grad_options(options);
+        }
+        apart.step_gpu();
+        together.optimizer.step(&mut encoder).unwrap();
+    }
+    gpu.queue.submit([encoder.finish()]);
+    assert!(found_bits(&apart) == found_bits(&together));
+    assert!(gpu.state(&apart.optimizer) == gpu.state(&together.optimizer));
+    assert_eq!(gpu.state(&apart.optimizer).step, 7);
+}
+
+#[test]
+fn a_kernel_of_the_hosts_can_bind_the_loss_scale() {
+    let Some(gpu) = gpu() else { return };
+    let mut rig = rig(gpu.clone(), Home::TwoPools);
+    let scale = |rig: &Rig| gpu.read(rig.optimizer.loss_scale())[0];
+    assert_eq!(scale(&rig), 1.0);
+    let scaler = GradScaler { growth_interval: 2, growth_factor: 4.0, ..GradScaler::default() };
+    rig.set_grad_options(GradOptions { scaler: Some(scaler), ..GradOptions::default() });
+    assert_eq!(scale(&rig), 65_536.0);
+    let usage = rig.optimizer.loss_scale().usage();
+    assert!(usage.contains(wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::UNIFORM));
+    let mut scales = Vec::new();
+    for good in [true, true, true, false, true, false, false, true, true] {
+        rig.set_grads(|| if good { 1.0 } else { f32::INFINITY });
+        rig.step_gpu();
+        rig.step_twin();
+        // Other options keep it.
+        rig.set_grad_options(GradOptions { factor: 0.5, ..*rig.optimizer.grad_options() });
+        scales.push(scale(&rig) / 65_536.0);
+        assert_eq!(scale(&rig), rig.twin.report().loss_scale);
+    }
+    assert_eq!(scales, [1.0, 4.0, 4.0, 2.0, 2.0, 1.0, 0.5, 0.5, 2.0]);
+    rig.set_grad_options(GradOptions::default());
+    assert_eq!(scale(&rig), 1.0);
+}
+
+#[test]
+fn a_loss_scale_stays_in_the_normal_range() {
+    let Some(gpu) = gpu() else { return };
+    let mut rig = rig(gpu.clone(), Home::TwoPools);
+    for (init_scale, grad, last) in
+        [(2f64.powi(125), 1.0, 2f32.powi(126)), (2f64.powi(-125), f32::NAN, 2f32.powi(-126))]
+    {
+        rig.set_grad_options(GradOptions::default());
+        let scaler = GradScaler { init_scale, growth_interval: 1, ..GradScaler::default() };
+        rig.set_grad_options(GradOptions { scaler: Some(scaler), ..GradOptions::default() });
+        rig.set_grads(|| grad);
+        for _ in 0..3 {
+            rig.step_gpu();
+            rig.step_twin();
+        }
+        assert_eq!(gpu.report(&rig.optimizer).loss_scale, last);
+        assert_eq!(rig.twin.report().loss_scale, last);
+    }
+}
+
+#[test]
+fn the_norm_is_right_for_any_lengths() {
+    let Some(gpu) = gpu() else { return };
+    let mut random = Random(10);
+    for lens in [vec![1], vec![3, 5], vec![16_384, 16_385, 1], vec![100_003], vec![4096; 40], vec![0, 0]] {
+        for home in [Home::OnePool, Home::TwoPools, Home::Separate] {
+            let tensors: Vec<_> = lens.iter().map(|&len| (0, len)).collect();
+            let (buffers, spots) = scatter(&mut random, &tensors, home);
+            let mut rig = Rig::new(gpu.clone(), &[Hyperparams::default()], &buffers, &spots, 4);
+            rig.set_grad_options(GradOptions { clip_norm: Some(f64::INFINITY), factor: 0.5, ..GradOptions::default() });
+            rig.set_grads(|| random.normal());
+            rig.step_gpu();
+            rig.step_twin();
+            let grads = spots.iter().flat_map(|spot| &rig.expected[spot.grad.0][spot.grad.1..][..spot.len]);
+            let exact = 0.5 * grads.map(|&g| f64::from(g).powi(2)).sum::<f64>().sqrt();
+            let [found, twin] = [gpu.report(&rig.optimizer), rig.twin.report()].map(|report| report.grad_norm.unwrap());
+            assert!((f64::from(twin) - exact).abs() <= 1e-7 * exact, "{twin} is not {exact}");
+            // Half an ulp of a norm for each level of the sum at worst; they cancel for the most part.
+            assert!((f64::from(found) - exact).abs() <= 5e-7 * exact, "{found} is not {exact}");
+        }
+    }
+}
+
+#[test]
+fn a_clipped_step_makes_nothing() {
+    let Some(own) = Gpu::new(wgpu::Limits::default()) else { return };
+    let mut rig = rig(own.clone(), Home::OnePool);
+    let scaler = Some(GradScaler::default());
+    let options = GradOptions { clip_norm: Some(1.0), scaler, zero: true, ..GradOptions::default() };
+    rig.set_grad_options(options);
+    rig.step_gpu();
+    own.wait();
+    let mut encoder = own.encoder();
+    let count = || {
+        let hal = own.device.get_internal_counters().hal;
+        [&hal.buffers, &hal.bind_groups, &hal.bind_group_layouts, &hal.compute_pipelines, &hal.shader_modules]
+            .map(|counter| counter.read())
+    };
+    let before = count();
+    for _ in 0..10 {
+        rig.optimizer.set_grad_options(options).unwrap();
+        rig.optimizer.step(&mut encoder).unwrap();
+    }
+    assert_eq!(count(), before);
+    own.queue.submit([encoder.finish()]);
+}
+
+#[test]
+fn bad_options_are_errors_and_change_nothing() {
+    let mut twin = cpu::MiAdam::new([]).unwrap();
+    let good = GradOptions { clip_norm: Some(2.0), zero: true, ..GradOptions::default() };
+    twin.set_grad_options(good).unwrap();
+    let scaler = |scaler| GradOptions { scaler: Some(scaler), ..GradOptions::default() };
+    let default = GradScaler::default();
+    for (options, field) in [
+        (GradOptions { factor: 0.0, ..good }, "factor"),
+        (GradOptions { factor: f64::NAN, ..good }, "factor"),
+        (GradOptions { factor: 1e39, ..good }, "factor"),
+        (GradOptions { clip_norm: Some(-1.0), ..good }, "clip_norm"),
+        (GradOptions { clip_norm: Some(f64::NAN), ..good }, "clip_norm"),
+        (GradOptions { clip_value: Some(-1e-9), ..good }, "clip_value"),
+        (GradOptions { clip_value: Some(f64::NAN), ..good }, "clip_value"),
+        (scaler(GradScaler { init_scale: 0.0, ..default }), "scaler.init_scale"),
+        (scaler(GradScaler { init_scale: f64::INFINITY, ..default }), "scaler.init_scale"),
+        (scaler(GradScaler { growth_factor: 1.0, ..default }), "scaler.growth_factor"),
+        (scaler(GradScaler { backoff_factor: 1.0, ..default }), "scaler.backoff_factor"),
+        (scaler(GradScaler { backoff_factor: -0.5, ..default }), "scaler.backoff_factor"),
+        (scaler(GradScaler { growth_interval: 0, ..default }), "scaler.growth_interval"),
+    ] {
+        let error = twin.set_grad_options(options).unwrap_err();
+        assert!(matches!(&error, Error::InvalidGradOption { field: found, .. } if *found == field), "{error}");
+        assert!(error.to_string().contains(field) && error.to_string().contains("must be"), "{error}");
+        assert_eq!(*twin.grad_options(), good);
+    }
+    assert_eq!(twin.step(&mut [], &[]), Err(Error::SharedGradients));
+    let Some(gpu) = gpu() else { return };
+    let mut rig = rig(gpu, Home::TwoPools);
+    assert!(rig.optimizer.set_grad_options(GradOptions { factor: 0.0, ..good }).is_err());
+    assert_eq!(*rig.optimizer.grad_options(), GradOptions::default());
+}
