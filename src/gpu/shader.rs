@@ -4,7 +4,8 @@ use crate::plan::{Access, Extras, Form, Integrals, Kernel, Shape};
 /// The source of the advance kernel.
 #[must_use]
 pub fn advance_wgsl() -> String {
-    [&workgroup_size(), include_str!("../../shaders/coefs.wgsl"), include_str!("../../shaders/advance.wgsl")].join("\n")
+    let (coefs, words) = (include_str!("../../shaders/coefs.wgsl"), include_str!("../../shaders/words.wgsl"));
+    [&workgroup_size(), coefs, words, include_str!("../../shaders/advance.wgsl")].join("\n")
 }
 
 fn workgroup_size() -> String {
