@@ -14,7 +14,7 @@
 //! | `layout` | what host and shaders share: bindings, structs, workgroup size |
 //! | `gpu` | shaders, pipelines and buffers |
 //! | `optimizer` | records the advance of the step counter and the update |
-//! | `coefs`, `cpu` | the twins of `advance.wgsl` and `update.wgsl` |
+//! | `coefs`, `cpu`, `half` | the twins of `advance.wgsl`, of `update.wgsl`, of `half.wgsl` and `philox.wgsl` |
 //! | `readback`, `state` | the state on its way to the host |
 
 #![forbid(unsafe_code)]
@@ -31,6 +31,8 @@ mod schedule;
 mod state;
 
 // For this crate's own tests and fuzzers; outside the versioning promise.
+#[doc(hidden)]
+pub mod half;
 #[doc(hidden)]
 pub mod layout;
 #[doc(hidden)]
