@@ -8,6 +8,7 @@ mod embedding;
 mod errors;
 mod golden;
 mod groups;
+mod half;
 mod layout;
 mod limits;
 mod parity;
