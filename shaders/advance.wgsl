@@ -7,7 +7,7 @@
 //
 // Twin of src/coefs.rs. βᵗ is the product of the β^(2^k) whose bit k is set in t, in 0.64 fixed point held as
 // (high, low) words: integers are exact on every backend, where `pow` in f32 is off by 1e-4 in 1 - 0.999ᵗ at
-// t = 1. `Coefs` is in coefs.wgsl, what becomes of the gradients in verdict.wgsl.
+// t = 1. `Coefs` is in coefs.wgsl, `multiply_words` in words.wgsl, what becomes of the gradients in verdict.wgsl.
 
 struct Group {
     beta1_powers: array<vec2<u32>, 32>,
@@ -111,14 +111,6 @@ fn multiply(a: vec2<u32>, b: vec2<u32>) -> vec2<u32> {
     let sum2 = sum1 + middle2.y;
     let carry = u32(sum1 < low.x) + u32(sum2 < sum1);
     return add(high, add(vec2(0u, carry), add(vec2(0u, middle1.x), vec2(0u, middle2.x))));
-}
-
-// The full product of two words.
-fn multiply_words(a: u32, b: u32) -> vec2<u32> {
-    let low = (a & 0xffffu) * (b & 0xffffu);
-    let middle1 = (a >> 16u) * (b & 0xffffu) + (low >> 16u);
-    let middle2 = (a & 0xffffu) * (b >> 16u) + (middle1 & 0xffffu);
-    return vec2((a >> 16u) * (b >> 16u) + (middle1 >> 16u) + (middle2 >> 16u), a * b);
 }
 
 fn add(a: vec2<u32>, b: vec2<u32>) -> vec2<u32> {

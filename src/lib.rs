@@ -14,7 +14,7 @@
 //! | `layout` | what host and shaders share: bindings, structs, workgroup size |
 //! | `gpu` | shaders, pipelines and buffers |
 //! | `optimizer` | records the advance of the step counter and the update |
-//! | `verdict`, `coefs`, `cpu` | the twins of `verdict.wgsl`, `advance.wgsl` and `update.wgsl` |
+//! | `verdict`, `coefs`, `cpu`, `half` | the twins of `verdict.wgsl`, `advance.wgsl`, `update.wgsl`, `half.wgsl` and `philox.wgsl` |
 //! | `readback`, `state`, `report` | the state, and a step's numbers, on their way to the host |
 
 #![forbid(unsafe_code)]
@@ -34,6 +34,8 @@ mod state;
 mod verdict;
 
 // For this crate's own tests and fuzzers; outside the versioning promise.
+#[doc(hidden)]
+pub mod half;
 #[doc(hidden)]
 pub mod layout;
 #[doc(hidden)]

@@ -8,6 +8,7 @@ pub fn advance_wgsl(measures: bool) -> String {
         &workgroup_size(),
         &format!("const MEASURE = {measures};\n"),
         include_str!("../../shaders/coefs.wgsl"),
+        include_str!("../../shaders/words.wgsl"),
         include_str!("../../shaders/partial.wgsl"),
         include_str!("../../shaders/verdict.wgsl"),
         include_str!("../../shaders/advance.wgsl"),

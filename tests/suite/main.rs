@@ -9,6 +9,7 @@ mod errors;
 mod golden;
 mod gradients;
 mod groups;
+mod half;
 mod layout;
 mod limits;
 mod parity;

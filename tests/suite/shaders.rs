@@ -41,20 +41,25 @@ pub fn parse(name: &str, source: &str) -> (naga::Module, naga::valid::ModuleInfo
     (module, info.unwrap_or_else(|error| panic!("{name}: {error:?}")))
 }
 
+/// Panics unless `source` can go to Vulkan, Metal and DX12.
+pub fn translate(name: &str, source: &str) {
+    let (module, info) = parse(name, source);
+    let words = spv::write_vec(&module, &info, &spv::Options::default(), None).unwrap();
+    assert_eq!(words[0], 0x0723_0203, "{name}: SPIR-V's magic number");
+
+    let options = msl::Options { fake_missing_bindings: true, ..Default::default() };
+    let (metal, _) = msl::write_string(&module, &info, &options, &msl::PipelineOptions::default()).unwrap();
+    assert!(metal.contains("kernel void"), "{name}");
+
+    let (mut direct, options) = (String::new(), hlsl::Options::default());
+    let pipeline = hlsl::PipelineOptions::default();
+    hlsl::Writer::new(&mut direct, &options, &pipeline).write(&module, &info, None).unwrap();
+    assert!(direct.contains("numthreads"), "{name}");
+}
+
 #[test]
 fn translate_to_spirv_msl_and_hlsl() {
     for (name, source) in sources() {
-        let (module, info) = parse(&name, &source);
-        let words = spv::write_vec(&module, &info, &spv::Options::default(), None).unwrap();
-        assert_eq!(words[0], 0x0723_0203, "{name}: SPIR-V's magic number");
-
-        let options = msl::Options { fake_missing_bindings: true, ..Default::default() };
-        let (metal, _) = msl::write_string(&module, &info, &options, &msl::PipelineOptions::default()).unwrap();
-        assert!(metal.contains("kernel void"), "{name}");
-
-        let (mut direct, options) = (String::new(), hlsl::Options::default());
-        let pipeline = hlsl::PipelineOptions::default();
-        hlsl::Writer::new(&mut direct, &options, &pipeline).write(&module, &info, None).unwrap();
-        assert!(direct.contains("numthreads"), "{name}");
+        translate(&name, &source);
     }
 }
