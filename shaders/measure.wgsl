@@ -3,9 +3,13 @@
 //     squares = Σ g²,  largest = max |g|
 //
 // One partial a workgroup; advance.wgsl puts them together. Infinities and NaN are found by their bits, since a compiler
-// may assume that there are none. `TABLE` is a constant that the host declares: whether the dispatch lists many chunks,
-// one a workgroup, or is a single run, of which each workgroup takes MEASURED_QUADS quads an invocation. `load_grad`
-// comes from quads.wgsl or elements.wgsl, `Partial` and `gather` from partial.wgsl, `Chunk` from chunk.wgsl.
+// may assume that there are none. `TABLE` and `MEASURED_QUADS` are constants that the host declares: whether the dispatch
+// lists many chunks, one a workgroup, or is a single run, and the quads of it that an invocation takes. `load_grad` comes
+// from quads.wgsl or elements.wgsl, `Partial` and `gather` from partial.wgsl, `Chunk` from chunk.wgsl.
+
+// Neighbours that read side by side, a cache line of a GPU at a time. Each such team goes through a stretch of its own
+// from end to end: a software driver, which runs one team after the other, would jump through memory otherwise.
+const TEAM = 8u;
 
 @group(0) @binding(0) var<storage, read> chunks: array<Chunk>;
 @group(0) @binding(1) var<storage, read_write> partials: array<Partial>;
@@ -17,23 +21,18 @@ fn measure(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let index = workgroup.y * workgroups.x + workgroup.x;
-    // More workgroups than work, where they do not fit one dimension.
-    if index >= arrayLength(&partials) {
-        return;
-    }
     var chunk = chunks[0];
-    var first = index * MEASURED_QUADS * WORKGROUP_SIZE;
+    var first = index * WORKGROUP_SIZE * MEASURED_QUADS;
     if TABLE {
         chunk = chunks[index];
         first = 0u;
     }
+    first += lane / TEAM * TEAM * MEASURED_QUADS + lane % TEAM;
+    let end = min(first + TEAM * MEASURED_QUADS, (chunk.len + 3u) / 4u);
     var squares = vec4(0.0);
     var small_squares = vec4(0.0);
     var largest = vec4(0u);
-    for (var quad = first + lane; quad < first + MEASURED_QUADS * WORKGROUP_SIZE; quad += WORKGROUP_SIZE) {
-        if 4u * quad >= chunk.len {
-            break;
-        }
+    for (var quad = first; quad < end; quad += TEAM) {
         // Past the end of a tensor, `load_grad` repeats its last element.
         let live = vec4(0u, 1u, 2u, 3u) < vec4(chunk.len - 4u * quad);
         let g = select(vec4(0.0), load_grad(chunk, quad), live);
@@ -49,7 +48,8 @@ fn measure(
         0u,
     );
     let all = gather(lane, own);
-    if lane == 0u {
+    // More workgroups than work, where they do not fit one dimension, have no partial.
+    if lane == 0u && index < arrayLength(&partials) {
         partials[index] = all;
     }
 }

@@ -10,20 +10,31 @@ struct Partial {
     padding: u32,
 }
 
+// Invocations whose finds one of them sums up.
+const PART = 16u;
+
 var<workgroup> gathered: array<Partial, WORKGROUP_SIZE>;
+
+// What all invocations have found, known to all of them. Two steps: a barrier is dear where a driver has to switch
+// between the invocations by itself.
+fn gather(lane: u32, own: Partial) -> Partial {
+    gathered[lane] = own;
+    workgroupBarrier();
+    if lane < WORKGROUP_SIZE / PART {
+        gathered[lane * PART] = sum_up(lane * PART, 1u);
+    }
+    workgroupBarrier();
+    return sum_up(0u, PART);
+}
+
+fn sum_up(first: u32, stride: u32) -> Partial {
+    var sum = gathered[first];
+    for (var part = 1u; part < PART; part += 1u) {
+        sum = combine(sum, gathered[first + part * stride]);
+    }
+    return sum;
+}
 
 fn combine(a: Partial, b: Partial) -> Partial {
     return Partial(a.squares + b.squares, a.small_squares + b.small_squares, max(a.largest, b.largest), 0u);
-}
-
-fn gather(lane: u32, own: Partial) -> Partial {
-    gathered[lane] = own;
-    for (var half = WORKGROUP_SIZE / 2u; half > 0u; half /= 2u) {
-        workgroupBarrier();
-        if lane < half {
-            gathered[lane] = combine(gathered[lane], gathered[lane + half]);
-        }
-    }
-    workgroupBarrier();
-    return gathered[0];
 }

@@ -15,8 +15,8 @@ pub const WORKGROUP: u64 = QUAD * WORKGROUP_SIZE as u64;
 /// Elements of a chunk of a table: enough to share the cost of looking it up, few enough to fill a GPU.
 pub const CHUNK: u64 = 4 * WORKGROUP;
 
-/// Quads that an invocation of `measure.wgsl` sums up in a run: enough to make few partials.
-pub const MEASURED_QUADS: u32 = 16;
+/// Quads of a run that an invocation of `measure.wgsl` sums up: few enough to fill a GPU, enough to make few partials.
+pub const MEASURED_QUADS: u32 = 32;
 
 /// Bindings of `update.wgsl`, all in group 0.
 pub mod update {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use miadam::{MiAdam, Param, ParamGroup, Slice};
+use miadam::{GradOptions, MiAdam, Param, ParamGroup, Slice};
 
 use crate::cases::{Case, Home};
 use crate::report::{Row, Times, median};
@@ -68,17 +68,16 @@ impl Gpu {
 
     fn measure_in_scope(&self, case: &Case, rounds: u32) -> Result<Row, String> {
         let params = self.params(case)?;
-        let mut optimizer = MiAdam::new(&self.device, &self.queue, [ParamGroup::new(case.hyperparams(), params)])
-            .map_err(|error| error.to_string())?;
+        let mut optimizer = self.optimizer(case, params, GradOptions::default())?;
         let limit = Limit::new(self, case);
         let (mut times, mut record) = (Times::default(), Vec::new());
         for round in 0..=rounds {
-            let mut encoder = self.device.create_command_encoder(&Default::default());
+            let mut encoder = self.encoder();
             let start = Instant::now();
             optimizer.step(&mut encoder).map_err(|error| error.to_string())?;
             let recorded = start.elapsed();
             let step = self.run(encoder)?;
-            let mut encoder = self.device.create_command_encoder(&Default::default());
+            let mut encoder = self.encoder();
             limit.record(&mut encoder);
             let limit = self.run(encoder)?;
             // The first round touches the memory for the first time.
@@ -92,8 +91,19 @@ impl Gpu {
         Ok(Row { dispatches, record_us: median(&record), ..Row::new(&self.name, case, &times) })
     }
 
+    pub fn optimizer(&self, case: &Case, params: Vec<Param>, options: GradOptions) -> Result<MiAdam, String> {
+        let group = ParamGroup::new(case.hyperparams(), params);
+        let mut optimizer = MiAdam::new(&self.device, &self.queue, [group]).map_err(|error| error.to_string())?;
+        optimizer.set_grad_options(options).map_err(|error| error.to_string())?;
+        Ok(optimizer)
+    }
+
+    pub fn encoder(&self) -> wgpu::CommandEncoder {
+        self.device.create_command_encoder(&Default::default())
+    }
+
     /// Milliseconds from submission to completion.
-    fn run(&self, encoder: wgpu::CommandEncoder) -> Result<f64, String> {
+    pub fn run(&self, encoder: wgpu::CommandEncoder) -> Result<f64, String> {
         let commands = encoder.finish();
         let start = Instant::now();
         let submission = self.queue.submit([commands]);
@@ -101,7 +111,7 @@ impl Gpu {
         Ok(1e3 * start.elapsed().as_secs_f64())
     }
 
-    fn params(&self, case: &Case) -> Result<Vec<Param>, String> {
+    pub fn params(&self, case: &Case) -> Result<Vec<Param>, String> {
         let slices = || match case.home {
             Home::Separate => {
                 case.lens.iter().map(|&len| self.buffer(len).map(|buffer| Slice::whole(&buffer))).collect()

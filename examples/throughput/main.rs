@@ -1,12 +1,14 @@
 //! How fast a step is on the adapter at hand and on the CPU, beside a pass that only moves the same bytes.
 //!
-//! `cargo run --release --example throughput -- [--json]`
+//! `cargo run --release --example throughput -- [--json]`, and with `--options` what clipping, loss scaling and the other
+//! options cost beside the plain step.
 
 mod cases;
 #[path = "../shared/command_line.rs"]
 mod command_line;
 mod cpu;
 mod gpu;
+mod options;
 mod report;
 #[path = "../shared/wait.rs"]
 mod wait;
@@ -24,6 +26,9 @@ struct Flags {
     /// One JSON object a line instead of the table
     #[arg(long)]
     json: bool,
+    /// What each option costs beside the plain step, instead of the plain step beside the limit
+    #[arg(long)]
+    options: bool,
     /// Use the adapter whose name contains this
     #[arg(long)]
     adapter: Option<String>,
@@ -62,14 +67,22 @@ fn run(flags: &Flags) -> Result<(), Box<dyn std::error::Error>> {
     }
     for case in &wanted {
         if let Some(gpu) = &gpu {
-            match gpu.measure(case, flags.rounds) {
-                Ok(row) => report.row(&row),
-                Err(reason) => report.note(&format!("{}: left out {case}: {reason}", gpu.name)),
+            let measured = if flags.options {
+                options::measure_gpu(gpu, case, flags.rounds).map(|costs| report.costs(&costs))
+            } else {
+                gpu.measure(case, flags.rounds).map(|row| report.row(&row))
+            };
+            if let Err(reason) = measured {
+                report.note(&format!("{}: left out {case}: {reason}", gpu.name));
             }
         }
     }
     for case in &wanted {
-        report.row(&cpu::measure(case, flags.rounds)?);
+        if flags.options {
+            report.costs(&options::measure_cpu(case, flags.rounds)?);
+        } else {
+            report.row(&cpu::measure(case, flags.rounds)?);
+        }
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::Case;
+use crate::options::Cost;
 
 /// One measured case; the keys of a JSON line.
 #[derive(Serialize)]
@@ -75,13 +76,29 @@ impl Report {
         }
     }
 
+    fn json(line: &impl Serialize) {
+        match serde_json::to_string(line) {
+            Ok(line) => println!("{line}"),
+            Err(error) => eprintln!("error: {error}"),
+        }
+    }
+
+    pub fn costs(&mut self, costs: &[Cost]) {
+        if self.json {
+            return costs.iter().for_each(Self::json);
+        }
+        for Cost { device, case, order, option, ms, plain_ratio } in costs {
+            if *device != self.device {
+                self.device.clone_from(device);
+                println!("\n{device}\n{:<22}{:>6}  {:<18}{:>8}{:>10}", "case", "order", "option", "ms", "to plain");
+            }
+            println!("{case:<22}{order:>6}  {option:<18}{ms:>8.3}{plain_ratio:>10.2}");
+        }
+    }
+
     pub fn row(&mut self, row: &Row) {
         if self.json {
-            match serde_json::to_string(row) {
-                Ok(line) => println!("{line}"),
-                Err(error) => eprintln!("error: {error}"),
-            }
-            return;
+            return Self::json(row);
         }
         if row.device != self.device {
             self.device.clone_from(&row.device);

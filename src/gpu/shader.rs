@@ -39,10 +39,13 @@ pub fn update_wgsl(kernel: Kernel, windows: usize) -> String {
 /// The source of the measure kernel over the tensors of an update kernel, whose extras do not matter.
 #[must_use]
 pub fn measure_wgsl(kernel: Kernel, windows: usize) -> String {
-    let table = kernel.shape == Shape::Table;
+    let (table, quads) = match kernel.shape {
+        Shape::Run => (false, layout::MEASURED_QUADS),
+        Shape::Table => (true, (layout::CHUNK / layout::WORKGROUP) as u32),
+    };
     [
         &workgroup_size(),
-        &format!("const TABLE = {table};\nconst MEASURED_QUADS = {}u;\n", layout::MEASURED_QUADS),
+        &format!("const TABLE = {table};\nconst MEASURED_QUADS = {quads}u;\n"),
         include_str!("../../shaders/chunk.wgsl"),
         include_str!("../../shaders/partial.wgsl"),
         include_str!("../../shaders/measure.wgsl"),
