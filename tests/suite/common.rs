@@ -320,7 +320,7 @@ pub fn logged() -> &'static Mutex<Vec<String>> {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         log::set_logger(&Keeper).unwrap();
-        log::set_max_level(log::LevelFilter::Warn);
+        log::set_max_level(log::LevelFilter::Info);
     });
     &MESSAGES
 }

@@ -14,5 +14,6 @@ mod layout;
 mod limits;
 mod parity;
 mod plan;
+mod report;
 mod schedule;
 mod shaders;
