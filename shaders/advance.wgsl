@@ -98,6 +98,7 @@ fn advance_group(g: u32, t: u32, verdict: Verdict) {
     coefs[g].amsgrad = groups[g].amsgrad;
     coefs[g].max_value = recorded.gradients.max_value;
     coefs[g].skip = u32(verdict.skip);
+    coefs[g].step = t;
 }
 
 // The product of two 0.64 fixed-point numbers, rounded down.

@@ -9,4 +9,6 @@ struct Chunk {
     len: u32,
     group: u32,
     windows: u32,
+    stream: u32,
+    first: u32,
 }

@@ -14,5 +14,6 @@ struct Coefs {
     order: u32,
     amsgrad: u32,
     max_value: f32,
-    @size(208) skip: u32,
+    skip: u32,
+    @size(204) step: u32,
 }

@@ -4,53 +4,44 @@
 alias Word = f32;
 
 fn load_param(chunk: Chunk, quad: u32) -> vec4<f32> {
-    let at = chunk.param + 4u * quad;
-    let last = chunk.param + chunk.len - 1u;
-    return vec4(
-        read_param(chunk, at),
-        read_param(chunk, min(at + 1u, last)),
-        read_param(chunk, min(at + 2u, last)),
-        read_param(chunk, min(at + 3u, last)),
-    );
+    return load(chunk, PARAM, chunk.param, quad);
 }
 
 fn load_grad(chunk: Chunk, quad: u32) -> vec4<f32> {
-    let at = chunk.grad + 4u * quad;
-    let last = chunk.grad + chunk.len - 1u;
-    return vec4(
-        read_grad(chunk, at),
-        read_grad(chunk, min(at + 1u, last)),
-        read_grad(chunk, min(at + 2u, last)),
-        read_grad(chunk, min(at + 3u, last)),
-    );
+    return load(chunk, GRAD, chunk.grad, quad);
 }
 
-fn store_param(chunk: Chunk, quad: u32, value: vec4<f32>) {
-    let at = chunk.param + 4u * quad;
-    let left = chunk.len - 4u * quad;
-    write_param(chunk, at, value.x);
-    if left > 1u {
-        write_param(chunk, at + 1u, value.y);
-    }
-    if left > 2u {
-        write_param(chunk, at + 2u, value.z);
-    }
-    if left > 3u {
-        write_param(chunk, at + 3u, value.w);
-    }
+fn store_param(chunk: Chunk, quad: u32, value: vec4<f32>, step: u32) {
+    store(chunk, PARAM, chunk.param, quad, value);
 }
 
 fn store_grad(chunk: Chunk, quad: u32, value: vec4<f32>) {
-    let at = chunk.grad + 4u * quad;
+    store(chunk, GRAD, chunk.grad, quad, value);
+}
+
+// Past the end, the last element again.
+fn load(chunk: Chunk, role: u32, start: u32, quad: u32) -> vec4<f32> {
+    let at = start + 4u * quad;
+    let last = start + chunk.len - 1u;
+    return vec4(
+        read_word(chunk, role, at),
+        read_word(chunk, role, min(at + 1u, last)),
+        read_word(chunk, role, min(at + 2u, last)),
+        read_word(chunk, role, min(at + 3u, last)),
+    );
+}
+
+fn store(chunk: Chunk, role: u32, start: u32, quad: u32, value: vec4<f32>) {
+    let at = start + 4u * quad;
     let left = chunk.len - 4u * quad;
-    write_grad(chunk, at, value.x);
+    write_word(chunk, role, at, value.x);
     if left > 1u {
-        write_grad(chunk, at + 1u, value.y);
+        write_word(chunk, role, at + 1u, value.y);
     }
     if left > 2u {
-        write_grad(chunk, at + 2u, value.z);
+        write_word(chunk, role, at + 2u, value.z);
     }
     if left > 3u {
-        write_grad(chunk, at + 3u, value.w);
+        write_word(chunk, role, at + 3u, value.w);
     }
 }

@@ -3,17 +3,17 @@
 alias Word = vec4<f32>;
 
 fn load_param(chunk: Chunk, quad: u32) -> vec4<f32> {
-    return read_param(chunk, chunk.param + quad);
+    return read_word(chunk, PARAM, chunk.param + quad);
 }
 
 fn load_grad(chunk: Chunk, quad: u32) -> vec4<f32> {
-    return read_grad(chunk, chunk.grad + quad);
+    return read_word(chunk, GRAD, chunk.grad + quad);
 }
 
-fn store_param(chunk: Chunk, quad: u32, value: vec4<f32>) {
-    write_param(chunk, chunk.param + quad, value);
+fn store_param(chunk: Chunk, quad: u32, value: vec4<f32>, step: u32) {
+    write_word(chunk, PARAM, chunk.param + quad, value);
 }
 
 fn store_grad(chunk: Chunk, quad: u32, value: vec4<f32>) {
-    write_grad(chunk, chunk.grad + quad, value);
+    write_word(chunk, GRAD, chunk.grad + quad, value);
 }

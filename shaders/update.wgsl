@@ -11,10 +11,11 @@
 // the steady state would be off by 2⁻²⁵/(1-β), 1e-5 for β2 = 0.999.
 //
 // Twin of src/cpu/update.rs. run.wgsl or table.wgsl call it for every quad; `load_param`, `load_grad`, `store_param` and
-// `store_grad` come from quads.wgsl or elements.wgsl: state always lies in whole quads, parameters and gradients wherever
-// the caller has them; `Chunk` is in chunk.wgsl, `Coefs` in coefs.wgsl. `ADJUST`, `CLAMP`, `SKIP`, `ZERO`, `AMSGRAD` and
-// `INTEGRALS` are constants that the host declares: what no group of the dispatch asks for is not compiled in. `PLANES` is
-// n if all groups with integrals have the same few, else 0.
+// `store_grad` come from quads.wgsl or elements.wgsl, or in half precision from mixed.wgsl: state always lies in whole
+// quads of f32, parameters and gradients wherever and however the caller has them; `Chunk` is in chunk.wgsl, `Coefs` in
+// coefs.wgsl. `ADJUST`, `CLAMP`, `SKIP`, `ZERO`, `AMSGRAD`, `INTEGRALS` and `MASTER` are constants that the host declares:
+// what no group of the dispatch asks for is not compiled in. `PLANES` is n if all groups with integrals have the same few,
+// else 0. With `MASTER`, θ lies in f32 beside the moments from the first step on, and the caller has a rounded copy.
 
 @group(0) @binding(2) var<storage, read_write> moments: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read_write> integrals: array<vec4<f32>>;
@@ -26,7 +27,14 @@ fn update_quad(chunk: Chunk, c: Coefs, quad: u32) {
         }
         return;
     }
-    let theta = load_param(chunk, quad);
+    // After the two, or three, moments.
+    let master = chunk.moments + (2u + c.amsgrad) * chunk.stride + quad;
+    var theta = vec4(0.0);
+    if MASTER && c.step > 1u {
+        theta = moments[master];
+    } else {
+        theta = load_param(chunk, quad);
+    }
     var g = load_grad(chunk, quad);
     if ADJUST {
         g = c.grad_factor * g;
@@ -77,7 +85,11 @@ fn update_quad(chunk: Chunk, c: Coefs, quad: u32) {
     if ADJUST {
         update += c.decay * theta;
     }
-    store_param(chunk, quad, theta - update);
+    let next = theta - update;
+    if MASTER {
+        moments[master] = next;
+    }
+    store_param(chunk, quad, next, c.step);
     if ZERO {
         store_grad(chunk, quad, vec4(0.0));
     }

@@ -57,7 +57,8 @@ impl Coefs {
             amsgrad: group.amsgrad,
             max_value: gradients.max_value,
             skip: u32::from(verdict.skip),
-            padding: [0; 51],
+            step: t,
+            padding: [0; 50],
         }
     }
 }

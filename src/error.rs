@@ -1,3 +1,4 @@
+use crate::Dtype;
 use crate::group::Role;
 
 /// Everything that can go wrong, each with what it is about and how to mend it.
@@ -167,6 +168,26 @@ pub enum Error {
         other_role: Role,
     },
 
+    /// A slice is of another type than its parameter was made with.
+    #[error("parameter `{name}`: the {role} slice is {found}, not {expected}; keep the type, or make a new optimizer")]
+    DtypeMismatch {
+        /// The parameter's name.
+        name: String,
+        /// Which of its two slices.
+        role: Role,
+        /// The type it had.
+        expected: Dtype,
+        /// The type found.
+        found: Dtype,
+    },
+
+    /// Stochastic rounding of an f16 parameter.
+    #[error("parameter `{name}` is f16, but stochastic rounding is for bf16; use `HalfParams::Master` or make it bf16")]
+    StochasticRounding {
+        /// The parameter's name.
+        name: String,
+    },
+
     /// The CPU optimizer was handed another number of tensors than it has parameters.
     #[error(
         "the optimizer has {expected} parameters, but {found} {role} slices were given; pass one per parameter, in order"
@@ -181,7 +202,7 @@ pub enum Error {
     },
 
     /// The CPU optimizer cannot set gradients to 0 that it may only read.
-    #[error("the gradients are to be set to 0, but `step` may only read them; call `step_and_zero`, or clear `zero`")]
+    #[error("the gradients are to be set to 0, but `step` may only read them; call `step_values`, or clear `zero`")]
     SharedGradients,
 
     /// A limit of the device is below what the optimizer needs.

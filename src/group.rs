@@ -1,8 +1,8 @@
 use std::fmt;
 
-use crate::{Error, Hyperparams};
+use crate::{Dtype, Error, HalfParams, Hyperparams};
 
-/// A contiguous `f32` tensor inside a buffer of the caller's.
+/// A contiguous tensor inside a buffer of the caller's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Slice {
     /// The buffer, with `BufferUsages::STORAGE`.
@@ -11,19 +11,33 @@ pub struct Slice {
     pub offset: u64,
     /// Length in elements, 0 included.
     pub len: u64,
+    /// What the elements are. Those of half precision lie side by side, two in 4 bytes; of an odd number, the last has
+    /// the lower half of 4 bytes of its own, whose upper half is kept.
+    pub dtype: Dtype,
 }
 
 impl Slice {
-    /// `len` elements of `buffer` from byte `offset` on.
+    /// `len` elements of `f32` in `buffer` from byte `offset` on.
     #[must_use]
     pub fn new(buffer: &wgpu::Buffer, offset: u64, len: u64) -> Self {
-        Self { buffer: buffer.clone(), offset, len }
+        Self { buffer: buffer.clone(), offset, len, dtype: Dtype::F32 }
     }
 
-    /// All of `buffer`.
+    /// All of `buffer`, in `f32`.
     #[must_use]
     pub fn whole(buffer: &wgpu::Buffer) -> Self {
         Self::new(buffer, 0, buffer.size() / 4)
+    }
+
+    /// As many elements of another type, from the same byte on.
+    #[must_use]
+    pub fn with_dtype(self, dtype: Dtype) -> Self {
+        Self { dtype, ..self }
+    }
+
+    /// The byte after the last, in whole 32-bit words; saturates.
+    pub(crate) fn end(&self) -> u64 {
+        self.dtype.bytes(self.len).and_then(|bytes| bytes.checked_add(self.offset)).unwrap_or(u64::MAX)
     }
 }
 
@@ -32,7 +46,7 @@ impl Slice {
 pub enum Role {
     /// The parameter itself, read and written.
     Param,
-    /// Its gradient, read.
+    /// Its gradient, read, and written if it is to be reset.
     Grad,
 }
 
@@ -52,7 +66,7 @@ pub struct Param {
     pub name: String,
     /// θ: updated in place.
     pub param: Slice,
-    /// g: as long as `param`, never written.
+    /// g: as long as `param`, of any type; written only if [`GradOptions::zero`](crate::GradOptions::zero) asks for it.
     pub grad: Slice,
 }
 
@@ -64,23 +78,33 @@ impl Param {
     }
 
     /// All that can be checked of a parameter by itself.
-    pub(crate) fn validate(&self) -> Result<(), Error> {
+    pub(crate) fn validate(&self, half_params: HalfParams) -> Result<(), Error> {
+        validate_half(&self.name, self.param.dtype, half_params)?;
         validate_slices(&self.name, &self.param, &self.grad)
+    }
+}
+
+/// Stochastic rounding is for bf16: an f16 would overflow by it.
+pub(crate) fn validate_half(name: &str, dtype: Dtype, half_params: HalfParams) -> Result<(), Error> {
+    match half_params {
+        HalfParams::Stochastic { .. } if dtype == Dtype::F16 => {
+            Err(Error::StochasticRounding { name: name.to_owned() })
+        }
+        _ => Ok(()),
     }
 }
 
 pub(crate) fn validate_slices(name: &str, param: &Slice, grad: &Slice) -> Result<(), Error> {
     let name = || name.to_owned();
     for (role, slice) in [(Role::Param, param), (Role::Grad, grad)] {
-        let &Slice { ref buffer, offset, len } = slice;
+        let &Slice { ref buffer, offset, len, .. } = slice;
         if !buffer.usage().contains(wgpu::BufferUsages::STORAGE) {
             return Err(Error::MissingStorageUsage { name: name(), role });
         }
         if !offset.is_multiple_of(4) {
             return Err(Error::Misaligned { name: name(), role, offset });
         }
-        let end = len.checked_mul(4).and_then(|bytes| bytes.checked_add(offset));
-        if end.is_none_or(|end| end > buffer.size()) {
+        if slice.end() > buffer.size() {
             return Err(Error::OutOfBounds { name: name(), role, offset, len, size: buffer.size() });
         }
     }

@@ -25,6 +25,16 @@ fn quiet(bits: u32) -> u32 {
     bits | if bits & 0x7fff_ffff > F32_INFINITY { 0x0040_0000 } else { 0 }
 }
 
+/// What the stochastic rounding of a parameter draws from: a hash (FNV-1a) of seed and name, so that it is the same
+/// wherever the parameter lies.
+#[must_use]
+pub fn stream(seed: u64, name: &str) -> u32 {
+    let bytes = seed.to_le_bytes().into_iter().chain(name.bytes());
+    let hash =
+        bytes.fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    (hash >> 32) as u32 ^ hash as u32
+}
+
 /// 64 random bits for each counter and key: enough for a quad of bf16.
 #[inline]
 #[must_use]

@@ -28,6 +28,24 @@ pub enum WeightDecay {
     Decoupled(f64),
 }
 
+/// What becomes of a parameter in [half precision](crate::Dtype), whose last bit is larger than most updates. An `f32`
+/// parameter does not need it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum HalfParams {
+    /// The optimizer keeps a master copy in `f32`, made of the parameter at the first step, and updates that; the parameter
+    /// becomes its value rounded to nearest even. 4 bytes a parameter. What others write into the parameter later is
+    /// overwritten.
+    #[default]
+    Master,
+    /// No copy, for bf16 alone: each new value becomes one of its two neighbours at random, in the mean itself. No bias,
+    /// some noise, no memory.
+    Stochastic {
+        /// Another seed draws other numbers. They are a function of the seed, the parameter's name, the element and the
+        /// step, so that a run can be repeated whatever the layout and the device.
+        seed: u64,
+    },
+}
+
 /// The hyperparameters of one parameter group.
 ///
 /// With t the step counted from 1, one step of each element θ with gradient g is (Algorithm 1):
@@ -84,6 +102,8 @@ pub struct Hyperparams {
     pub amsgrad: bool,
     /// Ascend: use -g for g. Default false.
     pub maximize: bool,
+    /// How parameters in half precision are updated. Default [`HalfParams::Master`].
+    pub half_params: HalfParams,
 }
 
 impl Default for Hyperparams {
@@ -101,6 +121,7 @@ impl Default for Hyperparams {
             weight_decay: WeightDecay::None,
             amsgrad: false,
             maximize: false,
+            half_params: HalfParams::Master,
         }
     }
 }

@@ -61,7 +61,8 @@ pub mod advance {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct Chunk {
-    /// First quad (aligned access) or element (unaligned access) of θ in its window.
+    /// First word of θ in its window: a quad of `f32`, or one in half precision where any is, if reached by quads; 32
+    /// bits if reached by elements.
     pub param: u32,
     /// The same for the gradient.
     pub grad: u32,
@@ -77,6 +78,10 @@ pub struct Chunk {
     pub group: u32,
     /// The parameter's window in the low half, the gradient's in the high half.
     pub windows: u32,
+    /// What stochastic rounding draws from, else 0.
+    pub stream: u32,
+    /// The chunk's first quad in its tensor, for stochastic rounding to count by, else 0.
+    pub first: u32,
 }
 
 /// β^(2^k) for k = 0..32, as (high, low) words of a 0.64 fixed-point number.
@@ -177,8 +182,10 @@ pub struct Coefs {
     pub max_value: f32,
     /// 1 if the step is left out, else 0.
     pub skip: u32,
+    /// t.
+    pub step: u32,
     /// Unused.
-    pub padding: [u32; 51],
+    pub padding: [u32; 50],
 }
 
 /// What the device counts.

@@ -9,7 +9,7 @@
 //!
 //! | module | |
 //! |---|---|
-//! | `group`, `hyperparams`, `schedule`, `gradients` | what the caller has, checked |
+//! | `group`, `dtype`, `hyperparams`, `schedule`, `gradients` | what the caller has, checked |
 //! | `plan` | limits and tensors to dispatches; no device in it |
 //! | `layout` | what host and shaders share: bindings, structs, workgroup size |
 //! | `gpu` | shaders, pipelines and buffers |
@@ -21,6 +21,7 @@
 
 mod coefs;
 pub mod cpu;
+mod dtype;
 mod error;
 mod gpu;
 mod gradients;
@@ -43,10 +44,11 @@ pub mod plan;
 #[doc(hidden)]
 pub use gpu::{advance_wgsl, measure_wgsl, update_wgsl};
 
+pub use dtype::Dtype;
 pub use error::Error;
 pub use gradients::{GradOptions, GradScaler};
 pub use group::{Param, ParamGroup, Role, Slice};
-pub use hyperparams::{Hyperparams, StepScale, WeightDecay};
+pub use hyperparams::{HalfParams, Hyperparams, StepScale, WeightDecay};
 pub use optimizer::MiAdam;
 pub use report::{GroupReport, Phase, Report};
 pub use schedule::Schedule;

@@ -3,9 +3,10 @@ use std::collections::HashMap;
 use crate::gpu::{Advance, Memory, Update};
 use crate::group::{self, Param, ParamGroup, Role, Slice};
 use crate::layout::{Group, Rates};
-use crate::plan::{Binding, Extras, Integrals, Limits, Place, Plan, StateLayout, Tensor};
+use crate::plan::{Binding, Extras, Format, Integrals, Limits, Place, Plan, Rounding, StateLayout, Tensor};
 use crate::report::{self, KnownStep, Report};
-use crate::{Error, GradOptions, Hyperparams, State, readback};
+use crate::state::Planes;
+use crate::{Error, GradOptions, HalfParams, Hyperparams, State, half, readback};
 
 /// MIAdam on the GPU. See [`Hyperparams`] for what a step computes.
 ///
@@ -53,7 +54,8 @@ impl MiAdam {
     /// An optimizer over the groups' parameters, its state all 0.
     ///
     /// Each slice needs `BufferUsages::STORAGE`, and none may overlap another. A slice that starts at a
-    /// multiple of 16 bytes is reached fastest. The device needs nothing beyond `Limits::default()`. Device, queue and
+    /// multiple of 16 bytes is reached fastest. Parameters and gradients may be of any [`Dtype`](crate::Dtype); all state
+    /// is `f32`. The device needs nothing beyond `Limits::default()`. Device, queue and
     /// buffers must be of one instance of wgpu, which panics on another's, and a buffer must not be destroyed while
     /// it is bound here.
     ///
@@ -68,18 +70,11 @@ impl MiAdam {
         let groups: Vec<_> = groups.into_iter().collect();
         group::validate(&groups)?;
         let limits = Limits::new(&device.limits())?;
-        let grad_options = GradOptions::default();
         let (mut hyperparams, mut params, mut tensors) = (Vec::new(), Vec::new(), Vec::new());
         for (number, group) in (0..).zip(groups) {
             for param in group.params {
-                param.validate()?;
-                tensors.push(Tensor {
-                    group: number,
-                    len: param.param.len,
-                    moment_planes: group.hyperparams.moment_planes() as u64,
-                    integral_planes: group.hyperparams.integral_planes() as u64,
-                    extras: Extras::new(&group.hyperparams, &grad_options),
-                });
+                param.validate(group.hyperparams.half_params)?;
+                tensors.push(tensor(number, &group.hyperparams, &param));
                 params.push(param);
             }
             hyperparams.push(group.hyperparams);
@@ -98,7 +93,7 @@ impl MiAdam {
             limits,
             lrs: hyperparams.iter().map(|group| group.lr_at(0)).collect(),
             groups: hyperparams,
-            grad_options,
+            grad_options: GradOptions::default(),
             params,
             tensors,
             layout,
@@ -186,6 +181,12 @@ impl MiAdam {
         let current = &mut self.params[number];
         if current.param == param && current.grad == grad {
             return Ok(());
+        }
+        for (role, slice, current) in [(Role::Param, &param, &current.param), (Role::Grad, &grad, &current.grad)] {
+            if slice.dtype != current.dtype {
+                let (expected, found) = (current.dtype, slice.dtype);
+                return Err(Error::DtypeMismatch { name: name.to_owned(), role, expected, found });
+            }
         }
         group::validate_slices(name, &param, &grad)?;
         if param.len != current.param.len {
@@ -317,7 +318,11 @@ impl MiAdam {
         encoder: &mut wgpu::CommandEncoder,
     ) -> Result<impl Future<Output = Result<State, Error>> + use<>, Error> {
         self.memory.check_alive()?;
-        let names: Vec<_> = self.params.iter().map(|param| param.name.clone()).collect();
+        let planes = |(param, tensor): (&Param, &Tensor)| {
+            let planes = Planes::new(&self.groups[tensor.group as usize], param.param.dtype);
+            (param.name.clone(), Planes { integrals: tensor.integral_planes as usize, ..planes })
+        };
+        let named: Vec<_> = self.params.iter().zip(&self.tensors).map(planes).collect();
         readback::record_state(
             &self.memory,
             encoder,
@@ -325,7 +330,7 @@ impl MiAdam {
             &self.update.pages,
             &self.layout,
             &self.tensors,
-            names,
+            named,
             self.known_step.clone(),
         )
     }
@@ -359,6 +364,25 @@ impl MiAdam {
     }
 }
 
+/// What the planner needs to know of a parameter.
+fn tensor(group: u32, hyperparams: &Hyperparams, param: &Param) -> Tensor {
+    let format = Format::new(param.param.dtype, param.grad.dtype, hyperparams.half_params);
+    let planes = Planes::new(hyperparams, param.param.dtype);
+    let stream = match hyperparams.half_params {
+        HalfParams::Stochastic { seed } if format.rounding == Rounding::Stochastic => half::stream(seed, &param.name),
+        _ => 0,
+    };
+    Tensor {
+        group,
+        len: param.param.len,
+        moment_planes: planes.moments() as u64,
+        integral_planes: planes.integrals as u64,
+        format,
+        stream,
+        extras: Extras::new(hyperparams, &GradOptions::default()),
+    }
+}
+
 /// Numbers the buffers in the order of their first use.
 // A buffer's identity, by which it is hashed, does not change.
 #[allow(clippy::mutable_key_type)]
@@ -384,7 +408,7 @@ fn check_overlap(params: &[Param]) -> Result<(), Error> {
     slices.sort_by(|(.., a), (.., b)| a.buffer.cmp(&b.buffer).then(a.offset.cmp(&b.offset)));
     for pair in slices.windows(2) {
         let [(other, other_role, before), (param, role, after)] = [pair[0], pair[1]];
-        if before.buffer == after.buffer && before.offset + 4 * before.len > after.offset {
+        if before.buffer == after.buffer && before.end() > after.offset {
             let (name, other) = (param.name.clone(), other.name.clone());
             return Err(Error::Overlap { name, role, other, other_role });
         }

@@ -7,7 +7,7 @@ use crate::gpu::{Memory, PageBuffers};
 use crate::layout::{Progress, QUAD, Scaler};
 use crate::plan::{StateLayout, Tensor};
 use crate::report::KnownStep;
-use crate::state::{State, TensorState};
+use crate::state::{Planes, State, TensorState};
 
 /// Bytes on their way from the device.
 struct Staged {
@@ -64,7 +64,7 @@ pub(crate) fn record_state(
     pages: &[PageBuffers],
     layout: &StateLayout,
     tensors: &[Tensor],
-    names: Vec<String>,
+    named: Vec<(String, Planes)>,
     known: KnownStep,
 ) -> Result<impl Future<Output = Result<State, Error>> + use<>, Error> {
     let page_buffers = pages.iter().flat_map(|page| [&page.moments, &page.integrals]);
@@ -72,7 +72,7 @@ pub(crate) fn record_state(
     let contents = record(memory, encoder, &sources)?;
     let (layout, tensors) = (layout.clone(), tensors.to_vec());
     Ok(async move {
-        let state = assemble(&contents.await?, &layout, &tensors, &names);
+        let state = assemble(&contents.await?, &layout, &tensors, &named);
         known.raise(state.step);
         Ok(state)
     })
@@ -99,12 +99,11 @@ fn head<T: bytemuck::AnyBitPattern>(bytes: &[u8]) -> T {
 }
 
 /// Puts the planes of every segment where they belong.
-fn assemble(contents: &[Vec<u8>], layout: &StateLayout, tensors: &[Tensor], names: &[String]) -> State {
+fn assemble(contents: &[Vec<u8>], layout: &StateLayout, tensors: &[Tensor], named: &[(String, Planes)]) -> State {
     let Progress { step, .. } = head(&contents[0]);
-    let zeros = |(tensor, name): (&Tensor, &String)| {
-        TensorState::zeros(name, tensor.len as usize, tensor.moment_planes as usize, tensor.integral_planes as usize)
-    };
-    let mut states: Vec<_> = tensors.iter().zip(names).map(zeros).collect();
+    let zeros =
+        |(tensor, (name, planes)): (&Tensor, &(String, Planes))| TensorState::zeros(name, tensor.len as usize, *planes);
+    let mut states: Vec<_> = tensors.iter().zip(named).map(zeros).collect();
     for segment in &layout.segments {
         let [moments, integrals] = [&contents[1 + 2 * segment.page], &contents[2 + 2 * segment.page]];
         let (mut next_moment, mut next_integral) = (segment.moments, segment.integrals);

@@ -1,14 +1,28 @@
-use crate::Hyperparams;
+use crate::{Dtype, HalfParams, Hyperparams};
 
-impl Hyperparams {
-    /// Planes of moments per tensor: the first, the second, and under amsgrad the largest second.
-    pub(crate) fn moment_planes(&self) -> usize {
-        2 + usize::from(self.amsgrad)
+/// What a parameter has a plane for, besides the first and the second moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Planes {
+    /// The largest second moment.
+    pub amsgrad: bool,
+    /// The parameter in `f32`.
+    pub master: bool,
+    /// Integrals.
+    pub integrals: usize,
+}
+
+impl Planes {
+    pub fn new(hyperparams: &Hyperparams, dtype: Dtype) -> Self {
+        Self {
+            amsgrad: hyperparams.amsgrad,
+            master: dtype != Dtype::F32 && hyperparams.half_params == HalfParams::Master,
+            integrals: hyperparams.order as usize,
+        }
     }
 
-    /// Planes of integrals per tensor.
-    pub(crate) fn integral_planes(&self) -> usize {
-        self.order as usize
+    /// Planes that lie among the moments, in this order: first and second moment, largest second moment, master copy.
+    pub fn moments(self) -> usize {
+        2 + usize::from(self.amsgrad) + usize::from(self.master)
     }
 }
 
@@ -34,7 +48,9 @@ pub struct TensorState {
     pub second_moment: Vec<f32>,
     /// The largest v so far, under amsgrad.
     pub max_second_moment: Option<Vec<f32>>,
-    /// s⁽¹⁾ to s⁽ⁿ⁾. From ζ on they keep their last values.
+    /// θ in `f32`, of a parameter in half precision that has a master copy; 0 before the first step.
+    pub master: Option<Vec<f32>>,
+    /// s⁽¹⁾ to s⁽ⁿ⁾. From ζ on they keep their last values, until they are released.
     pub integrals: Vec<Vec<f32>>,
 }
 
@@ -45,20 +61,23 @@ pub(crate) struct PlaneMut<'a> {
 }
 
 impl TensorState {
-    pub(crate) fn zeros(name: &str, len: usize, moment_planes: usize, integral_planes: usize) -> Self {
+    pub(crate) fn zeros(name: &str, len: usize, planes: Planes) -> Self {
         Self {
             name: name.to_owned(),
             first_moment: vec![0.0; len],
             second_moment: vec![0.0; len],
-            max_second_moment: (moment_planes > 2).then(|| vec![0.0; len]),
-            integrals: vec![vec![0.0; len]; integral_planes],
+            max_second_moment: planes.amsgrad.then(|| vec![0.0; len]),
+            master: planes.master.then(|| vec![0.0; len]),
+            integrals: vec![vec![0.0; len]; planes.integrals],
         }
     }
 
     /// Elements `start..start + len` of every plane, in the order in which planes lie in memory.
     pub(crate) fn planes_mut(&mut self, start: usize, len: usize) -> impl Iterator<Item = PlaneMut<'_>> {
-        let moments = [&mut self.first_moment, &mut self.second_moment].into_iter().chain(&mut self.max_second_moment);
+        let moments = [&mut self.first_moment, &mut self.second_moment].into_iter();
         moments
+            .chain(&mut self.max_second_moment)
+            .chain(&mut self.master)
             .map(|plane| (false, plane))
             .chain(self.integrals.iter_mut().map(|plane| (true, plane)))
             .map(move |(is_integral, plane)| PlaneMut { is_integral, values: &mut plane[start..start + len] })

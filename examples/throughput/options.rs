@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use miadam::cpu::ValuesMut;
 use miadam::{GradOptions, GradScaler, ParamGroup, cpu};
 use serde::Serialize;
 
@@ -65,8 +66,9 @@ pub fn measure_cpu(case: &Case, rounds: u32) -> Result<Vec<Cost>, String> {
             let mut params: Vec<_> = params.iter_mut().map(|param| &mut param[..]).collect();
             let start = Instant::now();
             let stepped = if options.zero {
-                let mut grads: Vec<_> = grads.iter_mut().map(|grad| &mut grad[..]).collect();
-                optimizer.step_and_zero(&mut params, &mut grads)
+                let mut params: Vec<_> = params.iter_mut().map(|param| ValuesMut::F32(param)).collect();
+                let mut grads: Vec<_> = grads.iter_mut().map(|grad| ValuesMut::F32(grad)).collect();
+                optimizer.step_values(&mut params, &mut grads)
             } else {
                 let grads: Vec<_> = grads.iter().map(|grad| &grad[..]).collect();
                 optimizer.step(&mut params, &grads)

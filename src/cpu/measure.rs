@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 
+use super::values::Values;
 use super::{CHUNK, min_tasks};
 use crate::verdict::Found;
 
@@ -9,11 +10,13 @@ use crate::verdict::Found;
 const LANES: usize = 16;
 
 /// What all gradients are. Chunks are summed up on all cores and put together in their order.
-pub(super) fn find<'a>(grads: impl Iterator<Item = &'a [f32]>) -> Found {
+pub(super) fn find<'a>(grads: impl Iterator<Item = Values<'a>>) -> Found {
     let chunks: Vec<_> = grads.flat_map(|grad| grad.chunks(CHUNK)).collect();
     let elements = chunks.iter().map(|chunk| chunk.len()).sum();
     let arch = pulp::Arch::new();
-    let partials = chunks.par_iter().with_min_len(min_tasks(elements, chunks.len())).map(|chunk| {
+    let tasks = chunks.par_iter().with_min_len(min_tasks(elements, chunks.len()));
+    let partials = tasks.map_init(Vec::new, |scratch, chunk| {
+        let chunk = chunk.single(scratch);
         arch.dispatch(
             #[inline(always)]
             || measure(chunk),

@@ -6,17 +6,21 @@
 
 mod measure;
 mod update;
+mod values;
 
 use bytemuck::Zeroable;
 use rayon::prelude::*;
 
 use crate::group::{self, Named, ParamGroup, Role};
 use crate::layout::{Coefs, Group, Progress, Rates, Scaler};
+use crate::plan::{Format, Rounding};
 use crate::report::{self, Report};
-use crate::state::{State, TensorState};
+use crate::state::{Planes, State, TensorState};
 use crate::verdict::Verdict;
-use crate::{Error, GradOptions, Hyperparams};
-use update::{Grad, Task};
+use crate::{Dtype, Error, GradOptions, HalfParams, Hyperparams};
+use update::{Grad, Scratch, Task};
+use values::Values;
+pub use values::ValuesMut;
 
 /// Elements updated by one task, so few that what it loads stays in the cache nearest to a core.
 const CHUNK: usize = 4096;
@@ -29,20 +33,28 @@ fn min_tasks(elements: usize, tasks: usize) -> usize {
     MIN_TASK.div_ceil((elements / tasks.max(1)).max(1))
 }
 
-/// The name and length of a parameter; its values are handed to each [`MiAdam::step`].
+/// The name, length and type of a parameter; its values are handed to each [`MiAdam::step`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Param {
     /// Unique, not empty.
     pub name: String,
     /// Length in elements, 0 included.
     pub len: usize,
+    /// What the elements are. Gradients may be of another type, and of another at each step.
+    pub dtype: Dtype,
 }
 
 impl Param {
-    /// A parameter of `len` elements.
+    /// A parameter of `len` elements of `f32`.
     #[must_use]
     pub fn new(name: impl Into<String>, len: usize) -> Self {
-        Self { name: name.into(), len }
+        Self { name: name.into(), len, dtype: Dtype::F32 }
+    }
+
+    /// The parameter with elements of another type.
+    #[must_use]
+    pub fn with_dtype(self, dtype: Dtype) -> Self {
+        Self { dtype, ..self }
     }
 }
 
@@ -75,8 +87,8 @@ pub struct MiAdam {
     recorded: u32,
     /// Each group's learning rate at the last of them.
     lrs: Vec<f64>,
-    /// For each tensor and each chunk of it, its planes one after the other: first moment, second moment,
-    /// and under amsgrad the largest second moment.
+    /// For each tensor and each chunk of it, its planes one after the other: first moment, second moment, under amsgrad
+    /// the largest second moment, and the master copy if there is one.
     moments: Vec<f32>,
     /// Laid out alike, a plane for each integral.
     integrals: Vec<f32>,
@@ -93,8 +105,30 @@ struct Tensor {
     name: String,
     len: usize,
     group: usize,
-    moment_planes: usize,
-    integral_planes: usize,
+    dtype: Dtype,
+    planes: Planes,
+    rounding: Rounding,
+    /// What stochastic rounding draws from.
+    stream: u32,
+}
+
+impl Tensor {
+    fn new(group: usize, hyperparams: &Hyperparams, param: &Param) -> Self {
+        let dtype = param.dtype;
+        let stream = match hyperparams.half_params {
+            HalfParams::Master => 0,
+            HalfParams::Stochastic { seed } => crate::half::stream(seed, &param.name),
+        };
+        Self {
+            name: param.name.clone(),
+            len: param.len,
+            group,
+            dtype,
+            planes: Planes::new(hyperparams, dtype),
+            rounding: Format::new(dtype, Dtype::F32, hyperparams.half_params).rounding,
+            stream,
+        }
+    }
 }
 
 impl MiAdam {
@@ -105,22 +139,16 @@ impl MiAdam {
     pub fn new(groups: impl IntoIterator<Item = ParamGroup<Param>>) -> Result<Self, Error> {
         let groups: Vec<_> = groups.into_iter().collect();
         group::validate(&groups)?;
-        let tensors: Vec<_> = groups
-            .iter()
-            .enumerate()
-            .flat_map(|(group, ParamGroup { hyperparams, params })| {
-                params.iter().map(move |param| Tensor {
-                    name: param.name.clone(),
-                    len: param.len,
-                    group,
-                    moment_planes: hyperparams.moment_planes(),
-                    integral_planes: hyperparams.integral_planes(),
-                })
-            })
-            .collect();
+        let mut tensors = Vec::new();
+        for (group, ParamGroup { hyperparams, params }) in groups.iter().enumerate() {
+            for param in params {
+                group::validate_half(&param.name, param.dtype, hyperparams.half_params)?;
+                tensors.push(Tensor::new(group, hyperparams, param));
+            }
+        }
         Ok(Self {
-            moments: zeros(&tensors, |tensor| tensor.moment_planes)?,
-            integrals: zeros(&tensors, |tensor| tensor.integral_planes)?,
+            moments: zeros(&tensors, |tensor| tensor.planes.moments())?,
+            integrals: zeros(&tensors, |tensor| tensor.planes.integrals)?,
             lrs: groups.iter().map(|group| group.hyperparams.lr_at(0)).collect(),
             groups: groups
                 .into_iter()
@@ -134,45 +162,50 @@ impl MiAdam {
         })
     }
 
-    /// Updates `params` by `grads`: one slice of each for every parameter, in the order of the groups.
+    /// Updates `params` by `grads`: one slice of each for every parameter, in the order of the groups. All are `f32`, and
+    /// gradients are only read; for anything else there is [`step_values`](Self::step_values).
     ///
     /// A [`Schedule`](crate::Schedule) goes on by one with every call.
     ///
     /// # Errors
-    /// If a slice is missing or has another length than its parameter, or [`GradOptions::zero`] is set, for which there
-    /// is [`step_and_zero`](Self::step_and_zero). Nothing is changed then.
+    /// If a slice is missing, or has another length or type than its parameter, or [`GradOptions::zero`] is set. Nothing is
+    /// changed then.
     pub fn step(&mut self, params: &mut [&mut [f32]], grads: &[&[f32]]) -> Result<(), Error> {
         if self.grad_options.zero {
             return Err(Error::SharedGradients);
         }
         self.check(Role::Param, params.iter().map(|slice| slice.len()))?;
         self.check(Role::Grad, grads.iter().map(|slice| slice.len()))?;
-        let verdict = self.judge(grads.iter().copied());
+        self.check_dtypes(params.iter().map(|_| Dtype::F32))?;
+        let verdict = self.judge(grads.iter().map(|grad| Values::F32(grad)));
         if !verdict.skip {
-            self.update(&verdict, params, grads.iter().map(|grad| Grad::Read(grad)));
+            let params = params.iter_mut().map(|param| ValuesMut::F32(param));
+            self.update(&verdict, params, grads.iter().map(|grad| Grad::Read(Values::F32(grad))));
         }
         Ok(())
     }
 
-    /// [`step`](Self::step), after which the gradients are 0, whatever [`GradOptions::zero`] says; also if the step was
-    /// skipped.
+    /// [`step`](Self::step) for parameters and gradients of any type, and for gradients that [`GradOptions::zero`] resets.
     ///
     /// # Errors
-    /// If a slice is missing or has another length than its parameter. Nothing is changed then.
-    pub fn step_and_zero(&mut self, params: &mut [&mut [f32]], grads: &mut [&mut [f32]]) -> Result<(), Error> {
-        self.check(Role::Param, params.iter().map(|slice| slice.len()))?;
-        self.check(Role::Grad, grads.iter().map(|slice| slice.len()))?;
-        let verdict = self.judge(grads.iter().map(|grad| &grad[..]));
-        if verdict.skip {
-            grads.iter_mut().for_each(|grad| grad.fill(0.0));
-        } else {
-            self.update(&verdict, params, grads.iter_mut().map(|grad| Grad::Zero(grad)));
+    /// If values are missing, or have another length or type than their parameter. Nothing is changed then.
+    pub fn step_values(&mut self, params: &mut [ValuesMut<'_>], grads: &mut [ValuesMut<'_>]) -> Result<(), Error> {
+        self.check(Role::Param, params.iter().map(|values| values.len()))?;
+        self.check(Role::Grad, grads.iter().map(|values| values.len()))?;
+        self.check_dtypes(params.iter().map(|values| values.dtype()))?;
+        let verdict = self.judge(grads.iter().map(|grad| grad.shared()));
+        let zero = self.grad_options.zero;
+        if !verdict.skip {
+            let grad = |grad| if zero { Grad::Zero(ValuesMut::reborrow(grad)) } else { Grad::Read(grad.shared()) };
+            self.update(&verdict, params.iter_mut().map(ValuesMut::reborrow), grads.iter_mut().map(grad));
+        } else if zero {
+            grads.iter_mut().for_each(ValuesMut::zero);
         }
         Ok(())
     }
 
     /// `advance` of `advance.wgsl`, but for the coefficients.
-    fn judge<'a>(&mut self, grads: impl Iterator<Item = &'a [f32]>) -> Verdict {
+    fn judge<'a>(&mut self, grads: impl Iterator<Item = Values<'a>>) -> Verdict {
         let gradients = self.grad_options.recorded();
         let found = self.grad_options.measures().then(|| measure::find(grads));
         let verdict = Verdict::new(&gradients, &self.scaler, found);
@@ -196,7 +229,12 @@ impl MiAdam {
     }
 
     /// The update of every element.
-    fn update<'a>(&mut self, verdict: &Verdict, params: &mut [&mut [f32]], grads: impl Iterator<Item = Grad<'a>>) {
+    fn update<'a>(
+        &mut self,
+        verdict: &Verdict,
+        params: impl Iterator<Item = ValuesMut<'a>>,
+        grads: impl Iterator<Item = Grad<'a>>,
+    ) {
         let gradients = self.grad_options.recorded();
         let coefs = self.groups.iter().zip(&self.lrs).map(|(CpuGroup { hyperparams, constants }, &lr)| {
             Coefs::new(constants, Rates::new(hyperparams, lr), &gradients, verdict, self.progress.step)
@@ -205,20 +243,32 @@ impl MiAdam {
         let mut tasks = Vec::new();
         let (mut moments, mut integrals) = (&mut self.moments[..], &mut self.integrals[..]);
         for ((tensor, param), grad) in self.tensors.iter().zip(params).zip(grads) {
-            for (param, grad) in param.chunks_mut(CHUNK).zip(grad.chunks(CHUNK)) {
-                let moments = split_off(&mut moments, param.len() * tensor.moment_planes);
-                let integrals = split_off(&mut integrals, param.len() * tensor.integral_planes);
-                tasks.push(Task { coefs: &coefs[tensor.group], param, grad, moments, integrals });
+            let &Tensor { planes, rounding, stream, group, .. } = tensor;
+            for (number, (param, grad)) in param.chunks(CHUNK).zip(grad.chunks(CHUNK)).enumerate() {
+                let moments = split_off(&mut moments, param.len() * planes.moments());
+                let integrals = split_off(&mut integrals, param.len() * planes.integrals);
+                let (coefs, first) = (&coefs[group], (number * CHUNK / 4) as u32);
+                tasks.push(Task { coefs, param, grad, moments, integrals, rounding, stream, first });
             }
         }
         let min_tasks = min_tasks(self.tensors.iter().map(|tensor| tensor.len).sum(), tasks.len());
         let arch = pulp::Arch::new();
-        tasks.into_par_iter().with_min_len(min_tasks).for_each(|task| {
+        tasks.into_par_iter().with_min_len(min_tasks).for_each_init(Scratch::default, |scratch, task| {
             arch.dispatch(
                 #[inline(always)]
-                || task.run(),
+                || task.run(scratch),
             );
         });
+    }
+
+    fn check_dtypes(&self, dtypes: impl Iterator<Item = Dtype>) -> Result<(), Error> {
+        for (tensor, found) in self.tensors.iter().zip(dtypes) {
+            if found != tensor.dtype {
+                let (name, expected) = (tensor.name.clone(), tensor.dtype);
+                return Err(Error::DtypeMismatch { name, role: Role::Param, expected, found });
+            }
+        }
+        Ok(())
     }
 
     fn check(&self, role: Role, lens: impl ExactSizeIterator<Item = usize>) -> Result<(), Error> {
@@ -286,14 +336,14 @@ impl MiAdam {
     pub fn release_integrals(&mut self) -> Result<u64, Error> {
         let known_step = self.progress.step;
         let of = |tensor: &Tensor| &self.groups[tensor.group].hyperparams;
-        let used = self.tensors.iter().filter(|tensor| tensor.integral_planes > 0);
+        let used = self.tensors.iter().filter(|tensor| tensor.planes.integrals > 0);
         if let Some(tensor) = used.max_by_key(|tensor| of(tensor).switch_step)
             && known_step < of(tensor).last_integrating()
         {
             let (switch_step, needed) = (of(tensor).switch_step, of(tensor).last_integrating());
             return Err(Error::IntegralsInUse { group: tensor.group, switch_step, known_step, needed });
         }
-        self.tensors.iter_mut().for_each(|tensor| tensor.integral_planes = 0);
+        self.tensors.iter_mut().for_each(|tensor| tensor.planes.integrals = 0);
         Ok(4 * std::mem::take(&mut self.integrals).len() as u64)
     }
 
@@ -317,8 +367,7 @@ impl MiAdam {
             .tensors
             .iter()
             .map(|tensor| {
-                let mut state =
-                    TensorState::zeros(&tensor.name, tensor.len, tensor.moment_planes, tensor.integral_planes);
+                let mut state = TensorState::zeros(&tensor.name, tensor.len, tensor.planes);
                 for start in (0..tensor.len).step_by(CHUNK) {
                     let len = CHUNK.min(tensor.len - start);
                     for plane in state.planes_mut(start, len) {

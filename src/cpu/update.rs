@@ -1,6 +1,11 @@
 //! `update.wgsl`'s twin, statement by statement, and its rows of elements.
 
+use half::bf16;
+
+use super::values::{Values, ValuesMut};
+use crate::half::{bf16_stochastic, philox};
 use crate::layout::Coefs;
+use crate::plan::Rounding;
 
 /// Elements that go through one integral after the other where there are many.
 const BLOCK: usize = 256;
@@ -11,15 +16,22 @@ const TINY: f32 = 1e-34;
 
 /// Gradients that are read, or set to 0 once they are.
 pub(super) enum Grad<'a> {
-    Read(&'a [f32]),
-    Zero(&'a mut [f32]),
+    Read(Values<'a>),
+    Zero(ValuesMut<'a>),
 }
 
 impl<'a> Grad<'a> {
     pub fn chunks(self, len: usize) -> Box<dyn Iterator<Item = Grad<'a>> + 'a> {
         match self {
             Grad::Read(grad) => Box::new(grad.chunks(len).map(Grad::Read)),
-            Grad::Zero(grad) => Box::new(grad.chunks_mut(len).map(Grad::Zero)),
+            Grad::Zero(grad) => Box::new(grad.chunks(len).map(Grad::Zero)),
+        }
+    }
+
+    pub fn shared(&self) -> Values<'_> {
+        match self {
+            Grad::Read(grad) => *grad,
+            Grad::Zero(grad) => grad.shared(),
         }
     }
 }
@@ -27,22 +39,60 @@ impl<'a> Grad<'a> {
 /// The update of one chunk.
 pub(super) struct Task<'a> {
     pub coefs: &'a Coefs,
-    pub param: &'a mut [f32],
+    pub param: ValuesMut<'a>,
     pub grad: Grad<'a>,
     pub moments: &'a mut [f32],
     pub integrals: &'a mut [f32],
+    pub rounding: Rounding,
+    /// What stochastic rounding draws from.
+    pub stream: u32,
+    /// The chunk's first quad in its tensor.
+    pub first: u32,
+}
+
+/// Where values in half precision are in `f32` meanwhile.
+#[derive(Default)]
+pub(super) struct Scratch {
+    param: Vec<f32>,
+    grad: Vec<f32>,
 }
 
 impl Task<'_> {
     #[inline(always)]
-    pub fn run(self) {
-        let Self { coefs, param, grad, moments, integrals } = self;
-        match grad {
-            Grad::Read(grad) => Chunk { coefs, param, grad, moments, integrals }.run(),
-            Grad::Zero(grad) => {
-                Chunk { coefs, param, grad, moments, integrals }.run();
-                grad.fill(0.0);
+    pub fn run(self, scratch: &mut Scratch) {
+        let Self { coefs, mut param, grad: mut own_grad, moments, integrals, rounding, stream, first } = self;
+        let grad = own_grad.shared().single(&mut scratch.grad);
+        match (&mut param, rounding) {
+            (ValuesMut::F32(param), _) => Chunk { coefs, param, grad, moments, integrals }.run(),
+            (_, Rounding::Exact | Rounding::Master) => {
+                let (moments, master) = moments.split_at_mut(moments.len() - grad.len());
+                if coefs.step <= 1 {
+                    param.shared().copy_to(master);
+                }
+                Chunk { coefs, param: master, grad, moments, integrals }.run();
+                param.round(master);
             }
+            (_, Rounding::Stochastic) => {
+                scratch.param.resize(grad.len(), 0.0);
+                param.shared().copy_to(&mut scratch.param);
+                Chunk { coefs, param: &mut scratch.param, grad, moments, integrals }.run();
+                if let ValuesMut::Bf16(param) = &mut param {
+                    round_stochastic(param, &scratch.param, [first, coefs.step], stream);
+                }
+            }
+        }
+        if let Grad::Zero(grad) = &mut own_grad {
+            grad.zero();
+        }
+    }
+}
+
+/// `store_param` of `mixed.wgsl`, for every element.
+fn round_stochastic(param: &mut [bf16], values: &[f32], [first, step]: [u32; 2], stream: u32) {
+    for (quad, (param, values)) in (first..).zip(param.chunks_mut(4).zip(values.chunks(4))) {
+        let random = philox([quad, step], stream);
+        for (i, (param, &value)) in param.iter_mut().zip(values).enumerate() {
+            *param = bf16_stochastic(value, random[i / 2] >> (16 * (i % 2)));
         }
     }
 }
@@ -197,8 +247,9 @@ mod tests {
     use bytemuck::Zeroable;
 
     use crate::layout::{Group, Rates, Scaler};
+    use crate::state::Planes;
     use crate::verdict::Verdict;
-    use crate::{GradOptions, Hyperparams};
+    use crate::{Dtype, GradOptions, Hyperparams};
 
     /// Updates `len` elements for three steps, through `dispatch` or plainly; gives all bits.
     fn run(len: usize, hyperparams: &Hyperparams, dispatch: bool) -> Vec<u32> {
@@ -207,19 +258,22 @@ mod tests {
         let verdict = Verdict::new(&gradients, &Scaler { scale: 1.0, ..Scaler::zeroed() }, None);
         let values = |seed: f32| (0..len).map(|i| (seed + i as f32).sin()).collect::<Vec<_>>();
         let mut param = values(0.5);
-        let mut moments = vec![0.0; len * hyperparams.moment_planes()];
-        let mut integrals = vec![0.0; len * hyperparams.integral_planes()];
+        let planes = Planes::new(hyperparams, Dtype::F32);
+        let [mut moments, mut integrals] = [planes.moments(), planes.integrals].map(|planes| vec![0.0; len * planes]);
         for t in 1..=3 {
             let (coefs, grad) = (Coefs::new(&group, rates, &gradients, &verdict, t), values(t as f32));
-            let (param, moments, integrals) = (&mut param[..], &mut moments[..], &mut integrals[..]);
-            let task = Task { coefs: &coefs, param, grad: Grad::Read(&grad), moments, integrals };
+            let (moments, integrals) = (&mut moments[..], &mut integrals[..]);
+            let (param, grad) = (ValuesMut::F32(&mut param), Grad::Read(Values::F32(&grad)));
+            let (coefs, rounding) = (&coefs, Rounding::Exact);
+            let task = Task { coefs, param, grad, moments, integrals, rounding, stream: 0, first: 0 };
+            let mut scratch = Scratch::default();
             if dispatch {
                 pulp::Arch::new().dispatch(
                     #[inline(always)]
-                    || task.run(),
+                    || task.run(&mut scratch),
                 );
             } else {
-                task.run();
+                task.run(&mut scratch);
             }
         }
         [param, moments, integrals].concat().iter().map(|value| value.to_bits()).collect()

@@ -1,5 +1,6 @@
+use crate::Dtype;
 use crate::layout;
-use crate::plan::{Access, Extras, Form, Integrals, Kernel, Shape};
+use crate::plan::{Access, Extras, Form, Format, Integrals, Kernel, Rounding, Shape};
 
 /// The source of the advance kernel; `measures` where a measure kernel runs before it.
 #[must_use]
@@ -25,12 +26,12 @@ pub fn update_wgsl(kernel: Kernel, windows: usize) -> String {
     };
     [
         &workgroup_size(),
-        &extras(kernel.extras),
+        &extras(kernel.extras, kernel.format.rounding),
         include_str!("../../shaders/chunk.wgsl"),
         include_str!("../../shaders/coefs.wgsl"),
         include_str!("../../shaders/update.wgsl"),
         shape,
-        access(kernel.access),
+        &access(kernel.access, kernel.format),
         &windows_wgsl(kernel.form, windows),
     ]
     .join("\n")
@@ -49,7 +50,7 @@ pub fn measure_wgsl(kernel: Kernel, windows: usize) -> String {
         include_str!("../../shaders/chunk.wgsl"),
         include_str!("../../shaders/partial.wgsl"),
         include_str!("../../shaders/measure.wgsl"),
-        access(kernel.access),
+        &access(kernel.access, kernel.format),
         &windows_wgsl(kernel.form, windows),
     ]
     .join("\n")
@@ -59,7 +60,7 @@ fn workgroup_size() -> String {
     format!("const WORKGROUP_SIZE = {}u;\n", layout::WORKGROUP_SIZE)
 }
 
-fn extras(Extras { adjust, clamp, skip, zero, amsgrad, integrals }: Extras) -> String {
+fn extras(Extras { adjust, clamp, skip, zero, amsgrad, integrals }: Extras, rounding: Rounding) -> String {
     let (integrals, planes) = match integrals {
         Integrals::None => (false, 0),
         Integrals::Few(planes) => (true, planes),
@@ -72,48 +73,64 @@ fn extras(Extras { adjust, clamp, skip, zero, amsgrad, integrals }: Extras) -> S
         ("ZERO", zero),
         ("AMSGRAD", amsgrad),
         ("INTEGRALS", integrals),
+        ("MASTER", rounding == Rounding::Master),
     ];
     let switches = switches.map(|(name, value)| format!("const {name} = {value};\n")).concat();
     format!("{switches}const PLANES = {planes}u;\n")
 }
 
-fn access(access: Access) -> &'static str {
-    match access {
-        Access::Quads => include_str!("../../shaders/quads.wgsl"),
-        Access::Elements => include_str!("../../shaders/elements.wgsl"),
+/// What reaches the caller's tensors.
+fn access(access: Access, format: Format) -> String {
+    if format.is_single() {
+        let single = match access {
+            Access::Quads => include_str!("../../shaders/quads.wgsl"),
+            Access::Elements => include_str!("../../shaders/elements.wgsl"),
+        };
+        return single.to_owned();
     }
+    let constant = |dtype| match dtype {
+        Dtype::F32 => "F32",
+        Dtype::F16 => "F16",
+        Dtype::Bf16 => "BF16",
+    };
+    let [param, grad] = [format.param, format.grad].map(constant);
+    let stochastic = format.rounding == Rounding::Stochastic;
+    let constants =
+        format!("const PARAM_DTYPE = {param};\nconst GRAD_DTYPE = {grad};\nconst STOCHASTIC = {stochastic};\n");
+    [
+        &constants[..],
+        include_str!("../../shaders/words.wgsl"),
+        include_str!("../../shaders/philox.wgsl"),
+        include_str!("../../shaders/half.wgsl"),
+        include_str!("../../shaders/mixed.wgsl"),
+        match access {
+            Access::Quads => include_str!("../../shaders/mixed_quads.wgsl"),
+            Access::Elements => include_str!("../../shaders/mixed_elements.wgsl"),
+        },
+    ]
+    .join("\n")
 }
 
-/// `read_param`, `read_grad`, `write_param` and `write_grad` over the windows: WGSL cannot index bindings, so that a choice
+/// `read_word` and `write_word` over the windows, of a parameter or of its gradient: WGSL cannot index bindings, so that a choice
 /// among them is a `switch`.
 fn windows_wgsl(form: Form, windows: usize) -> String {
-    let mut source = String::new();
+    let mut source = "const PARAM = 0u;\nconst GRAD = 1u;\n".to_owned();
     for window in 0..windows {
         let binding = layout::update::WINDOWS + window as u32;
         source += &format!("@group(0) @binding({binding}) var<storage, read_write> window_{window}: array<Word>;\n");
     }
-    let [param, grad] = match form {
-        Form::One => [Some(0), Some(0)],
-        Form::Two => [Some(0), Some(1)],
-        Form::Many => [None, None],
-    };
-    let choose = |fixed: Option<usize>, number: &str, access: &dyn Fn(usize) -> String| {
-        let Some(window) = fixed else {
+    let choose = |access: &dyn Fn(usize) -> String| match form {
+        Form::One => access(0),
+        Form::Two => format!("if role == PARAM {{ {} }} else {{ {} }}", access(0), access(1)),
+        Form::Many => {
             let last = windows - 1;
             let cases: String = (0..last).map(|window| format!("case {window}u: {{ {} }} ", access(window))).collect();
-            return format!("switch {number} {{ {cases}default: {{ {} }} }}", access(last));
-        };
-        access(window)
+            format!("switch (chunk.windows >> (16u * role)) & 0xffffu {{ {cases}default: {{ {} }} }}", access(last))
+        }
     };
-    let read = |window| format!("return window_{window}[at];");
-    let write = |window| format!("window_{window}[at] = value;");
-    let read_param = choose(param, "chunk.windows & 0xffffu", &read);
-    let read_grad = choose(grad, "chunk.windows >> 16u", &read);
-    let write_param = choose(param, "chunk.windows & 0xffffu", &write);
-    let write_grad = choose(grad, "chunk.windows >> 16u", &write);
+    let read = choose(&|window| format!("return window_{window}[at];"));
+    let write = choose(&|window| format!("window_{window}[at] = value;"));
     source
-        + &format!("fn read_param(chunk: Chunk, at: u32) -> Word {{ {read_param} }}\n")
-        + &format!("fn read_grad(chunk: Chunk, at: u32) -> Word {{ {read_grad} }}\n")
-        + &format!("fn write_param(chunk: Chunk, at: u32, value: Word) {{ {write_param} }}\n")
-        + &format!("fn write_grad(chunk: Chunk, at: u32, value: Word) {{ {write_grad} }}\n")
+        + &format!("fn read_word(chunk: Chunk, role: u32, at: u32) -> Word {{ {read} }}\n")
+        + &format!("fn write_word(chunk: Chunk, role: u32, at: u32, value: Word) {{ {write} }}\n")
 }

@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 
 use super::pieces::{self, Access, Piece, Tile};
-use super::{Binding, Extras, Form, Kernel, Limits, Place, Shape, StateLayout, Tensor};
+use super::{Binding, Extras, Form, Format, Kernel, Limits, Place, Rounding, Shape, StateLayout, Tensor};
 use crate::layout::{self, CHUNK, MEASURED_QUADS, QUAD, WORKGROUP};
 
 /// Elements up to which a dispatch with two buffers of its own is merged with others. Larger ones are worth
@@ -20,10 +20,10 @@ pub struct Window {
 }
 
 impl Window {
-    /// The smallest window that holds `len` elements at `place`.
-    pub(super) fn around(place: Place, len: u64, limits: &Limits) -> Self {
+    /// The smallest window of whole 32-bit words that holds `bytes` at `place`.
+    pub(super) fn around(place: Place, bytes: u64, limits: &Limits) -> Self {
         let offset = place.offset / limits.alignment * limits.alignment;
-        Self { buffer: place.buffer, offset, size: place.offset + 4 * len - offset }
+        Self { buffer: place.buffer, offset, size: (place.offset + bytes).next_multiple_of(4) - offset }
     }
 
     pub(super) fn union(&self, other: &Self) -> Self {
@@ -84,11 +84,14 @@ impl Plan {
     /// Covers every element of `state` exactly once.
     #[must_use]
     pub fn new(tensors: &[Tensor], bindings: &[Binding], state: &StateLayout, limits: &Limits) -> Self {
-        let batches = merge(gather(pieces::cut(&state.segments, bindings, limits), state, limits), limits);
+        let batches = merge(gather(pieces::cut(&state.segments, tensors, bindings, limits), state, limits), limits);
         let dispatches = batches.into_iter().map(|batch| batch.into_dispatch(tensors, state, limits)).collect();
         Self { dispatches }
     }
 }
+
+/// What the pieces of a batch have in common: the page of their state, and how their elements are reached.
+type Kind = (usize, Access, Format);
 
 /// Pieces that go into one dispatch, while it grows.
 struct Batch {
@@ -107,7 +110,7 @@ fn gather(pieces: Vec<Piece>, state: &StateLayout, limits: &Limits) -> Vec<Batch
         limits,
         |batch| {
             let [param, grad] = batch.pieces[0].1.map(|number| batch.windows[number].0);
-            Some((batch.page, batch.access(), Some([param, grad])))
+            Some((batch.kind(), Some([param, grad])))
         },
     )
 }
@@ -116,7 +119,7 @@ fn gather(pieces: Vec<Piece>, state: &StateLayout, limits: &Limits) -> Vec<Batch
 /// which must not take more dispatches than there are pages.
 fn merge(batches: Vec<Batch>, limits: &Limits) -> Vec<Batch> {
     collect(batches.into_iter(), limits, |batch| {
-        (batch.elements <= SMALL || batch.is_in_one_buffer()).then(|| (batch.page, batch.access(), None))
+        (batch.elements <= SMALL || batch.is_in_one_buffer()).then(|| (batch.kind(), None))
     })
 }
 
@@ -124,7 +127,7 @@ fn merge(batches: Vec<Batch>, limits: &Limits) -> Vec<Batch> {
 fn collect(
     batches: impl Iterator<Item = Batch>,
     limits: &Limits,
-    key: impl Fn(&Batch) -> Option<(usize, Access, Option<[Tile; 2]>)>,
+    key: impl Fn(&Batch) -> Option<(Kind, Option<[Tile; 2]>)>,
 ) -> Vec<Batch> {
     let mut collected: Vec<Batch> = Vec::new();
     let mut open: HashMap<_, usize> = HashMap::new();
@@ -153,8 +156,9 @@ impl Batch {
         Self { page, windows, pieces: vec![(piece, numbers)], chunks, elements: piece.len }
     }
 
-    fn access(&self) -> Access {
-        self.pieces[0].0.access
+    fn kind(&self) -> Kind {
+        let (piece, _) = self.pieces[0];
+        (self.page, piece.access, piece.format)
     }
 
     fn is_in_one_buffer(&self) -> bool {
@@ -208,18 +212,19 @@ impl Batch {
     }
 
     fn into_dispatch(self, tensors: &[Tensor], state: &StateLayout, limits: &Limits) -> Dispatch {
-        let runs = self.runs(tensors, state);
+        let (_, access, format) = self.kind();
+        let stride = Stride::new(access, format);
+        let runs = self.runs(tensors, state, stride);
         let (shape, chunks, workgroups) = if let [run] = runs[..] {
             (Shape::Run, runs, u64::from(run.len).div_ceil(WORKGROUP))
         } else {
-            let unit = unit(self.access());
-            let chunks: Vec<_> = runs.iter().flat_map(|run| split(run, unit)).collect();
+            let chunks: Vec<_> = runs.iter().flat_map(|run| split(run, stride)).collect();
             let workgroups = chunks.len() as u64;
             (Shape::Table, chunks, workgroups)
         };
         Dispatch {
             page: self.page,
-            kernel: Kernel { access: self.access(), form: self.form(), shape, extras: self.extras(tensors, state) },
+            kernel: Kernel { access, form: self.form(), shape, format, extras: self.extras(tensors, state) },
             workgroups: grid(workgroups, limits),
             windows: self.windows.into_iter().map(|(_, window)| window).collect(),
             chunks,
@@ -227,14 +232,15 @@ impl Batch {
     }
 
     /// The pieces, those joined that continue each other in the caller's buffers and in the state.
-    fn runs(&self, tensors: &[Tensor], state: &StateLayout) -> Vec<layout::Chunk> {
-        let unit = unit(self.access());
+    fn runs(&self, tensors: &[Tensor], state: &StateLayout, stride: Stride) -> Vec<layout::Chunk> {
         let mut runs: Vec<layout::Chunk> = Vec::new();
         for &(piece, numbers) in &self.pieces {
             let segment = &state.segments[piece.segment];
+            let tensor = &tensors[segment.tensor];
             let quads = piece.start / QUAD;
             // Every quotient fits 32 bits, since a binding's size does.
-            let within = |place: Place, number: usize| ((place.offset - self.windows[number].1.offset) / unit) as u32;
+            let within =
+                |place: Place, number: usize| ((place.offset - self.windows[number].1.offset) / stride.word) as u32;
             let run = layout::Chunk {
                 param: within(piece.param, numbers[0]),
                 grad: within(piece.grad, numbers[1]),
@@ -242,11 +248,13 @@ impl Batch {
                 integrals: (segment.integrals + quads) as u32,
                 stride: segment.stride as u32,
                 len: piece.len as u32,
-                group: tensors[segment.tensor].group,
+                group: tensor.group,
                 windows: (numbers[0] | numbers[1] << 16) as u32,
+                stream: tensor.stream,
+                first: if stride.draws { (segment.start / QUAD + quads) as u32 } else { 0 },
             };
             match runs.last_mut() {
-                Some(last) if after(last, unit) == Some(layout::Chunk { len: 0, ..run }) => last.len += run.len,
+                Some(last) if after(last, stride) == Some(layout::Chunk { len: 0, ..run }) => last.len += run.len,
                 _ => runs.push(run),
             }
         }
@@ -254,37 +262,56 @@ impl Batch {
     }
 }
 
-/// Bytes by which an access counts its places.
-fn unit(access: Access) -> u64 {
-    match access {
-        Access::Quads => 4 * QUAD,
-        Access::Elements => 4,
+/// How far a quad takes a chunk.
+#[derive(Clone, Copy)]
+struct Stride {
+    /// Bytes by which places are counted.
+    word: u64,
+    /// Bytes of a quad of the parameter.
+    param: u64,
+    /// And of its gradient.
+    grad: u64,
+    /// Whether quads are counted for the random numbers that they draw, so that tensors cannot be joined.
+    draws: bool,
+}
+
+impl Stride {
+    fn new(access: Access, format: Format) -> Self {
+        let word = match access {
+            Access::Quads => format.quad_word(),
+            Access::Elements => 4,
+        };
+        let draws = format.rounding == Rounding::Stochastic;
+        Self { word, param: QUAD * format.param.width(), grad: QUAD * format.grad.width(), draws }
     }
 }
 
 /// The part of a run from element `start` on, a multiple of [`QUAD`].
-fn tail(run: &layout::Chunk, start: u32, unit: u64) -> layout::Chunk {
-    let (steps, quads) = (4 * start / unit as u32, start / QUAD as u32);
+fn tail(run: &layout::Chunk, start: u32, stride: Stride) -> layout::Chunk {
+    let quads = start / QUAD as u32;
+    // No run is longer than a binding, whose bytes fit 32 bits.
+    let words = |bytes: u64| (u64::from(quads) * bytes / stride.word) as u32;
     layout::Chunk {
-        param: run.param + steps,
-        grad: run.grad + steps,
+        param: run.param + words(stride.param),
+        grad: run.grad + words(stride.grad),
         moments: run.moments + quads,
         integrals: run.integrals + quads,
         len: run.len - start,
+        first: if stride.draws { run.first + quads } else { 0 },
         ..*run
     }
 }
 
 /// The empty run where a run ends, if it ends with a whole quad.
-fn after(run: &layout::Chunk, unit: u64) -> Option<layout::Chunk> {
-    u64::from(run.len).is_multiple_of(QUAD).then(|| tail(run, run.len, unit))
+fn after(run: &layout::Chunk, stride: Stride) -> Option<layout::Chunk> {
+    u64::from(run.len).is_multiple_of(QUAD).then(|| tail(run, run.len, stride))
 }
 
 /// The chunks of a table that make up a run.
-fn split(run: &layout::Chunk, unit: u64) -> impl Iterator<Item = layout::Chunk> {
+fn split(run: &layout::Chunk, stride: Stride) -> impl Iterator<Item = layout::Chunk> {
     let starts = (0..run.len).step_by(CHUNK as usize);
     starts.map(move |start| {
-        let rest = tail(run, start, unit);
+        let rest = tail(run, start, stride);
         layout::Chunk { len: rest.len.min(CHUNK as u32), ..rest }
     })
 }

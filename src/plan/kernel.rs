@@ -1,4 +1,4 @@
-use super::Access;
+use super::{Access, Format};
 use crate::{GradOptions, Hyperparams, WeightDecay};
 
 /// How a dispatch's chunks find their windows: a variant of the shader.
@@ -30,6 +30,8 @@ pub struct Kernel {
     pub form: Form,
     /// Whether it handles one run or many.
     pub shape: Shape,
+    /// How the elements lie.
+    pub format: Format,
     /// What is compiled in beyond Adam.
     pub extras: Extras,
 }

@@ -4,28 +4,34 @@
 //! by the chunks of a few dispatches, anew whenever a tensor moves. Callers' buffers are known here by number.
 
 mod batch;
+mod format;
 mod kernel;
 mod limits;
 mod pieces;
 mod state_layout;
 
 pub use batch::{Dispatch, Plan, Window, grid};
+pub use format::{Format, Rounding};
 pub use kernel::{Extras, Form, Integrals, Kernel, Shape};
 pub use limits::Limits;
 pub use pieces::Access;
 pub use state_layout::{Page, Segment, StateLayout};
 
 /// What the planner needs to know of a parameter.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Tensor {
     /// Its parameter group.
     pub group: u32,
     /// Its elements.
     pub len: u64,
-    /// Planes of moments: 2, or 3 under amsgrad.
+    /// Planes of moments: the first and the second, under amsgrad the largest second, and the master copy if there is one.
     pub moment_planes: u64,
     /// Planes of integrals: the group's order.
     pub integral_planes: u64,
+    /// How its elements lie.
+    pub format: Format,
+    /// What its stochastic rounding draws from, else 0.
+    pub stream: u32,
     /// What its group asks of the kernel.
     pub extras: Extras,
 }
@@ -44,6 +50,12 @@ pub struct Place {
     pub buffer: usize,
     /// The slice's first byte.
     pub offset: u64,
+}
+
+impl Place {
+    fn after(self, bytes: u64) -> Self {
+        Self { offset: self.offset + bytes, ..self }
+    }
 }
 
 /// Where a parameter and its gradient lie.

@@ -1,13 +1,13 @@
 use super::batch::Window;
-use super::{Binding, Limits, Place, Segment};
+use super::{Binding, Format, Limits, Place, Segment, Tensor};
 use crate::layout::QUAD;
 
 /// How a dispatch reaches the caller's tensors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Access {
-    /// By whole quads, each 16-byte aligned: the fast path.
+    /// By whole quads, each 16-byte aligned, or 8-byte aligned where any is in half precision: the fast path.
     Quads,
-    /// Element by element: the last few of a tensor, and tensors off the 16-byte grid.
+    /// Element by element, or by words of two in half precision: the last few of a tensor, and tensors off that grid.
     Elements,
 }
 
@@ -35,6 +35,7 @@ pub(super) struct Piece {
     pub start: u64,
     pub len: u64,
     pub access: Access,
+    pub format: Format,
     /// Where the piece's own first elements lie.
     pub param: Place,
     pub grad: Place,
@@ -45,8 +46,8 @@ pub(super) struct Piece {
 impl Piece {
     /// Parameter and gradient, each with its tile and the window that the piece needs of it.
     pub fn windows(&self, limits: &Limits) -> [(Tile, Window); 2] {
-        [self.param, self.grad].map(|place| {
-            let window = Window::around(place, self.len, limits);
+        [(self.param, self.format.param), (self.grad, self.format.grad)].map(|(place, dtype)| {
+            let window = Window::around(place, self.len * dtype.width(), limits);
             let buffer = place.buffer;
             let tile = if self.seam {
                 Tile::Seam { buffer, start: window.offset }
@@ -59,21 +60,22 @@ impl Piece {
 }
 
 /// Cuts every segment at the seams of its parameter's and its gradient's buffers, and by access.
-pub(super) fn cut(segments: &[Segment], bindings: &[Binding], limits: &Limits) -> Vec<Piece> {
+pub(super) fn cut(segments: &[Segment], tensors: &[Tensor], bindings: &[Binding], limits: &Limits) -> Vec<Piece> {
     let mut pieces = Vec::with_capacity(segments.len());
     for (number, segment) in segments.iter().enumerate() {
         let Binding { param, grad } = bindings[segment.tensor];
+        let format = tensors[segment.tensor].format;
+        let (param_width, grad_width) = (format.param.width(), format.grad.width());
         let mut start = 0;
         while start < segment.len {
-            let skip = 4 * (segment.start + start);
-            let at = |place: Place| Place { offset: place.offset + skip, ..place };
-            let (param, grad) = (at(param), at(grad));
+            let at = |place: Place, width| place.after(width * (segment.start + start));
+            let (param, grad) = (at(param, param_width), at(grad, grad_width));
             // State lies in whole quads, so that a cut is at one, too.
-            let to_seam = |place: Place| (limits.binding - place.offset % limits.binding) / 4 / QUAD * QUAD;
-            let before_seam = to_seam(param).min(to_seam(grad));
+            let to_seam = |place: Place, width| (limits.binding - place.offset % limits.binding) / width / QUAD * QUAD;
+            let before_seam = to_seam(param, param_width).min(to_seam(grad, grad_width));
             let seam = before_seam == 0;
             let len = (segment.len - start).min(if seam { QUAD } else { before_seam });
-            let piece = Piece { segment: number, start, len, access: Access::Quads, param, grad, seam };
+            let piece = Piece { segment: number, start, len, access: Access::Quads, format, param, grad, seam };
             pieces.extend(split_by_access(piece));
             start += len;
         }
@@ -81,18 +83,19 @@ pub(super) fn cut(segments: &[Segment], bindings: &[Binding], limits: &Limits) -
     pieces
 }
 
-/// Whole quads if parameter and gradient lie on the 16-byte grid, the rest by elements.
+/// Whole quads if parameter and gradient lie on the grid of their words, the rest by elements.
 fn split_by_access(piece: Piece) -> impl Iterator<Item = Piece> {
-    let aligned = [piece.param, piece.grad].iter().all(|place| place.offset.is_multiple_of(4 * QUAD));
+    let Format { param, grad, .. } = piece.format;
+    let word = piece.format.quad_word();
+    let aligned = [piece.param, piece.grad].iter().all(|place| place.offset.is_multiple_of(word));
     let body = if aligned { piece.len / QUAD * QUAD } else { 0 };
-    let at = |place: Place| Place { offset: place.offset + 4 * body, ..place };
     let quads = Piece { len: body, ..piece };
     let rest = Piece {
         start: piece.start + body,
         len: piece.len - body,
         access: Access::Elements,
-        param: at(piece.param),
-        grad: at(piece.grad),
+        param: piece.param.after(param.width() * body),
+        grad: piece.grad.after(grad.width() * body),
         ..piece
     };
     [quads, rest].into_iter().filter(|piece| piece.len > 0)

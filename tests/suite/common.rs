@@ -234,11 +234,12 @@ impl Rig {
         let slice = |(buffer, at): (usize, usize), len: usize| self.expected[buffer][at..][..len].to_vec();
         let mut params: Vec<_> = self.spots.iter().map(|s| slice(s.param, s.len)).collect();
         let mut grads: Vec<_> = self.spots.iter().map(|s| slice(s.grad, s.len)).collect();
-        let mut slices: Vec<_> = params.iter_mut().map(|param| &mut param[..]).collect();
         if self.twin.grad_options().zero {
-            let mut grads: Vec<_> = grads.iter_mut().map(|grad| &mut grad[..]).collect();
-            self.twin.step_and_zero(&mut slices, &mut grads).unwrap();
+            let mut slices: Vec<_> = params.iter_mut().map(|param| cpu::ValuesMut::F32(param)).collect();
+            let mut grads: Vec<_> = grads.iter_mut().map(|grad| cpu::ValuesMut::F32(grad)).collect();
+            self.twin.step_values(&mut slices, &mut grads).unwrap();
         } else {
+            let mut slices: Vec<_> = params.iter_mut().map(|param| &mut param[..]).collect();
             let grads: Vec<_> = grads.iter().map(|grad| &grad[..]).collect();
             self.twin.step(&mut slices, &grads).unwrap();
         }

@@ -29,12 +29,12 @@ macro_rules! rust_struct {
 #[test]
 fn structs_agree() {
     let rust = [
-        rust_struct!(Chunk: param, grad, moments, integrals, stride, len, group, windows),
+        rust_struct!(Chunk: param, grad, moments, integrals, stride, len, group, windows, stream, first),
         rust_struct!(Group: beta1_powers, beta2_powers, one_minus_beta1, one_minus_beta2, one_minus_kappa, eps,
             coupled_decay, grad_sign, order, switch_step, amsgrad, padding),
         rust_struct!(Rates: integrating, adam, decay),
         rust_struct!(Coefs: one_minus_beta1, one_minus_beta2, one_minus_kappa, eps, coupled_decay, grad_factor,
-            step_size, root_scale, decay, order, amsgrad, max_value, skip),
+            step_size, root_scale, decay, order, amsgrad, max_value, skip, step),
         rust_struct!(Gradients: factor, clips, max_norm, max_value, skips, growth_interval, growth_factor, backoff_factor),
         rust_struct!(Progress: step, skipped, norm, padding),
         rust_struct!(Scaler: scale, good_steps, padding),

@@ -12,6 +12,7 @@ mod groups;
 mod half;
 mod layout;
 mod limits;
+mod mixed;
 mod parity;
 mod plan;
 mod report;

@@ -5,9 +5,10 @@ use std::collections::HashMap;
 
 use miadam::layout::{CHUNK, Chunk, QUAD, WORKGROUP, WORKGROUP_SIZE};
 use miadam::plan::{
-    Access, Binding, Dispatch, Extras, Form, Integrals, Limits, Place, Plan, Shape, StateLayout, Tensor,
+    Access, Binding, Dispatch, Extras, Form, Format, Integrals, Limits, Place, Plan, Rounding, Shape, StateLayout,
+    Tensor,
 };
-use miadam::{GradOptions, Hyperparams, WeightDecay};
+use miadam::{Dtype, GradOptions, HalfParams, Hyperparams, WeightDecay};
 use proptest::prelude::*;
 
 /// Limits small enough that a few thousand elements exceed them. Workgroups squared suffice for the largest
@@ -29,29 +30,45 @@ fn tensors() -> impl Strategy<Value = (Vec<Tensor>, Vec<Binding>, Vec<u64>)> {
     let planes = prop::collection::vec((2..4u64, 0..4u64), 1..4);
     let len = prop_oneof![0..9u64, 0..700u64, 0..9000u64];
     let place = (0..4usize, prop_oneof![Just(None), (0..9u64).prop_map(Some)]);
-    let tensor = (0..4usize, len, place.clone(), place);
+    let tensor = (0..4usize, len, format(), place.clone(), place);
     (planes, prop::collection::vec(tensor, 0..24), any::<bool>()).prop_map(|(planes, tensors, grads_last)| {
         let mut ends = vec![0; 8];
-        // A gap in elements, or the next whole quad.
-        let mut put = |len: u64, (buffer, gap): (usize, Option<u64>)| {
+        // In 32-bit words: a gap, or the next whole quad of f32.
+        let mut put = |len: u64, dtype: Dtype, (buffer, gap): (usize, Option<u64>)| {
             let end: &mut u64 = &mut ends[buffer];
             let start = gap.map_or(end.next_multiple_of(QUAD), |gap| *end + gap);
-            *end = start + len;
+            *end = start + (dtype.width() * len).div_ceil(4);
             Place { buffer, offset: 4 * start }
         };
-        let params: Vec<_> = tensors.iter().map(|&(_, len, param, _)| put(len, param)).collect();
+        let params: Vec<_> = tensors.iter().map(|&(_, len, format, param, _)| put(len, format.param, param)).collect();
         let grads: Vec<_> = tensors
             .iter()
-            .map(|&(_, len, _, (buffer, gap))| put(len, (buffer + if grads_last { 4 } else { 0 }, gap)))
+            .map(|&(_, len, format, _, (buffer, gap))| {
+                put(len, format.grad, (buffer + if grads_last { 4 } else { 0 }, gap))
+            })
             .collect();
-        let shapes = tensors.iter().map(|&(group, len, ..)| {
+        let shapes = tensors.iter().zip(1..).map(|(&(group, len, format, ..), number)| {
             let group = group % planes.len();
             let (moment_planes, integral_planes) = planes[group];
-            Tensor { group: group as u32, len, moment_planes, integral_planes, extras: Extras::default() }
+            let stream = if format.rounding == Rounding::Stochastic { number } else { 0 };
+            let group = group as u32;
+            Tensor { group, len, moment_planes, integral_planes, format, stream, extras: Extras::default() }
         });
         let bindings = params.into_iter().zip(grads).map(|(param, grad)| Binding { param, grad });
         (shapes.collect(), bindings.collect(), ends.into_iter().map(|end| 4 * end).collect())
     })
+}
+
+/// Mostly f32.
+fn format() -> impl Strategy<Value = Format> {
+    use Dtype::{Bf16, F16, F32};
+    let half = |half_params| move |(param, grad)| Format::new(param, grad, half_params);
+    let dtypes = || (prop_oneof![Just(F16), Just(Bf16), Just(F32)], prop_oneof![Just(F16), Just(Bf16), Just(F32)]);
+    prop_oneof![
+        2 => Just(Format::default()),
+        1 => dtypes().prop_map(half(HalfParams::Master)),
+        1 => dtypes().prop_map(half(HalfParams::Stochastic { seed: 0 })),
+    ]
 }
 
 /// An element of a tensor as a dispatch reaches it.
@@ -65,6 +82,9 @@ struct Reached {
     integrals: u64,
     /// Elements from a plane to the next.
     stride: u64,
+    format: Format,
+    /// What its stochastic rounding draws by: the tensor's stream, and the quad's number.
+    draw: (u32, u64),
 }
 
 /// By buffer and byte of θ.
@@ -122,14 +142,16 @@ fn reach(dispatch: &Dispatch, chunk: &Chunk, element: u64) -> ((usize, u64), Rea
     let unit = match dispatch.kernel.access {
         Access::Quads => {
             assert_eq!(u64::from(chunk.len) % QUAD, 0, "whole quads");
-            16
+            dispatch.kernel.format.quad_word()
         }
         Access::Elements => 4,
     };
-    let [param, grad] = [(numbers[0], chunk.param), (numbers[1], chunk.grad)].map(|(number, first)| {
+    let format = dispatch.kernel.format;
+    let roles = [(numbers[0], chunk.param, format.param), (numbers[1], chunk.grad, format.grad)];
+    let [param, grad] = roles.map(|(number, first, dtype)| {
         let window = dispatch.windows[number];
-        let byte = unit * u64::from(first) + 4 * element;
-        assert!(byte + 4 <= window.size, "byte {byte} of {window:?}");
+        let byte = unit * u64::from(first) + dtype.width() * element;
+        assert!(byte + dtype.width() <= window.size, "byte {byte} of {window:?}");
         (window.buffer, window.offset + byte)
     });
     let quad = element / QUAD;
@@ -141,8 +163,18 @@ fn reach(dispatch: &Dispatch, chunk: &Chunk, element: u64) -> ((usize, u64), Rea
         moments: QUAD * (u64::from(chunk.moments) + quad) + lane,
         integrals: QUAD * (u64::from(chunk.integrals) + quad) + lane,
         stride: QUAD * u64::from(chunk.stride),
+        format,
+        draw: match format.rounding {
+            Rounding::Stochastic => (chunk.stream, u64::from(chunk.first) + quad),
+            _ => (0, 0),
+        },
     };
     (param, reached)
+}
+
+/// The buffer and byte of an element of θ.
+fn element_at(binding: &Binding, tensor: &Tensor, element: u64) -> (usize, u64) {
+    (binding.param.buffer, binding.param.offset + tensor.format.param.width() * element)
 }
 
 /// Every element at its place, with its own gradient and group, and nothing else.
@@ -150,11 +182,15 @@ fn check_coverage(coverage: &Coverage, tensors: &[Tensor], bindings: &[Binding],
     assert_eq!(coverage.len() as u64, tensors.iter().map(|tensor| tensor.len).sum::<u64>());
     for (tensor, binding) in tensors.iter().zip(bindings) {
         for element in 0..tensor.len {
-            let at = |place: Place| (place.buffer, place.offset + 4 * element);
-            let reached = coverage.get(&at(binding.param)).expect("every element is reached");
-            assert_eq!(reached.grad, at(binding.grad));
+            let at = |place: Place, dtype: Dtype| (place.buffer, place.offset + dtype.width() * element);
+            let param = at(binding.param, tensor.format.param);
+            let reached = coverage.get(&param).expect("every element is reached");
+            assert_eq!(reached.grad, at(binding.grad, tensor.format.grad));
             assert_eq!(reached.group, tensor.group);
-            assert!(at(binding.param).1 < ends[binding.param.buffer]);
+            assert_eq!(reached.format, tensor.format);
+            let draws = tensor.format.rounding == Rounding::Stochastic;
+            assert_eq!(reached.draw, if draws { (tensor.stream, element / QUAD) } else { (0, 0) });
+            assert!(param.1 < ends[binding.param.buffer]);
         }
     }
 }
@@ -167,7 +203,7 @@ fn check_state(coverage: &Coverage, tensors: &[Tensor], bindings: &[Binding], la
     let mut taken = std::collections::HashSet::new();
     for (tensor, binding) in tensors.iter().zip(bindings) {
         for element in 0..tensor.len {
-            let reached = coverage[&(binding.param.buffer, binding.param.offset + 4 * element)];
+            let reached = coverage[&element_at(binding, tensor, element)];
             let page = layout.pages[reached.page];
             for (integral, planes, first, size) in [
                 (false, tensor.moment_planes, reached.moments, page.moments),
@@ -201,18 +237,20 @@ proptest! {
         let mut ends: Vec<_> = ends.iter().zip(&moved_ends).map(|(a, b)| (*a).max(*b).next_multiple_of(4)).collect();
         let mut rebound = bindings.clone();
         for (binding, (tensor, target)) in rebound.iter_mut().zip(tensors.iter().zip(&moved)).step_by(2) {
-            for (place, target) in [(&mut binding.param, target.param), (&mut binding.grad, target.grad)] {
+            let Format { param, grad, .. } = tensor.format;
+            let roles = [(&mut binding.param, target.param, param), (&mut binding.grad, target.grad, grad)];
+            for (place, target, dtype) in roles {
                 let offset = ends[target.buffer] + target.offset % 64;
                 *place = Place { buffer: target.buffer, offset };
-                ends[target.buffer] = offset + 4 * tensor.len;
+                ends[target.buffer] = (offset + dtype.width() * tensor.len).next_multiple_of(4);
             }
         }
         let second = coverage(&Plan::new(&tensors, &rebound, &layout, &limits), &limits);
         check_coverage(&second, &tensors, &rebound, &ends);
         for ((tensor, old), new) in tensors.iter().zip(&bindings).zip(&rebound) {
             for element in 0..tensor.len {
-                let old = first[&(old.param.buffer, old.param.offset + 4 * element)];
-                let new = second[&(new.param.buffer, new.param.offset + 4 * element)];
+                let old = first[&element_at(old, tensor, element)];
+                let new = second[&element_at(new, tensor, element)];
                 prop_assert_eq!(Reached { grad: old.grad, ..new }, old);
             }
         }
@@ -230,6 +268,7 @@ fn pool(count: u64, len: u64, groups: u32, interleaved: bool) -> (Vec<Tensor>, V
         moment_planes: 2 + number % 2,
         integral_planes: u64::from(number as u32 % groups),
         extras: Extras { adjust: number == 3, ..Extras::default() },
+        ..Tensor::default()
     };
     let binding = |number: u64| {
         let (param, grad) = if interleaved { (2 * number, 2 * number + 1) } else { (number, count + number) };
@@ -263,7 +302,7 @@ fn scattered(count: usize, len: u64, grads_apart: bool) -> (Vec<Tensor>, Vec<Bin
             return Place { buffer, offset: 4 * len * slot };
         }
     };
-    let tensor = Tensor { group: 0, len, moment_planes: 2, integral_planes: 1, extras: Extras::default() };
+    let tensor = Tensor { group: 0, len, moment_planes: 2, integral_planes: 1, ..Tensor::default() };
     let bindings = (0..count).map(|_| Binding { param: place(0), grad: place(usize::from(grads_apart)) }).collect();
     (vec![tensor; count], bindings)
 }
@@ -290,7 +329,7 @@ fn tensors_scattered_over_more_than_a_binding_take_as_few() {
 
 #[test]
 fn neighbours_of_one_group_are_one_run() {
-    let tensor = Tensor { group: 0, len: 4096, moment_planes: 2, integral_planes: 3, extras: Extras::default() };
+    let tensor = Tensor { group: 0, len: 4096, moment_planes: 2, integral_planes: 3, ..Tensor::default() };
     let tensors = vec![tensor; 1000];
     let place = |buffer, number: u64| Place { buffer, offset: 4 * 4096 * number };
     let bindings: Vec<_> =
@@ -303,8 +342,7 @@ fn neighbours_of_one_group_are_one_run() {
 
 #[test]
 fn small_tensors_in_separate_buffers_share_dispatches() {
-    let tensors =
-        vec![Tensor { group: 0, len: 4096, moment_planes: 2, integral_planes: 1, extras: Extras::default() }; 1000];
+    let tensors = vec![Tensor { group: 0, len: 4096, moment_planes: 2, integral_planes: 1, ..Tensor::default() }; 1000];
     let place = |buffer| Place { buffer, offset: 0 };
     let bindings: Vec<_> =
         (0..1000).map(|number| Binding { param: place(2 * number), grad: place(2 * number + 1) }).collect();
@@ -333,13 +371,8 @@ fn a_kernel_has_what_any_group_asks() {
 
 #[test]
 fn a_plane_count_above_the_binding_is_refused() {
-    let tensors = [Tensor {
-        group: 0,
-        len: 1,
-        moment_planes: 2,
-        integral_planes: DEFAULT.binding / 16 + 1,
-        extras: Extras::default(),
-    }];
+    let tensors =
+        [Tensor { group: 0, len: 1, moment_planes: 2, integral_planes: DEFAULT.binding / 16 + 1, ..Tensor::default() }];
     let bindings = [Binding { param: Place { buffer: 0, offset: 0 }, grad: Place { buffer: 1, offset: 0 } }];
     let error = StateLayout::new(&tensors, &bindings, &DEFAULT).unwrap_err();
     assert!(error.to_string().contains("max_storage_buffer_binding_size"), "{error}");

@@ -1,9 +1,19 @@
 //! Every variant of the shaders parses, validates, and translates to what Vulkan, Metal and DX12 take.
 
-use miadam::plan::{Access, Extras, Form, Integrals, Kernel, Shape};
-use miadam::{advance_wgsl, measure_wgsl, update_wgsl};
+use miadam::plan::{Access, Extras, Form, Format, Integrals, Kernel, Shape};
+use miadam::{Dtype, HalfParams, advance_wgsl, measure_wgsl, update_wgsl};
 use naga::back::{hlsl, msl, spv};
 use naga::valid::{Capabilities, ValidationFlags, Validator};
+
+/// All formats with a half in them.
+fn mixed_formats() -> impl Iterator<Item = Format> {
+    use Dtype::{Bf16, F16, F32};
+    let dtypes = [F32, F16, Bf16];
+    let pairs = dtypes.into_iter().flat_map(move |param| dtypes.map(|grad| (param, grad)));
+    let mixed = pairs.filter(|&pair| pair != (F32, F32));
+    let master = mixed.map(|(param, grad)| Format::new(param, grad, HalfParams::Master));
+    master.chain(dtypes.map(|grad| Format::new(Bf16, grad, HalfParams::Stochastic { seed: 0 })))
+}
 
 /// Every source that the crate can hand to a device, with a name for it.
 pub fn sources() -> Vec<(String, String)> {
@@ -13,7 +23,12 @@ pub fn sources() -> Vec<(String, String)> {
         for shape in [Shape::Run, Shape::Table] {
             for (form, windows) in [(Form::One, 1), (Form::Two, 2), (Form::Many, 2), (Form::Many, 4), (Form::Many, 16)]
             {
-                let kernel = Kernel { access, form, shape, extras: Extras::default() };
+                let kernel = Kernel { access, form, shape, format: Format::default(), extras: Extras::default() };
+                for format in mixed_formats() {
+                    let kernel = Kernel { format, ..kernel };
+                    sources.push((format!("measure {kernel:?} over {windows}"), measure_wgsl(kernel, windows)));
+                    sources.push((format!("update {kernel:?} over {windows}"), update_wgsl(kernel, windows)));
+                }
                 sources.push((format!("measure {kernel:?} over {windows}"), measure_wgsl(kernel, windows)));
                 for (number, integrals) in [0, 1, 2, 3, 4].map(Integrals::of).into_iter().enumerate() {
                     let bits = [0, 1, 2].map(|bit| (number + windows) >> bit & 1 == 1);
@@ -25,7 +40,7 @@ pub fn sources() -> Vec<(String, String)> {
                         amsgrad: number % 3 == 0,
                         integrals,
                     };
-                    let kernel = Kernel { access, form, shape, extras };
+                    let kernel = Kernel { extras, ..kernel };
                     sources.push((format!("update {kernel:?} over {windows}"), update_wgsl(kernel, windows)));
                 }
             }

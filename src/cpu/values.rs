@@ -1,0 +1,147 @@
+use half::slice::HalfFloatSliceExt;
+use half::{bf16, f16};
+
+use crate::Dtype;
+
+/// Elements of a tensor that are read.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Values<'a> {
+    F32(&'a [f32]),
+    F16(&'a [f16]),
+    Bf16(&'a [bf16]),
+}
+
+/// Elements of a tensor that are written: of a parameter, or of a gradient that may be reset.
+#[derive(Debug, PartialEq)]
+pub enum ValuesMut<'a> {
+    /// [`Dtype::F32`].
+    F32(&'a mut [f32]),
+    /// [`Dtype::F16`], in the type of the crate [`half`](https://docs.rs/half) 2.
+    F16(&'a mut [f16]),
+    /// [`Dtype::Bf16`], likewise.
+    Bf16(&'a mut [bf16]),
+}
+
+impl<'a> From<&'a mut [f32]> for ValuesMut<'a> {
+    fn from(values: &'a mut [f32]) -> Self {
+        Self::F32(values)
+    }
+}
+
+impl<'a> From<&'a mut [f16]> for ValuesMut<'a> {
+    fn from(values: &'a mut [f16]) -> Self {
+        Self::F16(values)
+    }
+}
+
+impl<'a> From<&'a mut [bf16]> for ValuesMut<'a> {
+    fn from(values: &'a mut [bf16]) -> Self {
+        Self::Bf16(values)
+    }
+}
+
+impl<'a> Values<'a> {
+    pub fn len(self) -> usize {
+        match self {
+            Self::F32(values) => values.len(),
+            Self::F16(values) => values.len(),
+            Self::Bf16(values) => values.len(),
+        }
+    }
+
+    pub fn chunks(self, len: usize) -> Box<dyn Iterator<Item = Self> + 'a> {
+        match self {
+            Self::F32(values) => Box::new(values.chunks(len).map(Self::F32)),
+            Self::F16(values) => Box::new(values.chunks(len).map(Self::F16)),
+            Self::Bf16(values) => Box::new(values.chunks(len).map(Self::Bf16)),
+        }
+    }
+
+    /// The values in `f32`: themselves, or put into `scratch`.
+    pub fn single<'s>(self, scratch: &'s mut Vec<f32>) -> &'s [f32]
+    where
+        'a: 's,
+    {
+        if let Self::F32(values) = self {
+            return values;
+        }
+        scratch.resize(self.len(), 0.0);
+        self.copy_to(scratch);
+        scratch
+    }
+
+    /// All values in `f32`.
+    pub fn copy_to(self, target: &mut [f32]) {
+        match self {
+            Self::F32(values) => target.copy_from_slice(values),
+            Self::F16(values) => values.convert_to_f32_slice(target),
+            Self::Bf16(values) => values.convert_to_f32_slice(target),
+        }
+    }
+}
+
+impl<'a> ValuesMut<'a> {
+    /// The number of elements.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.shared().len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// What the elements are.
+    #[must_use]
+    pub fn dtype(&self) -> Dtype {
+        match self {
+            Self::F32(_) => Dtype::F32,
+            Self::F16(_) => Dtype::F16,
+            Self::Bf16(_) => Dtype::Bf16,
+        }
+    }
+
+    pub(super) fn shared(&self) -> Values<'_> {
+        match self {
+            Self::F32(values) => Values::F32(values),
+            Self::F16(values) => Values::F16(values),
+            Self::Bf16(values) => Values::Bf16(values),
+        }
+    }
+
+    /// The same elements for a shorter time.
+    pub(super) fn reborrow(&mut self) -> ValuesMut<'_> {
+        match self {
+            Self::F32(values) => ValuesMut::F32(values),
+            Self::F16(values) => ValuesMut::F16(values),
+            Self::Bf16(values) => ValuesMut::Bf16(values),
+        }
+    }
+
+    pub(super) fn chunks(self, len: usize) -> Box<dyn Iterator<Item = Self> + 'a> {
+        match self {
+            Self::F32(values) => Box::new(values.chunks_mut(len).map(Self::F32)),
+            Self::F16(values) => Box::new(values.chunks_mut(len).map(Self::F16)),
+            Self::Bf16(values) => Box::new(values.chunks_mut(len).map(Self::Bf16)),
+        }
+    }
+
+    /// Takes values in `f32`, rounded to nearest even.
+    pub(super) fn round(&mut self, source: &[f32]) {
+        match self {
+            Self::F32(values) => values.copy_from_slice(source),
+            Self::F16(values) => values.convert_from_f32_slice(source),
+            Self::Bf16(values) => values.convert_from_f32_slice(source),
+        }
+    }
+
+    pub(super) fn zero(&mut self) {
+        match self {
+            Self::F32(values) => values.fill(0.0),
+            Self::F16(values) => values.fill(f16::ZERO),
+            Self::Bf16(values) => values.fill(bf16::ZERO),
+        }
+    }
+}
