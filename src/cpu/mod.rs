@@ -242,12 +242,16 @@ impl MiAdam {
         let coefs: Vec<_> = coefs.collect();
         let mut tasks = Vec::new();
         let (mut moments, mut integrals) = (&mut self.moments[..], &mut self.integrals[..]);
-        for ((tensor, param), grad) in self.tensors.iter().zip(params).zip(grads) {
+        for ((tensor, mut params), mut grads) in self.tensors.iter().zip(params).zip(grads) {
             let &Tensor { planes, rounding, stream, group, .. } = tensor;
-            for (number, (param, grad)) in param.chunks(CHUNK).zip(grad.chunks(CHUNK)).enumerate() {
-                let moments = split_off(&mut moments, param.len() * planes.moments());
-                let integrals = split_off(&mut integrals, param.len() * planes.integrals);
-                let (coefs, first) = (&coefs[group], (number * CHUNK / 4) as u32);
+            for start in (0..tensor.len).step_by(CHUNK) {
+                let len = CHUNK.min(tensor.len - start);
+                let (param, grad);
+                (param, params) = params.split_at(len);
+                (grad, grads) = grads.split_at(len);
+                let moments = split_off(&mut moments, len * planes.moments());
+                let integrals = split_off(&mut integrals, len * planes.integrals);
+                let (coefs, first) = (&coefs[group], (start / 4) as u32);
                 tasks.push(Task { coefs, param, grad, moments, integrals, rounding, stream, first });
             }
         }

@@ -21,10 +21,17 @@ pub(super) enum Grad<'a> {
 }
 
 impl<'a> Grad<'a> {
-    pub fn chunks(self, len: usize) -> Box<dyn Iterator<Item = Grad<'a>> + 'a> {
+    /// The first `len` elements, and the rest.
+    pub fn split_at(self, len: usize) -> (Self, Self) {
         match self {
-            Grad::Read(grad) => Box::new(grad.chunks(len).map(Grad::Read)),
-            Grad::Zero(grad) => Box::new(grad.chunks(len).map(Grad::Zero)),
+            Grad::Read(grad) => {
+                let (first, rest) = grad.split_at(len);
+                (Grad::Read(first), Grad::Read(rest))
+            }
+            Grad::Zero(grad) => {
+                let (first, rest) = grad.split_at(len);
+                (Grad::Zero(first), Grad::Zero(rest))
+            }
         }
     }
 
@@ -61,7 +68,17 @@ impl Task<'_> {
     #[inline(always)]
     pub fn run(self, scratch: &mut Scratch) {
         let Self { coefs, mut param, grad: mut own_grad, moments, integrals, rounding, stream, first } = self;
-        let grad = own_grad.shared().single(&mut scratch.grad);
+        let clamped;
+        let (coefs, grad) = if coefs.max_value < f32::INFINITY {
+            // Beforehand, so that steps that clip nothing do not pay for it.
+            clamped = Coefs { grad_factor: 1.0, ..*coefs };
+            scratch.grad.resize(own_grad.shared().len(), 0.0);
+            own_grad.shared().copy_to(&mut scratch.grad);
+            scratch.grad.iter_mut().for_each(|g| *g = clamp(coefs.grad_factor * *g, coefs.max_value));
+            (&clamped, &scratch.grad[..])
+        } else {
+            (coefs, own_grad.shared().single(&mut scratch.grad))
+        };
         match (&mut param, rounding) {
             (ValuesMut::F32(param), _) => Chunk { coefs, param, grad, moments, integrals }.run(),
             (_, Rounding::Exact | Rounding::Master) => {
@@ -201,7 +218,7 @@ fn update<const N: usize, const AMSGRAD: bool>(
 /// The moments, from the gradient.
 #[inline(always)]
 fn average(c: &Coefs, theta: f32, grad: f32, m: &mut f32, v: &mut f32) -> (f32, f32) {
-    let g = clamp(c.grad_factor * grad, c.max_value) + c.coupled_decay * theta;
+    let g = c.grad_factor * grad + c.coupled_decay * theta;
     *m = flush(*m + c.one_minus_beta1 * (g - *m));
     // An infinite v stays so, and its element stands still, where inf - inf would make it NaN.
     *v = if v.is_infinite() { *v } else { *v + c.one_minus_beta2 * (g * g - *v) };

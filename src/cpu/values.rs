@@ -49,12 +49,23 @@ impl<'a> Values<'a> {
         }
     }
 
-    pub fn chunks(self, len: usize) -> Box<dyn Iterator<Item = Self> + 'a> {
+    /// The first `len` elements, and the rest.
+    pub fn split_at(self, len: usize) -> (Self, Self) {
         match self {
-            Self::F32(values) => Box::new(values.chunks(len).map(Self::F32)),
-            Self::F16(values) => Box::new(values.chunks(len).map(Self::F16)),
-            Self::Bf16(values) => Box::new(values.chunks(len).map(Self::Bf16)),
+            Self::F32(values) => both(values.split_at(len), Self::F32),
+            Self::F16(values) => both(values.split_at(len), Self::F16),
+            Self::Bf16(values) => both(values.split_at(len), Self::Bf16),
         }
+    }
+
+    /// Parts of `len` elements, and a last one of fewer.
+    pub fn chunks(self, len: usize) -> impl Iterator<Item = Self> {
+        let mut rest = self;
+        std::iter::from_fn(move || {
+            let chunk;
+            (chunk, rest) = rest.split_at(len.min(rest.len()));
+            (chunk.len() > 0).then_some(chunk)
+        })
     }
 
     /// The values in `f32`: themselves, or put into `scratch`.
@@ -120,11 +131,12 @@ impl<'a> ValuesMut<'a> {
         }
     }
 
-    pub(super) fn chunks(self, len: usize) -> Box<dyn Iterator<Item = Self> + 'a> {
+    /// The first `len` elements, and the rest.
+    pub(super) fn split_at(self, len: usize) -> (Self, Self) {
         match self {
-            Self::F32(values) => Box::new(values.chunks_mut(len).map(Self::F32)),
-            Self::F16(values) => Box::new(values.chunks_mut(len).map(Self::F16)),
-            Self::Bf16(values) => Box::new(values.chunks_mut(len).map(Self::Bf16)),
+            Self::F32(values) => both(values.split_at_mut(len), Self::F32),
+            Self::F16(values) => both(values.split_at_mut(len), Self::F16),
+            Self::Bf16(values) => both(values.split_at_mut(len), Self::Bf16),
         }
     }
 
@@ -144,4 +156,8 @@ impl<'a> ValuesMut<'a> {
             Self::Bf16(values) => values.fill(bf16::ZERO),
         }
     }
+}
+
+fn both<T, U>((first, rest): (T, T), into: impl Fn(T) -> U) -> (U, U) {
+    (into(first), into(rest))
 }
