@@ -82,10 +82,8 @@ fn best_adapter() -> Result<wgpu::AdapterInfo, Box<dyn Error>> {
         backends,
         ..wgpu::InstanceDescriptor::new_without_display_handle()
     });
-    let options = wgpu::RequestAdapterOptions {
-        power_preference: wgpu::PowerPreference::HighPerformance,
-        ..Default::default()
-    };
+    let options =
+        wgpu::RequestAdapterOptions { power_preference: wgpu::PowerPreference::HighPerformance, ..Default::default() };
     match pollster::block_on(instance.request_adapter(&options)) {
         Ok(adapter) => Ok(adapter.get_info()),
         Err(error) => Err(format!("there is no GPU adapter: {error}; install a Vulkan or Metal driver").into()),
