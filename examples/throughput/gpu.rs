@@ -10,6 +10,7 @@ use crate::wait::wait;
 
 /// After this the GPU counts as hung.
 const TIMEOUT: Duration = Duration::from_secs(300);
+
 pub struct Gpu {
     pub name: String,
     device: wgpu::Device,
@@ -47,7 +48,11 @@ impl Gpu {
                 adapters.into_iter().find(named).ok_or(NoGpu::Unknown { wanted: wanted.to_owned(), known })?
             }
         };
-        let descriptor = wgpu::DeviceDescriptor { required_limits: adapter.limits(), ..Default::default() };
+        Self::open(&adapter, adapter.limits())
+    }
+
+    fn open(adapter: &wgpu::Adapter, required_limits: wgpu::Limits) -> Result<Self, NoGpu> {
+        let descriptor = wgpu::DeviceDescriptor { required_limits, ..Default::default() };
         let (device, queue) =
             pollster::block_on(adapter.request_device(&descriptor)).map_err(|e| NoGpu::NoDevice(e.to_string()))?;
         let info = adapter.get_info();
@@ -233,6 +238,41 @@ impl Limit {
         for (group, [x, y]) in &self.parts {
             pass.set_bind_group(0, group, &[]);
             pass.dispatch_workgroups(*x, *y, 1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The default adapter's device with small buffers, or nothing if MIADAM_ALLOW_NO_ADAPTER says that this is all right.
+    fn small_gpu() -> Option<Gpu> {
+        let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
+        match pollster::block_on(instance.request_adapter(&Default::default())) {
+            Ok(adapter) => {
+                let size = 1 << 20;
+                let limits =
+                    wgpu::Limits { max_buffer_size: size, max_storage_buffer_binding_size: size, ..adapter.limits() };
+                Some(Gpu::open(&adapter, limits).unwrap())
+            }
+            Err(error) if std::env::var_os("MIADAM_ALLOW_NO_ADAPTER").is_some() => {
+                eprintln!("not tested: {error}");
+                None
+            }
+            Err(error) => panic!("{error}; or set MIADAM_ALLOW_NO_ADAPTER to skip this test"),
+        }
+    }
+
+    #[test]
+    fn a_case_too_large_for_the_adapter_leaves_the_next_one_alone() {
+        let Some(gpu) = small_gpu() else { return };
+        for (home, len, count) in [(Home::Pool, 1024, 1024), (Home::Separate, 1 << 20, 1)] {
+            let large = Case { name: "large", home, lens: vec![len; count], order: 1 };
+            let reason = gpu.measure(&large, 1).map(|row| row.ms).unwrap_err();
+            assert!(reason.contains("4194304 bytes") && reason.contains("1048576"), "{reason}");
+            let small = Case { name: "small", home, lens: vec![1024; 8], order: 1 };
+            gpu.measure(&small, 1).map(|row| row.ms).unwrap();
         }
     }
 }

@@ -2,9 +2,10 @@
 
 use burn::module::{Param, ParamId};
 use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer};
-use burn::tensor::{Device, DeviceKind, Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::cases::Case;
+use crate::device;
 use crate::runner::{Entry, Runner, timed};
 use crate::steppers::GRAD;
 
@@ -19,16 +20,9 @@ struct Burn {
     grads: Vec<(ParamId, Tensor<1>)>,
 }
 
-/// `adapter` is the one that miadam runs on. burn takes the first of its kind.
+/// `adapter` is the kind of the one that miadam runs on.
 pub fn adam(case: &Case, adapter: wgpu::DeviceType) -> Entry<'static> {
-    let kind = match adapter {
-        wgpu::DeviceType::DiscreteGpu => DeviceKind::DiscreteGpu(0),
-        wgpu::DeviceType::IntegratedGpu => DeviceKind::IntegratedGpu(0),
-        wgpu::DeviceType::VirtualGpu => DeviceKind::VirtualGpu(0),
-        wgpu::DeviceType::Cpu => DeviceKind::Cpu,
-        wgpu::DeviceType::Other => DeviceKind::DefaultDevice,
-    };
-    let device = Device::vulkan(kind);
+    let device = device::of_kind(adapter);
     let training = device.clone().autodiff();
     // From host data: a constant that burn knew of could be fused away instead of being read.
     let filled = |value: f32, len: usize, device: &Device| {

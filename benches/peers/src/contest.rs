@@ -7,7 +7,7 @@ use crate::report::Table;
 use crate::runner::{Entrant, race};
 use crate::steppers::gpu::Gpu;
 use crate::torch::Torch;
-use crate::{burn, candle, miadam};
+use crate::{burn, candle, device, miadam};
 
 /// What names of cases start with: the shapes, without the home of their tensors.
 pub const SHAPES: [&str; 4] = ["1 x 4M", "1 x 16M", "1000 x 4096", "10000 x 256"];
@@ -24,8 +24,7 @@ impl Contest {
         Self {
             cases: cases::all(),
             threads,
-            // The backend that burn is built for.
-            gpu: Gpu::new(wgpu::Backends::VULKAN).map_err(|reason| format!("no Vulkan adapter: {reason}")),
+            gpu: Gpu::new(device::BACKENDS).map_err(|reason| format!("no adapter: {reason}")),
             torch: ["fused", "foreach"].map(|variant| (variant, Torch::new(python, variant, threads))),
         }
     }

@@ -7,6 +7,7 @@ mod candle;
 #[path = "../../../examples/throughput/cases.rs"]
 mod cases;
 mod contest;
+mod device;
 mod miadam;
 mod report;
 mod runner;

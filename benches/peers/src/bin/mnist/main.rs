@@ -1,0 +1,96 @@
+//! The network of the example `mlp_mnist`, trained by burn on wgpu with fusion, to compare the seconds of an epoch.
+//!
+//! `cargo run --release --manifest-path benches/peers/Cargo.toml --bin mnist -- [--data DIR]`
+
+#[path = "../../../../../examples/shared/command_line.rs"]
+mod command_line;
+// What burn does not need of the example's parts stays unused.
+#[allow(dead_code)]
+#[path = "../../../../../examples/mlp_mnist/data.rs"]
+mod data;
+#[path = "../../device.rs"]
+mod device;
+#[allow(dead_code)]
+#[path = "../../../../../examples/mlp_mnist/network.rs"]
+mod network;
+#[path = "../../../../../examples/mlp_mnist/random.rs"]
+mod random;
+mod samples;
+mod training;
+
+use std::error::Error;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::Parser;
+
+use data::Data;
+use random::Random;
+use samples::DeviceSamples;
+use training::Training;
+
+#[derive(Parser)]
+#[command(about = "Trains the network of mlp_mnist with burn")]
+struct Flags {
+    /// Folder of the four MNIST IDX files, plain or gzipped [default: 10,000 digits compiled in]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Passes over the training digits; in the first, burn compiles and tunes its kernels
+    #[arg(long, default_value_t = 4)]
+    epochs: u32,
+    /// Digits in a batch
+    #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=8192))]
+    batch_size: u32,
+    /// Seed of the batches
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+}
+
+fn main() -> ExitCode {
+    command_line::main(run)
+}
+
+fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
+    let data = flags.data.as_deref().map_or_else(Data::built_in, Data::from_folder)?;
+    let batch_size = flags.batch_size as usize;
+    let adapter = best_adapter()?;
+    say(&format!("device: {} ({})", adapter.name, adapter.backend))?;
+
+    let device = device::of_kind(adapter.device_type);
+    let train = DeviceSamples::new(&data.train, batch_size, &device);
+    let test = DeviceSamples::new(&data.test, batch_size, &device);
+    let mut training = Training::new(&device);
+    device.sync()?;
+    let mut random = Random::new(flags.seed, 1);
+    for epoch in 1..=flags.epochs {
+        let order = train.shuffled(&mut random);
+        let start = Instant::now();
+        let loss = training.epoch(&train, &order)?;
+        let seconds = start.elapsed().as_secs_f64();
+        let accuracy = 100.0 * training.accuracy(&test)?;
+        say(&format!("epoch {epoch}: train loss {loss:.4}, test accuracy {accuracy:.2} %, {seconds:.3} s"))?;
+    }
+    Ok(())
+}
+
+/// The one that `mlp_mnist --device gpu` takes.
+fn best_adapter() -> Result<wgpu::AdapterInfo, Box<dyn Error>> {
+    let backends = device::BACKENDS;
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
+        backends,
+        ..wgpu::InstanceDescriptor::new_without_display_handle()
+    });
+    let options =
+        wgpu::RequestAdapterOptions { power_preference: wgpu::PowerPreference::HighPerformance, ..Default::default() };
+    match pollster::block_on(instance.request_adapter(&options)) {
+        Ok(adapter) => Ok(adapter.get_info()),
+        Err(error) => Err(format!("there is no GPU adapter: {error}; install a Vulkan or Metal driver").into()),
+    }
+}
+
+/// A line on stdout; unlike `println`, a closed pipe is an error and not a panic.
+fn say(line: &str) -> Result<(), Box<dyn Error>> {
+    writeln!(io::stdout(), "{line}").map_err(|error| format!("stdout: {error}; keep it open").into())
+}
