@@ -1,3 +1,5 @@
+use std::path::PathBuf;
+
 use crate::Dtype;
 use crate::group::Role;
 
@@ -113,6 +115,17 @@ pub enum Error {
         role: Role,
     },
 
+    /// A caller's buffer cannot be copied from, or written.
+    #[error("parameter `{name}`: the {role} buffer lacks BufferUsages::{usage}; create it with that usage")]
+    MissingCopyUsage {
+        /// The parameter's name.
+        name: String,
+        /// Which of its two slices.
+        role: Role,
+        /// `COPY_SRC` or `COPY_DST`.
+        usage: &'static str,
+    },
+
     /// A slice does not start at a multiple of 4 bytes.
     #[error("parameter `{name}`: the {role} slice starts at byte {offset}; move it to a multiple of 4")]
     Misaligned {
@@ -199,6 +212,44 @@ pub enum Error {
         found: usize,
         /// Which list of slices.
         role: Role,
+    },
+
+    /// A file that is no checkpoint, or a damaged one.
+    #[error("not a whole checkpoint ({reason}); use one written by `Checkpoint::save`")]
+    CheckpointFormat {
+        /// What is wrong with it.
+        reason: String,
+    },
+
+    /// A checkpoint of another version.
+    #[error(
+        "the checkpoint has version {found}, but this release reads version {supported}; use a release that reads it"
+    )]
+    CheckpointVersion {
+        /// The file's version.
+        found: u64,
+        /// The version that is read.
+        supported: u64,
+    },
+
+    /// An entry of a checkpoint that is missing, unknown or ill-shaped, or does not fit the optimizer.
+    #[error("checkpoint entry `{entry}`: {reason}; make the optimizer as it was, or load leniently")]
+    CheckpointEntry {
+        /// The entry of the file, the parameter, or the first parameter of the group.
+        entry: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+
+    /// The file of a checkpoint could not be read or written.
+    #[error("cannot {operation} the checkpoint `{}`: {reason}", path.display())]
+    CheckpointFile {
+        /// `read` or `write`.
+        operation: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The system's words.
+        reason: String,
     },
 
     /// The CPU optimizer cannot set gradients to 0 that it may only read.

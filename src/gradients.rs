@@ -1,3 +1,5 @@
+use serde::{Deserialize, Serialize};
+
 use crate::Error;
 use crate::layout::Gradients;
 use crate::verdict::MAX_SCALE;
@@ -33,7 +35,8 @@ use crate::verdict::MAX_SCALE;
 /// assert_eq!((report.step, report.skipped, report.loss_scale), (0, 1, 32_768.0));
 /// # Ok::<(), miadam::Error>(())
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct GradOptions {
     /// The factor on every gradient, above 0: 1/k for the mean of k accumulated ones. Default 1.
     pub factor: f64,
@@ -42,8 +45,10 @@ pub struct GradOptions {
     ///
     /// The norm is that of the gradients with `factor`, and without the loss scale. As in PyTorch, a NaN among them
     /// makes all NaN, and an infinite one makes the finite ones 0. A factor below the normal range of `f32` is 0.
+    #[serde(with = "infinite")]
     pub clip_norm: Option<f64>,
     /// The bound of each element's absolute value, at least 0. Default none.
+    #[serde(with = "infinite")]
     pub clip_value: Option<f64>,
     /// Whether a step with a gradient that is infinite or NaN is skipped: parameters, state and the step counter keep
     /// their bits, and the skip is counted. Default false: such gradients propagate, as in PyTorch. A `scaler` always
@@ -67,7 +72,8 @@ impl Default for GradOptions {
 ///
 /// A step with a gradient that is not finite is skipped and multiplies the scale by `backoff_factor`; `growth_interval`
 /// steps in a row without one multiply it by `growth_factor`. It stays from 2⁻¹²⁶ to 2¹²⁶.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct GradScaler {
     /// The first scale, from 2⁻¹²⁶ to 2¹²⁶. Default 65536, PyTorch's.
     pub init_scale: f64,
@@ -148,4 +154,38 @@ impl GradOptions {
 fn check(field: &'static str, value: f64, holds: bool, expected: &'static str) -> Result<(), Error> {
     // A comparison with NaN is false.
     if holds { Ok(()) } else { Err(Error::InvalidGradOption { field, value, expected }) }
+}
+
+/// Bounds as JSON has them, which knows no infinity: a number, null, or `"infinity"`.
+mod infinite {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(untagged)]
+    enum Bound {
+        Number(f64),
+        Infinite(Infinity),
+    }
+
+    #[derive(Serialize, Deserialize)]
+    enum Infinity {
+        #[serde(rename = "infinity")]
+        Infinity,
+    }
+
+    pub fn serialize<S: Serializer>(bound: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
+        let bound = bound.map(|bound| match bound {
+            f64::INFINITY => Bound::Infinite(Infinity::Infinity),
+            number => Bound::Number(number),
+        });
+        bound.serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
+        let bound = Option::<Bound>::deserialize(deserializer)?;
+        Ok(bound.map(|bound| match bound {
+            Bound::Number(number) => number,
+            Bound::Infinite(Infinity::Infinity) => f64::INFINITY,
+        }))
+    }
 }

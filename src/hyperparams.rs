@@ -1,9 +1,11 @@
+use serde::{Deserialize, Serialize};
+
 use crate::{Error, Schedule};
 
 /// How the learning rate α becomes the step α_t while the integrals are in use (t < ζ).
 ///
 /// The sources disagree, so the rule is explicit. From ζ on, and for order 0, every rule gives α.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum StepScale {
     /// α_t = αⁿ: Algorithm 1, line 11, of the paper.
     #[default]
@@ -16,7 +18,7 @@ pub enum StepScale {
 }
 
 /// Weight decay, by its coefficient λ.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub enum WeightDecay {
     /// No decay.
     #[default]
@@ -30,7 +32,7 @@ pub enum WeightDecay {
 
 /// What becomes of a parameter in [half precision](crate::Dtype), whose last bit is larger than most updates. An `f32`
 /// parameter does not need it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum HalfParams {
     /// The optimizer keeps a master copy in `f32`, made of the parameter at the first step, and updates that; the parameter
     /// becomes its value rounded to nearest even. 4 bytes a parameter. What others write into the parameter later is
@@ -72,7 +74,8 @@ pub enum HalfParams {
 /// let adamw = Hyperparams { order: 0, weight_decay: WeightDecay::Decoupled(0.01), ..Hyperparams::default() };
 /// assert_eq!(adamw.effective_lr(), adamw.lr);
 /// ```
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Hyperparams {
     /// Learning rate α, at least 0. Default 1e-3, the paper's and PyTorch's. `schedule` multiplies it.
     pub lr: f64,

@@ -15,10 +15,11 @@
 //! | `gpu` | shaders, pipelines and buffers |
 //! | `optimizer` | records the advance of the step counter and the update |
 //! | `verdict`, `coefs`, `cpu`, `half` | the twins of `verdict.wgsl`, `advance.wgsl`, `update.wgsl`, `half.wgsl` and `philox.wgsl` |
-//! | `readback`, `state`, `report` | the state, and a step's numbers, on their way to the host |
+//! | `readback`, `state`, `report`, `checkpoint` | the state, and a step's numbers, on their way to the host and back |
 
 #![forbid(unsafe_code)]
 
+mod checkpoint;
 mod coefs;
 pub mod cpu;
 mod dtype;
@@ -44,6 +45,7 @@ pub mod plan;
 #[doc(hidden)]
 pub use gpu::{advance_wgsl, measure_wgsl, update_wgsl};
 
+pub use checkpoint::{Checkpoint, Skipped};
 pub use dtype::Dtype;
 pub use error::Error;
 pub use gradients::{GradOptions, GradScaler};

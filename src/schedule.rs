@@ -1,5 +1,7 @@
 use std::f64::consts::FRAC_PI_2;
 
+use serde::{Deserialize, Serialize};
+
 use crate::Error;
 use crate::hyperparams::check;
 
@@ -26,7 +28,7 @@ use crate::hyperparams::check;
 /// let schedule = Schedule::Sequence(vec![(0, warmup), (500, cosine)]);
 /// assert_eq!([0, 500, 10_000, 1_000_000].map(|step| schedule.factor(step)), [0.01, 1.0, 0.0, 0.0]);
 /// ```
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Schedule {
     /// f = 1: the learning rate is [`lr`](crate::Hyperparams::lr), or the caller's own number for each step through

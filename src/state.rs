@@ -54,6 +54,12 @@ pub struct TensorState {
     pub integrals: Vec<Vec<f32>>,
 }
 
+/// A part of one plane.
+pub(crate) struct Plane<'a> {
+    pub is_integral: bool,
+    pub values: &'a [f32],
+}
+
 /// A part of one plane, to be filled.
 pub(crate) struct PlaneMut<'a> {
     pub is_integral: bool,
@@ -81,5 +87,16 @@ impl TensorState {
             .map(|plane| (false, plane))
             .chain(self.integrals.iter_mut().map(|plane| (true, plane)))
             .map(move |(is_integral, plane)| PlaneMut { is_integral, values: &mut plane[start..start + len] })
+    }
+
+    /// The same, to be read.
+    pub(crate) fn planes(&self, start: usize, len: usize) -> impl Iterator<Item = Plane<'_>> {
+        let moments = [&self.first_moment, &self.second_moment].into_iter();
+        moments
+            .chain(&self.max_second_moment)
+            .chain(&self.master)
+            .map(|plane| (false, plane))
+            .chain(self.integrals.iter().map(|plane| (true, plane)))
+            .map(move |(is_integral, plane)| Plane { is_integral, values: &plane[start..start + len] })
     }
 }

@@ -4,6 +4,7 @@
 //! of the shaders' tests. Elements are independent, so results do not depend on the number of threads, and no
 //! operation is fused, so they do not depend on the instruction set either.
 
+mod checkpoint;
 mod measure;
 mod update;
 mod values;
@@ -17,7 +18,7 @@ use crate::plan::{Format, Rounding};
 use crate::report::{self, Report};
 use crate::state::{Planes, State, TensorState};
 use crate::verdict::Verdict;
-use crate::{Dtype, Error, GradOptions, HalfParams, Hyperparams};
+use crate::{Dtype, Error, GradOptions, Hyperparams};
 use update::{Grad, Scratch, Task};
 use values::Values;
 pub use values::ValuesMut;
@@ -115,10 +116,6 @@ struct Tensor {
 impl Tensor {
     fn new(group: usize, hyperparams: &Hyperparams, param: &Param) -> Self {
         let dtype = param.dtype;
-        let stream = match hyperparams.half_params {
-            HalfParams::Master => 0,
-            HalfParams::Stochastic { seed } => crate::half::stream(seed, &param.name),
-        };
         Self {
             name: param.name.clone(),
             len: param.len,
@@ -126,7 +123,7 @@ impl Tensor {
             dtype,
             planes: Planes::new(hyperparams, dtype),
             rounding: Format::new(dtype, Dtype::F32, hyperparams.half_params).rounding,
-            stream,
+            stream: crate::half::stream(hyperparams.half_params, &param.name),
         }
     }
 }

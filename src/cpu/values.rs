@@ -140,6 +140,15 @@ impl<'a> ValuesMut<'a> {
         }
     }
 
+    /// All values, little-endian.
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        match self {
+            Self::F32(values) => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+            Self::F16(values) => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+            Self::Bf16(values) => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+        }
+    }
+
     /// Takes values in `f32`, rounded to nearest even.
     pub(super) fn round(&mut self, source: &[f32]) {
         match self {

@@ -50,7 +50,13 @@ struct RecordedBuffer {
 }
 
 impl Advance {
-    pub fn new(memory: &Memory, groups: &[Group], limits: &Limits) -> Result<Self, Error> {
+    /// `scaler` holds the loss scale, if there is such a buffer already: the caller's kernels are bound to it.
+    pub fn new(
+        memory: &Memory,
+        groups: &[Group],
+        limits: &Limits,
+        scaler: Option<wgpu::Buffer>,
+    ) -> Result<Self, Error> {
         // An array of no groups cannot be bound; nothing uses the coefficients of this one.
         let groups = if groups.is_empty() { &[Group::zeroed()] } else { groups };
         let needed = size_of_val(groups) as u64;
@@ -63,7 +69,7 @@ impl Advance {
             let plain = pipeline(&memory.device, &bindings, false);
             (bindings, plain)
         })?;
-        let buffers = Buffers::new(memory, groups)?;
+        let buffers = Buffers::new(memory, groups, scaler)?;
         let len = (size_of::<Gradients>() + size_of_val(groups) / size_of::<Group>() * size_of::<Rates>()) as u64;
         let recorded = RecordedBuffer::new(memory, &bindings, &buffers, len, len.next_multiple_of(limits.alignment))?;
         Ok(Self { bindings, plain, measuring: None, buffers, recorded, measures: false })
@@ -132,9 +138,9 @@ impl Advance {
 }
 
 impl Buffers {
-    fn new(memory: &Memory, groups: &[Group]) -> Result<Self, Error> {
+    fn new(memory: &Memory, groups: &[Group], scaler: Option<wgpu::Buffer>) -> Result<Self, Error> {
         use wgpu::BufferUsages as Usage;
-        let usage = Usage::STORAGE | Usage::COPY_SRC;
+        let usage = Usage::STORAGE | Usage::COPY_SRC | Usage::COPY_DST;
         let [progress, coefs, partials] = memory.zeros(
             [
                 ("miadam progress", size_of::<Progress>() as u64),
@@ -143,10 +149,16 @@ impl Buffers {
             ],
             usage,
         )?;
-        // The caller's kernels may bind it either way.
-        let usage = usage | Usage::UNIFORM | Usage::COPY_DST;
-        let [scaler] = memory.zeros([("miadam loss scale", size_of::<Scaler>() as u64)], usage)?;
-        memory.write(&scaler, 0, bytemuck::bytes_of(&Scaler { scale: 1.0, ..Scaler::zeroed() }))?;
+        let scaler = match scaler {
+            Some(scaler) => scaler,
+            None => {
+                // The caller's kernels may bind it either way.
+                let size = size_of::<Scaler>() as u64;
+                let [scaler] = memory.zeros([("miadam loss scale", size)], usage | Usage::UNIFORM)?;
+                memory.write(&scaler, 0, bytemuck::bytes_of(&Scaler { scale: 1.0, ..Scaler::zeroed() }))?;
+                scaler
+            }
+        };
         Ok(Self { groups: memory.filled("miadam groups", groups)?, progress, coefs, partials, scaler })
     }
 }

@@ -136,6 +136,13 @@ impl Update {
         Ok((buffer, spans))
     }
 
+    /// Takes another's state, and forgets all that is bound to its own.
+    pub fn replace(&mut self, other: Self) {
+        self.pages = other.pages;
+        self.dispatches.clear();
+        self.partials = None;
+    }
+
     /// Replaces the integrals' buffers by dummies, and forgets all that is bound to them.
     pub fn drop_integrals(&mut self, memory: &Memory) -> Result<(), Error> {
         let dummy = |page: &PageBuffers| {

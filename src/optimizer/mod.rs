@@ -1,12 +1,15 @@
+mod loading;
+mod reading;
+
 use std::collections::HashMap;
 
 use crate::gpu::{Advance, Memory, Update};
 use crate::group::{self, Param, ParamGroup, Role, Slice};
 use crate::layout::{Group, Rates};
 use crate::plan::{Binding, Extras, Format, Integrals, Limits, Place, Plan, Rounding, StateLayout, Tensor};
-use crate::report::{self, KnownStep, Report};
+use crate::report::{self, KnownStep};
 use crate::state::Planes;
-use crate::{Error, GradOptions, HalfParams, Hyperparams, State, half, readback};
+use crate::{Error, GradOptions, Hyperparams, half};
 
 /// MIAdam on the GPU. See [`Hyperparams`] for what a step computes.
 ///
@@ -86,7 +89,7 @@ impl MiAdam {
         let layout = StateLayout::new(&tensors, &bind(&params).0, &limits)?;
         let constants: Vec<_> = hyperparams.iter().map(Group::new).collect();
         let mut optimizer = Self {
-            advance: Advance::new(&memory, &constants, &limits)?,
+            advance: Advance::new(&memory, &constants, &limits, None)?,
             update: Update::new(&memory, &layout, &limits)?,
             numbers: params.iter().zip(0..).map(|(param, number)| (param.name.clone(), number)).collect(),
             memory,
@@ -257,7 +260,7 @@ impl MiAdam {
     }
 
     /// Frees the integrals' memory, once no group needs them any more; returns the bytes freed. Nothing is copied, and
-    /// [`State`] has no integrals from then on. Steps recorded before keep what they use.
+    /// [`State`](crate::State) has no integrals from then on. Steps recorded before keep what they use.
     ///
     /// The step counter is the device's, so that only a readback shows how far it is: await a
     /// [report](Self::read_report) or the [state](Self::read_state) of step ζ - 1 or a later one first.
@@ -282,57 +285,6 @@ impl MiAdam {
         self.set_extras();
         self.moved = true;
         Ok(freed)
-    }
-
-    /// Records copies of the numbers that a training loop logs, as they are at this point of the encoder: step, skipped
-    /// steps, norm of the gradients, loss scale, and each group's learning rate and phase.
-    ///
-    /// The future returned resolves once the encoder is submitted and the caller polls its device; no step waits for it.
-    ///
-    /// # Errors
-    /// As for [`read_state`](Self::read_state).
-    pub fn read_report(
-        &self,
-        encoder: &mut wgpu::CommandEncoder,
-    ) -> Result<impl Future<Output = Result<Report, Error>> + use<>, Error> {
-        self.memory.check_alive()?;
-        let sources = [&self.advance.buffers.progress, &self.advance.buffers.scaler];
-        let progress = readback::record_progress(&self.memory, encoder, sources, self.known_step.clone())?;
-        let (lrs, measures) = (self.lrs.clone(), self.grad_options.measures());
-        let last_integrating: Vec<_> = self.groups.iter().map(Hyperparams::last_integrating).collect();
-        Ok(async move {
-            let (progress, scaler) = progress.await?;
-            Ok(Report::new(&progress, &scaler, measures, &lrs, last_integrating.into_iter()))
-        })
-    }
-
-    /// Records copies of the step counter and the whole state as they are at this point of the encoder.
-    ///
-    /// The future returned resolves once the encoder is submitted and the caller polls its device.
-    ///
-    /// # Errors
-    /// If the device has no memory for the copies, or is lost. Nothing is recorded then. The future gives
-    /// [`Error::ReadbackLost`] if the encoder is dropped or the device lost later.
-    pub fn read_state(
-        &self,
-        encoder: &mut wgpu::CommandEncoder,
-    ) -> Result<impl Future<Output = Result<State, Error>> + use<>, Error> {
-        self.memory.check_alive()?;
-        let planes = |(param, tensor): (&Param, &Tensor)| {
-            let planes = Planes::new(&self.groups[tensor.group as usize], param.param.dtype);
-            (param.name.clone(), Planes { integrals: tensor.integral_planes as usize, ..planes })
-        };
-        let named: Vec<_> = self.params.iter().zip(&self.tensors).map(planes).collect();
-        readback::record_state(
-            &self.memory,
-            encoder,
-            &self.advance.buffers.progress,
-            &self.update.pages,
-            &self.layout,
-            &self.tensors,
-            named,
-            self.known_step.clone(),
-        )
     }
 
     /// The hyperparameters of each group, in order.
@@ -368,10 +320,8 @@ impl MiAdam {
 fn tensor(group: u32, hyperparams: &Hyperparams, param: &Param) -> Tensor {
     let format = Format::new(param.param.dtype, param.grad.dtype, hyperparams.half_params);
     let planes = Planes::new(hyperparams, param.param.dtype);
-    let stream = match hyperparams.half_params {
-        HalfParams::Stochastic { seed } if format.rounding == Rounding::Stochastic => half::stream(seed, &param.name),
-        _ => 0,
-    };
+    let draws = format.rounding == Rounding::Stochastic;
+    let stream = if draws { half::stream(hyperparams.half_params, &param.name) } else { 0 };
     Tensor {
         group,
         len: param.param.len,

@@ -1,0 +1,141 @@
+//! What a checkpoint says in words: the JSON beside its tensors.
+
+use std::collections::HashSet;
+use std::fmt;
+
+use bytemuck::Zeroable;
+use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::layout::{Progress, Scaler};
+use crate::{Error, GradOptions, Hyperparams};
+
+/// The version that is written, and the only one that is read.
+pub(super) const VERSION: u64 = 1;
+
+/// Everything but tensors.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Header {
+    pub version: u64,
+    /// Steps taken.
+    pub step: u32,
+    /// Steps skipped.
+    pub skipped: u32,
+    /// Steps recorded, by which schedules go.
+    pub recorded: u32,
+    /// The last norm of the gradients, which may be NaN or infinite.
+    pub grad_norm_bits: u32,
+    pub loss_scale: f32,
+    /// Steps since the loss scale last changed.
+    pub good_steps: u32,
+    pub gradients: GradOptions,
+    pub groups: Vec<HeaderGroup>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct HeaderGroup {
+    pub params: Vec<String>,
+    pub hyperparams: Hyperparams,
+}
+
+impl Header {
+    pub fn new(
+        progress: &Progress,
+        scaler: &Scaler,
+        recorded: u32,
+        gradients: GradOptions,
+        groups: Vec<HeaderGroup>,
+    ) -> Self {
+        let &Progress { step, skipped, norm, .. } = progress;
+        let &Scaler { scale, good_steps, .. } = scaler;
+        let version = VERSION;
+        let (grad_norm_bits, loss_scale) = (norm, scale);
+        Self { version, step, skipped, recorded, grad_norm_bits, loss_scale, good_steps, gradients, groups }
+    }
+
+    pub fn counts(&self) -> (Progress, Scaler) {
+        let &Self { step, skipped, grad_norm_bits, loss_scale, good_steps, .. } = self;
+        let progress = Progress { step, skipped, norm: grad_norm_bits, padding: 0 };
+        (progress, Scaler { scale: loss_scale, good_steps, ..Scaler::zeroed() })
+    }
+
+    pub fn parse(json: &str) -> Result<Self, Error> {
+        #[derive(Deserialize)]
+        struct Version {
+            version: u64,
+        }
+        let malformed = |error: serde_json::Error| Error::CheckpointFormat { reason: format!("`miadam`: {error}") };
+        let Version { version } = serde_json::from_str(json).map_err(malformed)?;
+        if version != VERSION {
+            return Err(Error::CheckpointVersion { found: version, supported: VERSION });
+        }
+        let header: Self = serde_json::from_str(json).map_err(malformed)?;
+        header.check()?;
+        Ok(header)
+    }
+
+    pub fn to_json(&self) -> Result<String, Error> {
+        serde_json::to_string(self).map_err(|error| Error::CheckpointFormat { reason: error.to_string() })
+    }
+
+    /// Values that no optimizer has.
+    fn check(&self) -> Result<(), Error> {
+        for (number, group) in self.groups.iter().enumerate() {
+            group.hyperparams.validate(number)?;
+        }
+        self.gradients.validate()?;
+        let mut names = HashSet::new();
+        for name in self.groups.iter().flat_map(|group| &group.params) {
+            if name.is_empty() || !names.insert(name) {
+                let reason = "a parameter's name has to be unique and not empty".to_owned();
+                return Err(Error::CheckpointEntry { entry: name.clone(), reason });
+            }
+        }
+        let normal = f32::MIN_POSITIVE..=crate::verdict::MAX_SCALE;
+        if !normal.contains(&self.loss_scale) {
+            let reason = format!("it is {}, outside the range 1.2e-38 to 8.5e37", self.loss_scale);
+            return Err(Error::CheckpointEntry { entry: "loss_scale".into(), reason });
+        }
+        Ok(())
+    }
+}
+
+/// Refuses a safetensors header in which a name stands twice: of two tensors of one name, a reader would take either.
+pub(super) fn check_unique_names(json: &[u8]) -> Result<(), Error> {
+    let checked: Result<UniqueNames, _> = serde_json::from_slice(json);
+    checked.map(drop).map_err(|error| Error::CheckpointFormat { reason: error.to_string() })
+}
+
+struct UniqueNames;
+
+impl<'de> Deserialize<'de> for UniqueNames {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(UniqueNames)
+    }
+}
+
+impl<'de> Visitor<'de> for UniqueNames {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object of tensors")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self, A::Error> {
+        let mut names = HashSet::new();
+        while let Some(name) = map.next_key::<String>()? {
+            // The metadata has names of its own.
+            if name == "__metadata__" {
+                map.next_value::<UniqueNames>()?;
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+            if let Some(name) = names.replace(name) {
+                return Err(A::Error::custom(format!("`{name}` stands twice in the header")));
+            }
+        }
+        Ok(Self)
+    }
+}
