@@ -66,6 +66,7 @@ impl Checkpoint {
     }
 
     /// The hyperparameters of every group, with its parameters' names.
+    #[must_use]
     pub fn groups(&self) -> impl ExactSizeIterator<Item = (&Hyperparams, &[String])> {
         self.header.groups.iter().map(|group| (&group.hyperparams, &group.params[..]))
     }
