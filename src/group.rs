@@ -1,6 +1,8 @@
 use std::fmt;
 
-use crate::{Dtype, Error, HalfParams, Hyperparams};
+use crate::layout::QUAD;
+use crate::state::Planes;
+use crate::{Dtype, Error, HalfParams, Hyperparams, cpu};
 
 /// A contiguous tensor inside a buffer of the caller's.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -129,6 +131,32 @@ impl<P> ParamGroup<P> {
     #[must_use]
     pub fn new(hyperparams: Hyperparams, params: impl IntoIterator<Item = P>) -> Self {
         Self { hyperparams, params: params.into_iter().collect() }
+    }
+}
+
+impl ParamGroup<Param> {
+    /// Bytes of device memory that an optimizer would need for this group's state: whole quads of every plane. Beside them
+    /// it needs some kilobytes, and per tensor some hundred bytes.
+    #[must_use]
+    pub fn state_bytes(&self) -> u64 {
+        let bytes = |param: &Param| {
+            let planes = Planes::new(&self.hyperparams, param.param.dtype);
+            let quads = param.param.len.div_ceil(QUAD);
+            (planes.moments() as u64 + planes.integrals as u64).saturating_mul(quads.saturating_mul(4 * QUAD))
+        };
+        self.params.iter().map(bytes).fold(0, u64::saturating_add)
+    }
+}
+
+impl ParamGroup<cpu::Param> {
+    /// Bytes of memory that an optimizer would need for this group's state.
+    #[must_use]
+    pub fn state_bytes(&self) -> u64 {
+        let bytes = |param: &cpu::Param| {
+            let planes = Planes::new(&self.hyperparams, param.dtype);
+            (planes.moments() as u64 + planes.integrals as u64).saturating_mul((param.len as u64).saturating_mul(4))
+        };
+        self.params.iter().map(bytes).fold(0, u64::saturating_add)
     }
 }
 

@@ -1,4 +1,6 @@
 use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use crate::Error;
@@ -44,12 +46,17 @@ fn one_line(message: &str) -> String {
 pub(crate) struct Memory {
     pub device: wgpu::Device,
     pub queue: wgpu::Queue,
+    /// The host's own knowledge of a loss.
+    pub lost: Option<Arc<AtomicBool>>,
 }
 
 impl Memory {
     /// Finds a lost device out without polling it, which would panic: one that is there refuses a buffer without a
     /// usage, a lost one swallows all errors. In a browser the answer comes too late, and is taken for yes.
     pub fn check_alive(&self) -> Result<(), Error> {
+        if self.lost.as_ref().is_some_and(|lost| lost.load(Ordering::Relaxed)) {
+            return Err(Error::DeviceLost);
+        }
         let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
         let impossible = wgpu::BufferUsages::empty();
         let descriptor = wgpu::BufferDescriptor { label: None, size: 4, usage: impossible, mapped_at_creation: false };

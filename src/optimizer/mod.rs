@@ -2,6 +2,8 @@ mod loading;
 mod reading;
 
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use crate::gpu::{Advance, Memory, Update};
 use crate::group::{self, Param, ParamGroup, Role, Slice};
@@ -84,7 +86,7 @@ impl MiAdam {
         }
         check_overlap(&params)?;
 
-        let memory = Memory { device: device.clone(), queue: queue.clone() };
+        let memory = Memory { device: device.clone(), queue: queue.clone(), lost: None };
         memory.check_alive()?;
         let layout = StateLayout::new(&tensors, &bind(&params).0, &limits)?;
         let constants: Vec<_> = hyperparams.iter().map(Group::new).collect();
@@ -106,6 +108,12 @@ impl MiAdam {
         };
         optimizer.prepare()?;
         Ok(optimizer)
+    }
+
+    /// Takes a flag that the host sets when its device is lost, from the callback that is its own: from then on every call
+    /// that needs the device is [`Error::DeviceLost`]. Natively a loss is found without it; in a browser it is not.
+    pub fn set_lost_flag(&mut self, lost: Arc<AtomicBool>) {
+        self.memory.lost = Some(lost);
     }
 
     /// Records one step into the caller's encoder, as a compute pass of its own.

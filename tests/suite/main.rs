@@ -13,6 +13,7 @@ mod groups;
 mod half;
 mod layout;
 mod limits;
+mod memory;
 mod mixed;
 mod parity;
 mod plan;
