@@ -3,7 +3,8 @@
 //!
 //! Four types make a GPU optimizer: [`Param`] names a tensor and says where it and its gradient lie in the caller's
 //! buffers, [`ParamGroup`] gives parameters their [`Hyperparams`], and [`MiAdam`] updates them all with one call to
-//! [`step`](MiAdam::step). [`cpu::MiAdam`] does the same over slices. The README shows how to embed it.
+//! [`step`](MiAdam::step). [`cpu::MiAdam`] does the same over slices. [`GradOptions`] says what happens to the gradients
+//! before, and a [`Checkpoint`] keeps everything for another day. The README shows how to embed it.
 //!
 //! The data's path is the modules' order:
 //!

@@ -225,8 +225,8 @@ impl MiAdam {
     /// Sets what happens to the gradients of the steps recorded from now on. Any of it may change from step to step; a
     /// change of `factor`, of a bound or of the scaler's numbers costs nothing.
     ///
-    /// The loss scale starts when a scaler is set where there was none, at its `init_scale`: before the next submission
-    /// of the queue. Later options keep it as it is then, and go on without it start again.
+    /// The loss scale starts at `init_scale` where there was no scaler before, as of the queue's next submission. Options
+    /// set later go on with the scale as it is.
     ///
     /// # Errors
     /// If a value is out of range, or the device is lost. Nothing is changed then.
