@@ -55,9 +55,9 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let output = Output::create(&args.out)?;
     let mut device = open(args, &case)?;
     for (step, recorded) in (1..).zip(&case.steps) {
-        replay_step(&mut *device, recorded, case.max_grad_norm).map_err(|error| format!("step {step}: {error}"))?;
+        replay_step(&mut *device, recorded).map_err(|error| format!("step {step}: {error}"))?;
     }
-    output.write(&case, &device.params()?, &device.state()?)?;
+    output.write(&case, &device.params()?, &device.state()?, &device.report()?)?;
     say(&format!("{} steps, {} parameters: `{}`", case.steps.len(), case.tensors().count(), args.out.display()));
     Ok(())
 }

@@ -1,11 +1,12 @@
 //! The file of results, which appears whole or not at all.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
-use std::fs::{self, File};
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use miadam::State;
+use miadam::{Report, State};
 use safetensors::tensor::View;
 use safetensors::{Dtype, SafeTensorError};
 
@@ -38,11 +39,13 @@ impl Output {
         Ok(Self { path: path.to_owned(), partial })
     }
 
-    pub fn write(self, case: &Case, params: &[Vec<f32>], state: &State) -> Result<(), OutputError> {
-        let info = HashMap::from([("step".to_owned(), state.step.to_string())]);
+    pub fn write(self, case: &Case, params: &[Vec<f32>], state: &State, report: &Report) -> Result<(), OutputError> {
+        let info = info(report);
         let fail = |reason: String| OutputError { path: self.path.clone(), reason };
-        safetensors::serialize_to_file(planes(case, params, state), Some(info), &self.partial)
+        let unsorted = info.clone().into_iter().collect();
+        safetensors::serialize_to_file(planes(case, params, state), Some(unsorted), &self.partial)
             .map_err(|error: SafeTensorError| fail(error.to_string()))?;
+        sort_info(&self.partial, &info).map_err(|error| fail(error.to_string()))?;
         fs::rename(&self.partial, &self.path).map_err(|error| fail(error.to_string()))
     }
 }
@@ -52,6 +55,37 @@ impl Drop for Output {
         // Renamed, it is no longer there.
         let _ = fs::remove_file(&self.partial);
     }
+}
+
+/// The metadata of the results.
+fn info(report: &Report) -> BTreeMap<String, String> {
+    let mut info = BTreeMap::from([
+        ("step".to_owned(), report.step.to_string()),
+        ("skipped".to_owned(), report.skipped.to_string()),
+        ("loss_scale".to_owned(), report.loss_scale.to_string()),
+    ]);
+    if let Some(norm) = report.grad_norm {
+        info.insert("grad_norm".to_owned(), norm.to_string());
+    }
+    info
+}
+
+/// Puts the metadata of a file in order in its place: safetensors writes it in the order of a `HashMap`, and the same
+/// results should be the same bytes.
+fn sort_info(path: &Path, info: &BTreeMap<String, String>) -> io::Result<()> {
+    // The length of the header, and the first key in it.
+    const START: u64 = 8 + br#"{"__metadata__":"#.len() as u64;
+    let sorted = serde_json::to_vec(info)?;
+    let mut file = OpenOptions::new().read(true).write(true).open(path)?;
+    let mut found = vec![0; sorted.len()];
+    file.seek(SeekFrom::Start(START))?;
+    file.read_exact(&mut found)?;
+    // Nothing else is written over, wherever another version of safetensors puts it.
+    if serde_json::from_slice::<BTreeMap<String, String>>(&found).is_ok_and(|found| found == *info) {
+        file.seek(SeekFrom::Start(START))?;
+        file.write_all(&sorted)?;
+    }
+    Ok(())
 }
 
 /// A plane of results in the shape of its parameter.

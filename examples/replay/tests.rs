@@ -3,17 +3,21 @@
 use std::collections::HashMap;
 use std::fs;
 
+use miadam::{GradOptions, GradScaler, Schedule};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors, serialize};
 
 use super::case::{Case, CaseError};
 use super::command_line::one_line;
+use super::device::check;
 use super::{Args, Kind, run};
 
-/// A file's entries: all tensors hold 1, 2, 3, …
+/// A file's entries: all tensors hold 1, 2, 3, … but for one.
 #[derive(Clone)]
 struct File {
     tensors: Vec<(&'static str, Dtype, Vec<usize>)>,
+    /// The tensor that is infinite.
+    infinite: Option<&'static str>,
     metadata: HashMap<String, String>,
 }
 
@@ -30,6 +34,7 @@ fn good() -> File {
     let groups = r#"[{"params": ["s"], "order": 2, "amsgrad": true}, {"params": ["a.b/c"], "order": 0}]"#;
     File {
         tensors: tensors.map(|(name, shape)| (name, Dtype::F32, shape)).into(),
+        infinite: None,
         metadata: HashMap::from([("groups".to_owned(), groups.to_owned())]),
     }
 }
@@ -53,11 +58,33 @@ impl File {
 
     fn bytes(&self) -> Vec<u8> {
         let data: Vec<u8> = (1..=64).flat_map(|value| (value as f32).to_le_bytes()).collect();
+        let infinities = f32::INFINITY.to_le_bytes().repeat(64);
         let views = self.tensors.iter().map(|(name, dtype, shape)| {
             let len = shape.iter().product::<usize>() * dtype.bitsize() / 8;
+            let data = if self.infinite == Some(*name) { &infinities } else { &data };
             (*name, TensorView::new(*dtype, shape.clone(), &data[..len]).unwrap())
         });
         serialize(views, Some(self.metadata.clone())).unwrap()
+    }
+
+    fn infinite(mut self, name: &'static str) -> Self {
+        self.infinite = Some(name);
+        self
+    }
+
+    /// With a schedule for group 1.
+    fn scheduled(self, schedule: &str) -> Self {
+        let groups = format!(r#"[{{"params": ["s"]}}, {{"params": ["a.b/c"], "schedule": {schedule}}}]"#);
+        self.meta("groups", &groups)
+    }
+
+    fn case(&self) -> Case {
+        Case::from_bytes(&self.bytes()).unwrap()
+    }
+
+    /// All tensors of a file of results.
+    fn floats(results: &[u8]) -> Vec<u8> {
+        SafeTensors::deserialize(results).unwrap().iter().flat_map(|(_, view)| view.data().to_vec()).collect()
     }
 
     fn error(&self) -> CaseError {
@@ -67,18 +94,75 @@ impl File {
 
 #[test]
 fn reads_a_case() {
-    let case = Case::from_bytes(&good().meta("lr_per_step", "[0.5, [1, 2]]").meta("format", "pt").bytes()).unwrap();
+    let case = good().meta("lr_per_step", "[0.5, [1, 2]]").meta("format", "pt").case();
     let tensors: Vec<_> = case.tensors().map(|tensor| (&tensor.name[..], &tensor.shape[..])).collect();
     assert_eq!(tensors, [("s", &[][..]), ("a.b/c", &[2, 3][..])]);
     assert_eq!(case.steps.len(), 2);
     assert_eq!(case.steps[0].lrs, [0.5, 0.5]);
     assert_eq!(case.steps[1].lrs, [1.0, 2.0]);
     assert_eq!(case.steps[1].grads, [vec![1.0], vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0]]);
+    assert_eq!(case.grad_options, GradOptions::default());
+    assert!(case.groups.iter().all(|group| group.hyperparams.schedule == Schedule::Constant));
+}
+
+#[test]
+fn reads_the_options_for_gradients() {
+    let plain = GradOptions::default();
+    let scaler = |scaler| GradOptions { scaler: Some(scaler), ..plain };
+    let default = GradScaler::default();
+    let all = r#"{"init_scale": 1000, "growth_factor": 3, "backoff_factor": 0.25, "growth_interval": 7}"#;
+    let every = GradScaler { init_scale: 1000.0, growth_factor: 3.0, backoff_factor: 0.25, growth_interval: 7 };
+    for (key, value, expected) in [
+        ("max_grad_norm", "0", GradOptions { clip_norm: Some(0.0), ..plain }),
+        ("max_grad_norm", "1e300", GradOptions { clip_norm: Some(1e300), ..plain }),
+        ("clip_value", "2.5", GradOptions { clip_value: Some(2.5), ..plain }),
+        ("grad_factor", "0.25", GradOptions { factor: 0.25, ..plain }),
+        ("skip_non_finite", "true", GradOptions { skip_non_finite: true, ..plain }),
+        ("skip_non_finite", "false", plain),
+        ("zero_grads", "true", GradOptions { zero: true, ..plain }),
+        ("zero_grads", "false", plain),
+        ("scaler", "{}", scaler(default)),
+        ("scaler", r#"{"growth_interval": 3}"#, scaler(GradScaler { growth_interval: 3, ..default })),
+        ("scaler", all, scaler(every)),
+    ] {
+        assert_eq!(good().meta(key, value).case().grad_options, expected, "{key}: {value}");
+    }
+}
+
+#[test]
+fn reads_every_schedule() {
+    let warmup = Schedule::LinearWarmup { start_factor: 0.5, steps: 3 };
+    let one_cycle = Schedule::OneCycle { steps: 10, warmup: 0.3, div_factor: 25.0, final_div_factor: 1e4 };
+    for (json, expected) in [
+        (r#"{"kind": "constant"}"#, Schedule::Constant),
+        (r#"{"kind": "linear_warmup", "start_factor": 0.5, "steps": 3}"#, warmup.clone()),
+        (r#"{"kind": "cosine", "steps": 100, "end_factor": 0}"#, Schedule::Cosine { steps: 100, end_factor: 0.0 }),
+        (r#"{"kind": "step", "every": 2, "gamma": 0.1}"#, Schedule::Step { every: 2, gamma: 0.1 }),
+        (r#"{"kind": "multi_step", "at": [1, 5], "gamma": 2}"#, Schedule::MultiStep { at: vec![1, 5], gamma: 2.0 }),
+        (r#"{"kind": "exponential", "gamma": 0.9}"#, Schedule::Exponential { gamma: 0.9 }),
+        (r#"{"kind": "one_cycle", "steps": 10, "warmup": 0.3, "div_factor": 25, "final_div_factor": 1e4}"#, one_cycle),
+        (
+            r#"{"kind": "sequence", "pieces": [
+                [0, {"kind": "linear_warmup", "start_factor": 0.5, "steps": 3}], [3, {"kind": "constant"}]
+            ]}"#,
+            Schedule::Sequence(vec![(0, warmup), (3, Schedule::Constant)]),
+        ),
+    ] {
+        let case = good().scheduled(json).case();
+        assert_eq!(case.groups[0].hyperparams.schedule, Schedule::Constant);
+        assert_eq!(case.groups[1].hyperparams.schedule, expected);
+        check(&case).unwrap();
+    }
+    // A schedule that changes nothing leaves room for the learning rates of the steps.
+    assert!(
+        Case::from_bytes(&good().scheduled(r#"{"kind": "constant"}"#).meta("lr_per_step", "[1, 1]").bytes()).is_ok()
+    );
 }
 
 #[test]
 fn names_what_is_wrong() {
     const F32: Dtype = Dtype::F32;
+    let deep = r#"{"kind": "sequence", "pieces": [[0, "#.repeat(100_000);
     let no_groups = File { metadata: HashMap::new(), ..good() };
     let no_gradient = good().without("grad/1/s").without("grad/2/s").without("grad/1/a.b/c").without("grad/2/a.b/c");
     let cases = [
@@ -99,6 +183,36 @@ fn names_what_is_wrong() {
         (good().meta("lr_per_step", "[1, [1]]"), "step 2 has 1 learning rates for 2 groups"),
         (good().meta("lr_per_step", "[1, \"x\"]"), "neither a number nor an array"),
         (good().meta("max_grad_norm", "x"), "`max_grad_norm`"),
+        (good().meta("max_grad_norm", "-1"), "`max_grad_norm`: it is -1; make it at least 0"),
+        (good().meta("max_grad_norm", "1e999"), "`max_grad_norm`: number out of range"),
+        (good().meta("max_grad_norm", "null"), "`max_grad_norm`: invalid type"),
+        (good().meta("clip_value", "-1e-9"), "`clip_value`: it is -0.000000001; make it at least 0"),
+        (good().meta("clip_value", "[1]"), "`clip_value`: invalid type"),
+        (good().meta("grad_factor", "0"), "`grad_factor`: it is 0; make it in the normal range"),
+        (good().meta("grad_factor", "-1"), "`grad_factor`: it is -1"),
+        (good().meta("grad_factor", "1e39"), "`grad_factor`"),
+        (good().meta("grad_factor", "1/4"), "`grad_factor`: trailing characters"),
+        (good().meta("skip_non_finite", "1"), "`skip_non_finite`: invalid type"),
+        (good().meta("skip_non_finite", "True"), "`skip_non_finite`: expected value"),
+        (good().meta("zero_grads", "\"true\""), "`zero_grads`: invalid type"),
+        (good().meta("scaler", "true"), "`scaler`: invalid type"),
+        (good().meta("scaler", r#"{"scale": 2}"#), "`scaler`: unknown field `scale`"),
+        (good().meta("scaler", r#"{"init_scale": 0}"#), "`scaler`: `init_scale` is 0; make it in the range"),
+        (good().meta("scaler", r#"{"growth_factor": 1}"#), "`scaler`: `growth_factor` is 1; make it above 1"),
+        (good().meta("scaler", r#"{"backoff_factor": 1}"#), "`scaler`: `backoff_factor` is 1; make it above 0"),
+        (good().meta("scaler", r#"{"growth_interval": 0}"#), "`scaler`: `growth_interval` is 0; make it at least 1"),
+        (good().meta("scaler", r#"{"growth_interval": 1.5}"#), "`scaler`: invalid type"),
+        (good().scheduled(r#"{"kind": "cos"}"#), "`groups`: unknown variant `cos`"),
+        (good().scheduled(r#"{"steps": 3, "end_factor": 0}"#), "`groups`: missing field `kind`"),
+        (good().scheduled(r#"{"kind": "constant", "gamma": 1}"#), "`groups`: unknown field `gamma`"),
+        (good().scheduled(r#"{"kind": "cosine", "steps": 3}"#), "`groups`: missing field `end_factor`"),
+        (good().scheduled(r#"{"kind": "step", "every": -1, "gamma": 1}"#), "`groups`: invalid value"),
+        (good().scheduled(r#"{"kind": "sequence", "pieces": [[0]]}"#), "`groups`: invalid length"),
+        (good().scheduled(&deep), "`groups`: recursion limit exceeded"),
+        (
+            good().scheduled(r#"{"kind": "exponential", "gamma": 0.9}"#).meta("lr_per_step", "[1, 1]"),
+            "`lr_per_step` and the `schedule` of group 1 both",
+        ),
         (good().meta("lr_per_steps", "[1, 1]"), "`lr_per_steps`"),
         (good().set("moment/s", F32, &[]), "`moment/s`"),
         (good().set("grad/0/s", F32, &[]), "`grad/0/s`"),
@@ -168,24 +282,71 @@ fn writes_results_whole_or_not_at_all() {
     ];
     assert_eq!(shapes, expected.map(|(name, shape)| (name.to_owned(), shape, Dtype::F32)));
 
-    // A learning rate that only the second step refuses, and a norm that none can have.
-    for (key, value, expected) in
-        [("lr_per_step", "[1, -1]", "`lr_per_step`, step 2: group 0"), ("max_grad_norm", "-1", "`max_grad_norm`")]
-    {
-        fs::write(&case, good().meta(key, value).bytes()).unwrap();
-        assert!(run(&args).unwrap_err().to_string().contains(expected));
+    // What only the optimizer refuses.
+    let sequence = good().scheduled(r#"{"kind": "sequence", "pieces": [[1, {"kind": "constant"}]]}"#);
+    for (file, expected) in [
+        (good().meta("lr_per_step", "[1, -1]"), "`lr_per_step`, step 2: group 0"),
+        (good().scheduled(r#"{"kind": "cosine", "steps": 0, "end_factor": 0}"#), "group 1: `schedule.steps` is 0"),
+        (sequence, "group 1: `schedule.first_step` is 1"),
+    ] {
+        fs::write(&case, file.bytes()).unwrap();
+        let message = run(&args).unwrap_err().to_string();
+        assert!(message.contains(expected), "{expected:?} is not in {message:?}");
         assert_eq!(fs::read(&out).unwrap(), results);
     }
     assert_eq!(fs::read_dir(&folder).unwrap().count(), 2, "the partial file is gone");
     fs::remove_dir_all(&folder).unwrap();
 }
 
+/// What a run writes.
+fn replayed(file: &File, name: &str) -> Vec<u8> {
+    let folder = std::env::temp_dir().join(format!("miadam-replay-{}-{name}", std::process::id()));
+    fs::create_dir_all(&folder).unwrap();
+    let [case, out] = ["case", "out"].map(|name| folder.join(name));
+    fs::write(&case, file.bytes()).unwrap();
+    run(&Args { case, out: out.clone(), device: Kind::Cpu, adapter: None }).unwrap();
+    let results = fs::read(&out).unwrap();
+    fs::remove_dir_all(&folder).unwrap();
+    results
+}
+
 #[test]
-fn gradients_are_clipped_by_the_norm_of_all_together() {
-    let grads = [vec![3.0, 0.0], vec![-4.0]];
-    let clipped = |max| super::device::clip(&grads, max);
-    // The factor is 1 / (5 + 1e-6), rounded to f32.
-    assert_eq!(clipped(1.0), [vec![0.599_999_9, 0.0], vec![-0.799_999_83]]);
-    assert_eq!(clipped(6.0), grads);
-    assert_eq!(clipped(0.0), [vec![0.0, 0.0], vec![-0.0]]);
+fn results_say_what_became_of_the_gradients() {
+    let info = |file: &File| {
+        let results = replayed(file, "info");
+        assert_eq!(results, replayed(file, "info"), "the same case gives the same bytes");
+        let (_, header) = SafeTensors::read_metadata(&results).unwrap();
+        let mut info: Vec<_> = header.metadata().clone().unwrap().into_iter().collect();
+        info.sort();
+        info.into_iter().map(|(key, value)| format!("{key} {value}")).collect::<Vec<_>>().join(", ")
+    };
+    assert_eq!(info(&good()), "loss_scale 1, skipped 0, step 2");
+    // √(1 + 1 + 4 + 9 + 16 + 25 + 36), times the factor.
+    let clipped = good().meta("max_grad_norm", "1").meta("grad_factor", "0.5");
+    assert_eq!(info(&clipped), "grad_norm 4.7958317, loss_scale 1, skipped 0, step 2");
+    let skipped = good().infinite("grad/1/s").meta("skip_non_finite", "true");
+    assert_eq!(info(&skipped), "grad_norm 9.591663, loss_scale 1, skipped 1, step 1");
+    let scaler = r#"{"init_scale": 1024, "growth_factor": 4, "backoff_factor": 0.5, "growth_interval": 1}"#;
+    let scaled = good().infinite("grad/2/a.b/c").meta("scaler", scaler);
+    assert_eq!(info(&scaled), "grad_norm inf, loss_scale 2048, skipped 1, step 1");
+}
+
+#[test]
+fn options_reach_the_optimizer() {
+    let plain = replayed(&good(), "plain");
+    let with = |key, value| replayed(&good().meta(key, value), key);
+    assert_eq!(with("zero_grads", "true"), plain);
+    // Nothing is above its bound.
+    assert_eq!(with("clip_value", "6"), plain);
+    let plain = File::floats(&plain);
+    for (key, value) in [("max_grad_norm", "1"), ("clip_value", "5.9"), ("grad_factor", "0.5"), ("scaler", "{}")] {
+        let changed = File::floats(&with(key, value));
+        assert_eq!(changed.len(), plain.len());
+        assert_ne!(changed, plain, "{key}");
+    }
+    let scheduled = |gamma: &str| {
+        let schedule = format!(r#"{{"kind": "exponential", "gamma": {gamma}}}"#);
+        File::floats(&replayed(&good().scheduled(&schedule), "scheduled"))
+    };
+    assert_ne!(scheduled("1"), scheduled("0.5"));
 }

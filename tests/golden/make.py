@@ -41,7 +41,7 @@ class Case:
     def __init__(self, name, groups, steps=12, theta=0.1, gradient=None, lrs=None):
         rng = np.random.default_rng(zlib.crc32(name.encode()))
         self.name, self.groups, self.steps, self.lrs = name, [], steps, lrs
-        self.tensors, self.worst_float32 = {}, 0.0
+        self.tensors, self.worst_float32, self.options = {}, 0.0, {}
         for number, (h, shapes) in enumerate(groups):
             names = {f"{number}.{tensor}" if len(groups) > 1 else tensor: shape for tensor, shape in shapes.items()}
             self.groups.append({"params": list(names), **h})
@@ -62,24 +62,28 @@ class Case:
         parameter = Parameter(theta, h)
         pairs = [parameter.step(t, grad, lr) for t, (grad, lr) in enumerate(zip(grads, lrs), 1)]
         update, scale = (np.array(part) for part in zip(*pairs))
-        self.add_float32_error(theta, grads, lrs, parameter.h, update, scale)
+        found, _ = pytorch.updates(theta, grads, lrs, parameter.h, torch.float32, parameter.h["order"] == 0)
+        self.add_float32_error(found, theta, update, scale)
         if parameter.h["order"] == 0:
-            update = self.torch_adam(theta, grads, lrs, parameter, update, scale)
+            found, state = pytorch.updates(theta, grads, lrs, parameter.h, torch.float64, own_adam=True)
+            self.must_agree(self.name, np.array(found), update, scale, theta)
+            update = self.take_over(parameter, found, state)
         else:
             own, _ = pytorch.updates(theta, grads, lrs, parameter.h, torch.float64, own_adam=False)
             self.must_agree(name, np.array(own), update, scale, theta)
         self.tensors[f"param/{name}"] = theta
         self.tensors |= {f"grad/{t}/{name}": grad for t, grad in enumerate(grads, 1)}
+        self.expect_all(name, parameter, update, scale)
+
+    def expect_all(self, name, parameter, update, scale):
         self.expect("update", name, update, scale)
         for kind in ["first_moment", "second_moment"] + ["max_second_moment"] * parameter.h["amsgrad"]:
             self.expect(kind, name, getattr(parameter.value, kind), getattr(parameter.scale, kind))
         for j, (value, bound) in enumerate(zip(parameter.value.integrals, parameter.scale.integrals), 1):
             self.expect(f"integral/{j}", name, value, bound)
 
-    def torch_adam(self, theta, grads, lrs, parameter, update, scale):
-        """PyTorch's update and moments, after a check that the oracle's are the same."""
-        found, state = pytorch.updates(theta, grads, lrs, parameter.h, torch.float64, own_adam=True)
-        self.must_agree(self.name, np.array(found), update, scale, theta)
+    def take_over(self, parameter, found, state):
+        """PyTorch's update, and its moments in place of the oracle's."""
         parameter.value.first_moment = state["exp_avg"].numpy()
         parameter.value.second_moment = state["exp_avg_sq"].numpy()
         if parameter.h["amsgrad"]:
@@ -91,8 +95,7 @@ class Case:
         bound = 64 * 2.0**-52 * (scale + np.abs(theta) + np.abs(expected).sum(0))
         assert (np.abs(found - expected) <= bound).all(), f"{self.name}: {name}: PyTorch and the oracle disagree"
 
-    def add_float32_error(self, theta, grads, lrs, h, update, scale):
-        found, _ = pytorch.updates(theta, grads, lrs, h, torch.float32, own_adam=h["order"] == 0)
+    def add_float32_error(self, found, theta, update, scale):
         unit = EPSILON * (scale + np.abs(theta + np.cumsum(update, 0)))
         error = np.abs(np.array(found) - update)
         self.worst_float32 = max(self.worst_float32, np.max(error[unit > 0] / unit[unit > 0], initial=0.0))
@@ -102,7 +105,7 @@ class Case:
         self.tensors[f"expect/scale/{kind}/{name}"] = np.asarray(scale, dtype=np.float32)
 
     def save(self, folder):
-        metadata = {"groups": json.dumps(self.groups)}
+        metadata = {"groups": json.dumps(self.groups)} | {key: json.dumps(value) for key, value in self.options.items()}
         if self.lrs is not None:
             metadata["lr_per_step"] = json.dumps(self.lrs)
         self.tensors["expect/float32"] = np.array(self.worst_float32)

@@ -62,15 +62,18 @@ class Parameter:
         self.value = Accumulators(self.theta.shape, self.h["order"])
         self.scale = Accumulators(self.theta.shape, self.h["order"])
 
-    def step(self, t, grad, lr=None):
-        """Step t, counted from 1. Returns the update theta_t - theta_{t-1} and its scale."""
+    def step(self, t, grad, lr=None, magnitude=None):
+        """Step t, counted from 1. Returns the update theta_t - theta_{t-1} and its scale.
+
+        `magnitude` is what rounding errors in `grad` are relative to, if not its absolute value.
+        """
         h = self.h
         lr = h["lr"] if lr is None else lr
         coupled = 0.0 if h["decoupled"] else h["weight_decay"]
         decoupled = h["weight_decay"] if h["decoupled"] else 0.0
         grad = np.asarray(grad, dtype=np.float64)
         g = (-grad if h["maximize"] else grad) + coupled * self.theta
-        g_scale = np.abs(grad) + coupled * np.abs(self.theta)
+        g_scale = (np.abs(grad) if magnitude is None else magnitude) + coupled * np.abs(self.theta)
 
         num = self.value.advance(g, g * g, t, h)
         num_scale = self.scale.advance(g_scale, g_scale * g_scale, t, h)

@@ -1,6 +1,7 @@
-//! Both devices against results from outside: PyTorch's Adam, and Algorithm 1 in NumPy (tests/golden/make.py).
+//! Both devices against results from outside: PyTorch's Adam, and Algorithm 1 in NumPy (tests/golden/make.py); and
+//! PyTorch's clipping, loss scaling and accumulation before them (tests/golden/gradients.py).
 //!
-//! What is compared is the update θ_t - θ_{t-1} of every step, and the state after the last.
+//! What is compared is the update θ_t - θ_{t-1} and the report of every step, and the state after the last.
 
 #[allow(dead_code, reason = "the replay example uses all of it")]
 #[path = "../../examples/replay/case/mod.rs"]
@@ -12,7 +13,7 @@ use std::path::PathBuf;
 
 use case::{Case, Tensor};
 use device::{Cpu, Device, Gpu, replay_step};
-use miadam::{Hyperparams, StepScale, WeightDecay};
+use miadam::{GradOptions, GradScaler, Hyperparams, Report, StepScale, WeightDecay};
 use safetensors::{Dtype, SafeTensors};
 
 use crate::common::Gpu as TestGpu;
@@ -24,10 +25,29 @@ const EPSILON: f64 = f32::EPSILON as f64;
 /// In x ← a·x + b·y each term meets a rounded coefficient, a product and a sum: 3 roundings of ε/2 a step. The
 /// numerator is nested `order` + 1 deep; g adds one recurrence's worth through its square and one through the θ of
 /// coupled decay, which carries its own errors. Bias corrections, `/` (2.5 ulp in WGSL) and `sqrt` end the update:
-/// 8 ε, once. Real errors are about 1 ε; `on_cpu` below is held to that.
-fn tolerance(order: usize, step: usize) -> f64 {
-    EPSILON * (1.5 * (step * (order + 3)) as f64 + 8.0)
+/// 8 ε, once. Errors of the gradients themselves go in twice, through the numerator and the second moment. Real errors
+/// are about 1 ε; `on_cpu` below is held to that.
+fn tolerance(options: &GradOptions, order: usize, step: usize) -> f64 {
+    EPSILON * (1.5 * (step * (order + 3)) as f64 + 8.0 + 2.0 * gradient_tolerance(options))
 }
+
+/// Errors of a gradient on its way into the update, relative to its scale, in units of ε.
+///
+/// Half of ε for every rounding, and 2.5 for `/` in WGSL. They are the same for all elements of a step, so that the last
+/// bits of a mean or a norm show in all of them.
+fn gradient_tolerance(options: &GradOptions) -> f64 {
+    // Up to 5 micro-batches add up in 4 sums; the factor, and its product with g.
+    let mean = if options.factor == 1.0 { 0.0 } else { 3.0 };
+    // g times the scale; 1/scale, here and in PyTorch; its product with the factor, and of that with g.
+    let scale = if options.scaler.is_none() { 0.0 } else { 4.5 };
+    // The norm: see below. The bound, norm + 1e-6, `/`, and two products as above.
+    let clip = if options.clip_norm.is_none() { 0.0 } else { NORM_TOLERANCE + 4.5 };
+    mean + scale + clip
+}
+
+/// Errors of the norm of exact gradients, in units of ε: squares and their sums in a tree, which the root halves, `sqrt`
+/// with 2.5 in WGSL, and the product with the factor.
+const NORM_TOLERANCE: f64 = 5.0;
 
 /// Errors allowed in θ_t - θ_{t-1} relative to θ, which `f32` rounds: the decay factor, its product and the sum.
 const THETA_TOLERANCE: f64 = 1.5 * EPSILON;
@@ -42,6 +62,15 @@ struct Golden {
 
 /// Values and their scales.
 type Expected = Vec<(f64, f64)>;
+
+/// What a step should report.
+struct ExpectedReport {
+    /// Steps skipped so far.
+    skipped: u32,
+    loss_scale: f64,
+    /// With its scale, if it is measured.
+    grad_norm: Option<(f64, f64)>,
+}
 
 impl Golden {
     fn all() -> Vec<Self> {
@@ -68,13 +97,31 @@ impl Golden {
     }
 
     fn floats(&self, entry: &str) -> Vec<f64> {
+        self.floats_if_any(entry).unwrap_or_else(|| panic!("{}: no {entry}", self.name))
+    }
+
+    fn floats_if_any(&self, entry: &str) -> Option<Vec<f64>> {
         let file = SafeTensors::deserialize(&self.bytes).unwrap();
-        let tensor = file.tensor(entry).unwrap_or_else(|error| panic!("{}: {error}", self.name));
-        match tensor.dtype() {
+        let tensor = file.tensor(entry).ok()?;
+        Some(match tensor.dtype() {
             Dtype::F64 => tensor.data().as_chunks().0.iter().map(|&bytes| f64::from_le_bytes(bytes)).collect(),
             Dtype::F32 => tensor.data().as_chunks().0.iter().map(|&b| f32::from_le_bytes(b).into()).collect(),
             dtype => panic!("{}: {entry} has dtype {dtype}", self.name),
-        }
+        })
+    }
+
+    /// What each step should report; where no file says otherwise, that nothing happened to the gradients.
+    fn reports(&self, steps: usize) -> Vec<ExpectedReport> {
+        let scales = self.floats_if_any("expect/loss_scale").unwrap_or_else(|| vec![1.0; steps]);
+        let skipped = self.floats_if_any("expect/skipped").unwrap_or_else(|| vec![0.0; steps]);
+        let norm = |part| self.floats_if_any(&format!("expect/{part}/grad_norm"));
+        let norms = norm("value").zip(norm("scale"));
+        let report = |step| ExpectedReport {
+            skipped: skipped[step] as u32,
+            loss_scale: scales[step],
+            grad_norm: norms.as_ref().map(|(values, scales)| (values[step], scales[step])),
+        };
+        (0..steps).map(report).collect()
     }
 
     fn expected(&self, kind: &str, name: &str) -> Expected {
@@ -106,10 +153,13 @@ impl Check {
 
     fn updates(&mut self, golden: &Golden, case: &Case, device: &mut dyn Device) {
         let expected: Vec<_> = case.tensors().map(|tensor| golden.expected("update", &tensor.name)).collect();
+        let reports = golden.reports(case.steps.len());
         let mut before = device.params().unwrap();
-        for (index, recorded) in case.steps.iter().enumerate() {
-            replay_step(device, recorded, case.max_grad_norm).unwrap();
+        for (index, (recorded, report)) in case.steps.iter().zip(&reports).enumerate() {
+            replay_step(device, recorded).unwrap();
+            self.report(golden, case, index + 1, &device.report().unwrap(), report);
             let after = device.params().unwrap();
+            let is_skipped = report.skipped > index.checked_sub(1).map_or(0, |before| reports[before].skipped);
             for (number, (tensor, order)) in tensors(case).enumerate() {
                 for (i, (&new, &old)) in after[number].iter().zip(&before[number]).enumerate() {
                     let (value, scale) = expected[number][index * tensor.values.len() + i];
@@ -119,7 +169,8 @@ impl Check {
                     if theta > 0.0 {
                         self.worst = self.worst.max(error / (EPSILON * (scale + theta)));
                     }
-                    let bound = tolerance(order, index + 1) * scale + THETA_TOLERANCE * theta;
+                    let tolerance = tolerance(&case.grad_options, order, index + 1);
+                    let bound = if is_skipped { 0.0 } else { tolerance * scale + THETA_TOLERANCE * theta };
                     let what = || format!("{}: update {} of {}[{i}]", golden.name, index + 1, tensor.name);
                     self.compare(what, new - old, value, bound);
                 }
@@ -128,9 +179,31 @@ impl Check {
         }
     }
 
+    fn report(&mut self, golden: &Golden, case: &Case, step: usize, found: &Report, expected: &ExpectedReport) {
+        let what = |field| format!("{}: {field} after step {step}", golden.name);
+        let skipped = f64::from(expected.skipped);
+        self.compare(|| what("steps skipped"), f64::from(found.skipped), skipped, 0.0);
+        self.compare(|| what("steps taken"), f64::from(found.step), step as f64 - skipped, 0.0);
+        self.compare(|| what("the loss scale"), f64::from(found.loss_scale), expected.loss_scale, 0.0);
+        match (found.grad_norm, expected.grad_norm) {
+            (None, None) => {}
+            // NaN is not equal to itself.
+            (Some(found), Some((value, _))) if found.is_nan() && value.is_nan() => {}
+            (Some(found), Some((value, _))) if f64::from(found) == value => {}
+            (Some(found), Some((value, scale))) => {
+                let bound = EPSILON * (NORM_TOLERANCE + gradient_tolerance(&case.grad_options)) * scale;
+                // The scale is infinite or NaN with it.
+                let bound = if value.is_finite() { bound } else { 0.0 };
+                self.compare(|| what("the norm"), f64::from(found), value, bound);
+            }
+            (found, expected) => self.failures.push(format!("{} is {found:?}, not {expected:?}", what("the norm"))),
+        }
+    }
+
     fn state(&mut self, golden: &Golden, case: &Case, device: &mut dyn Device) {
         let state = device.state().unwrap();
-        assert_eq!(state.step as usize, case.steps.len());
+        let steps = device.report().unwrap().step;
+        self.compare(|| format!("{}: the state's step", golden.name), state.step.into(), steps.into(), 0.0);
         assert_eq!(state.tensors.len(), case.tensors().count());
         for (tensor, found) in case.tensors().zip(&state.tensors) {
             assert_eq!(found.name, tensor.name);
@@ -143,7 +216,7 @@ impl Check {
                 let expected = golden.expected(&kind, &tensor.name);
                 assert_eq!(plane.len(), expected.len());
                 for (i, (&found, (value, scale))) in plane.iter().zip(expected).enumerate() {
-                    let bound = tolerance(depth, case.steps.len()) * scale + FLUSHED;
+                    let bound = tolerance(&case.grad_options, depth, case.steps.len()) * scale + FLUSHED;
                     let what = || format!("{}: {kind} of {}[{i}]", golden.name, tensor.name);
                     self.compare(what, f64::from(found), value, bound);
                 }
@@ -226,4 +299,59 @@ fn slightly_wrong_hyperparameters_are_noticed() {
         check.updates(&golden, &case, &mut Cpu::new(&case).unwrap());
         assert!(!check.failures.is_empty(), "{name}: a wrong {field} passes");
     }
+}
+
+/// Other options, each by the field that differs.
+type Changed = Vec<(&'static str, GradOptions)>;
+
+/// A case's options, each left out, and then each a little off.
+fn changes(options: GradOptions) -> (Changed, Changed) {
+    let (mut without, mut off) = (Vec::new(), Vec::new());
+    if options.factor != 1.0 {
+        without.push(("factor", GradOptions { factor: 1.0, ..options }));
+        off.push(("factor", GradOptions { factor: 1.0001 * options.factor, ..options }));
+    }
+    if let Some(bound) = options.clip_norm {
+        without.push(("clip_norm", GradOptions { clip_norm: None, ..options }));
+        off.push(("clip_norm", GradOptions { clip_norm: Some(1.0001 * bound), ..options }));
+    }
+    if let Some(bound) = options.clip_value {
+        without.push(("clip_value", GradOptions { clip_value: None, ..options }));
+        off.push(("clip_value", GradOptions { clip_value: Some(1.0001 * bound), ..options }));
+    }
+    if options.skip_non_finite {
+        without.push(("skip_non_finite", GradOptions { skip_non_finite: false, ..options }));
+    }
+    if let Some(scaler) = options.scaler {
+        without.push(("scaler", GradOptions { scaler: None, ..options }));
+        without.push(("scale", GradOptions { scaler: None, skip_non_finite: true, ..options }));
+        let with = |scaler| GradOptions { scaler: Some(scaler), ..options };
+        off.push(("init_scale", with(GradScaler { init_scale: 1.0001 * scaler.init_scale, ..scaler })));
+        off.push(("growth_factor", with(GradScaler { growth_factor: 1.0001 * scaler.growth_factor, ..scaler })));
+        off.push(("backoff_factor", with(GradScaler { backoff_factor: 1.0001 * scaler.backoff_factor, ..scaler })));
+        off.push(("growth_interval", with(GradScaler { growth_interval: scaler.growth_interval + 1, ..scaler })));
+    }
+    (without, off)
+}
+
+#[test]
+fn every_option_for_gradients_shows() {
+    let mut seen = Vec::new();
+    for golden in Golden::all() {
+        let mut case = golden.case();
+        let (without, off) = changes(case.grad_options);
+        let count = without.len();
+        for (number, (field, options)) in without.into_iter().chain(off).enumerate() {
+            case.grad_options = options;
+            let check = Check::run(&golden, &case, &mut Cpu::new(&case).unwrap());
+            // Left out, it shows in the parameters; a little off, in a moment or a report at least.
+            let shows = |failure: &&String| number >= count || failure.contains("update");
+            let shown = check.failures.iter().find(shows);
+            assert!(shown.is_some(), "{}: a wrong {field} passes: {options:?}", golden.name);
+            seen.push(field);
+        }
+    }
+    assert_eq!(seen.iter().filter(|&&field| field == "scaler").count(), 3);
+    assert!(seen.contains(&"factor") && seen.contains(&"clip_norm") && seen.contains(&"clip_value"));
+    assert!(seen.contains(&"skip_non_finite"));
 }

@@ -1,6 +1,7 @@
 //! What happens to the gradients on their way into the update, on the GPU and on the CPU.
 
 use miadam::{Error, GradOptions, GradScaler, Hyperparams, StepScale, WeightDecay, cpu};
+use serde::Deserialize;
 
 use crate::common::{Gpu, Home, Random, Rig, bits, gpu, scatter};
 use crate::parity::assert_parity;
@@ -269,6 +270,53 @@ fn a_kernel_of_the_hosts_can_bind_the_loss_scale() {
     assert_eq!(scales, [1.0, 4.0, 4.0, 2.0, 2.0, 1.0, 0.5, 0.5, 2.0]);
     rig.set_grad_options(GradOptions::default());
     assert_eq!(scale(&rig), 1.0);
+}
+
+/// A case of tests/golden/scaler.json.
+#[derive(Deserialize)]
+struct ScalerCase {
+    init_scale: f64,
+    growth_factor: f64,
+    backoff_factor: f64,
+    growth_interval: u32,
+    /// Whether a gradient was bad, at each step.
+    bad: Vec<bool>,
+    /// The scale after each step.
+    scales: Vec<f32>,
+    taken: u32,
+}
+
+#[test]
+fn loss_scales_are_those_of_pytorch() {
+    let Some(gpu) = gpu() else { return };
+    let cases: Vec<ScalerCase> = serde_json::from_str(include_str!("../golden/scaler.json")).unwrap();
+    assert!(cases.len() >= 5);
+    for case in cases {
+        let ScalerCase { init_scale, growth_factor, backoff_factor, growth_interval, bad, scales, taken } = case;
+        let scaler = GradScaler { init_scale, growth_factor, backoff_factor, growth_interval };
+        let (buffers, spots) = scatter(&mut Random(3), &[(0, 2)], Home::TwoPools);
+        let mut rig = Rig::new(gpu.clone(), &[Hyperparams::default()], &buffers, &spots, 4);
+        rig.set_grad_options(GradOptions { scaler: Some(scaler), ..GradOptions::default() });
+        // PyTorch multiplies in f64 by the caller's own factor and rounds once. An f32 factor gives the same bits; any
+        // other is rounded before, and the product of that rounded again.
+        let is_exact = [growth_factor, backoff_factor].iter().all(|&factor| f64::from(factor as f32) == factor);
+        let (mut before, mut changes) = (init_scale as f32, 0.0);
+        for (step, (&is_bad, &scale)) in bad.iter().zip(&scales).enumerate() {
+            let mut values = [0.5, if is_bad { f32::NAN } else { 0.5 }].into_iter();
+            rig.set_grads(|| values.next().unwrap());
+            rig.step_gpu();
+            rig.step_twin();
+            changes += if scale == before { 0.0 } else { 1.0 };
+            before = scale;
+            let bound = if is_exact { 0.0 } else { 1.5 * changes * f32::EPSILON * scale };
+            for found in [rig.twin.report().loss_scale, gpu.report(&rig.optimizer).loss_scale] {
+                assert!((found - scale).abs() <= bound, "{scaler:?}, step {step}: {found} is not {scale}");
+            }
+        }
+        let report = gpu.report(&rig.optimizer);
+        assert_eq!((report.step, report.skipped), (taken, bad.len() as u32 - taken));
+        assert_eq!((rig.twin.report().step, rig.twin.report().skipped), (report.step, report.skipped));
+    }
 }
 
 #[test]

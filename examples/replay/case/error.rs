@@ -1,3 +1,5 @@
+use super::metadata::KEYS;
+
 /// What makes a file no case: each message names the entry and the remedy.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -8,11 +10,19 @@ pub enum CaseError {
     #[error("metadata `groups` is missing; add a JSON array of parameter groups, such as [{{\"params\": [\"w\"]}}]")]
     MissingGroups,
 
-    #[error("metadata `{key}` has no meaning here; use `groups`, `lr_per_step` or `max_grad_norm`, or remove it")]
+    #[error("metadata `{key}` has no meaning here; remove it, or use one of: {}", KEYS.join(", "))]
     UnknownMetadata { key: String },
 
     #[error("metadata `{key}`: {reason}; make it {expected}")]
     BadMetadata { key: &'static str, reason: String, expected: &'static str },
+
+    #[error(transparent)]
+    GradOptions(miadam::Error),
+
+    #[error(
+        "metadata `lr_per_step` and the `schedule` of group {group} both set the learning rate; remove one of the two"
+    )]
+    LrTwice { group: usize },
 
     #[error("metadata `lr_per_step` has {found} entries, but there are {steps} steps; give it one entry a step")]
     LrSteps { found: usize, steps: usize },

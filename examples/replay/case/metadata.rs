@@ -2,11 +2,17 @@
 
 use std::collections::HashMap;
 
-use miadam::{Hyperparams, StepScale, WeightDecay};
+use miadam::{GradOptions, Hyperparams, Schedule, StepScale, WeightDecay};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::CaseError;
+use super::gradients;
+use super::schedule::Described;
+
+/// Keys that are instructions.
+pub const KEYS: [&str; 8] =
+    ["groups", "lr_per_step", "max_grad_norm", "clip_value", "grad_factor", "skip_non_finite", "zero_grads", "scaler"];
 
 /// Keys that carry no instruction: what PyTorch's savers write, and room for a remark.
 const REMARKS: [&str; 2] = ["format", "about"];
@@ -14,7 +20,7 @@ const REMARKS: [&str; 2] = ["format", "about"];
 pub struct Metadata {
     pub groups: Vec<Group>,
     pub lr_per_step: Option<Vec<Lr>>,
-    pub max_grad_norm: Option<f64>,
+    pub grad_options: GradOptions,
 }
 
 /// One entry of `groups`. An absent field is as in [`Hyperparams::default`].
@@ -23,6 +29,7 @@ pub struct Metadata {
 pub struct Group {
     params: Option<Vec<String>>,
     lr: f64,
+    schedule: Described,
     beta1: f64,
     beta2: f64,
     eps: f64,
@@ -56,7 +63,7 @@ pub enum Lr {
 
 impl Metadata {
     pub fn parse(entries: &HashMap<String, String>) -> Result<Self, CaseError> {
-        let known = |key: &str| ["groups", "lr_per_step", "max_grad_norm"].contains(&key) || REMARKS.contains(&key);
+        let known = |key: &str| KEYS.contains(&key) || REMARKS.contains(&key);
         if let Some(key) = entries.keys().filter(|key| !known(key)).min() {
             return Err(CaseError::UnknownMetadata { key: key.clone() });
         }
@@ -69,30 +76,18 @@ impl Metadata {
                 expected: "an array whose every group lists the names of its parameters",
             });
         }
-        Ok(Self {
-            groups,
-            lr_per_step: parse(
-                entries,
-                "lr_per_step",
-                "a JSON array with a number, or an array of them, for each step",
-            )?,
-            max_grad_norm: max_grad_norm(entries)?,
-        })
-    }
-}
-
-fn max_grad_norm(entries: &HashMap<String, String>) -> Result<Option<f64>, CaseError> {
-    let (key, expected) = ("max_grad_norm", "a number, 0 or above");
-    let norm = parse::<f64>(entries, key, expected)?;
-    match norm {
-        Some(norm) if !(norm.is_finite() && norm >= 0.0) => {
-            Err(CaseError::BadMetadata { key, reason: format!("it is {norm}"), expected })
+        let lr_per_step =
+            parse(entries, "lr_per_step", "a JSON array with a number, or an array of them, for each step")?;
+        let scheduled = groups.iter().position(|group| group.schedule() != Schedule::Constant);
+        if let (Some(_), Some(group)) = (&lr_per_step, scheduled) {
+            return Err(CaseError::LrTwice { group });
         }
-        norm => Ok(norm),
+        Ok(Self { groups, lr_per_step, grad_options: gradients::parse(entries)? })
     }
 }
 
-fn parse<T: DeserializeOwned>(
+/// The JSON of one key, if it is there.
+pub fn parse<T: DeserializeOwned>(
     entries: &HashMap<String, String>,
     key: &'static str,
     expected: &'static str,
@@ -106,10 +101,15 @@ impl Group {
         self.params.as_deref().unwrap_or_default()
     }
 
+    fn schedule(&self) -> Schedule {
+        Schedule::from(&self.schedule)
+    }
+
     pub fn hyperparams(&self) -> Hyperparams {
         let decay = self.weight_decay;
         Hyperparams {
             lr: self.lr,
+            schedule: self.schedule(),
             beta1: self.beta1,
             beta2: self.beta2,
             eps: self.eps,
@@ -128,7 +128,6 @@ impl Group {
             },
             amsgrad: self.amsgrad,
             maximize: self.maximize,
-            ..Hyperparams::default()
         }
     }
 }
@@ -144,6 +143,7 @@ impl Default for Group {
         Self {
             params: None,
             lr: defaults.lr,
+            schedule: Described::Constant {},
             beta1: defaults.beta1,
             beta2: defaults.beta2,
             eps: defaults.eps,

@@ -1,11 +1,13 @@
 //! A case: parameters, the gradients recorded at each step, and the hyperparameters, from one safetensors file.
 
 mod error;
+mod gradients;
 mod metadata;
+mod schedule;
 
 use std::collections::{BTreeMap, HashSet};
 
-use miadam::ParamGroup;
+use miadam::{GradOptions, ParamGroup};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
@@ -17,8 +19,7 @@ pub struct Case {
     pub groups: Vec<ParamGroup<Tensor>>,
     /// At least one.
     pub steps: Vec<Step>,
-    /// Bound of the gradients' global norm.
-    pub max_grad_norm: Option<f64>,
+    pub grad_options: GradOptions,
 }
 
 /// A parameter at its first value.
@@ -53,7 +54,7 @@ impl Case {
                 .zip(lrs(metadata.lr_per_step, last as usize, metadata.groups.len())?)
                 .map(|(step, lrs)| Step { lrs, grads: names.iter().map(|&name| entries.grad(step, name)).collect() })
                 .collect(),
-            max_grad_norm: metadata.max_grad_norm,
+            grad_options: metadata.grad_options,
         })
     }
 

@@ -1,5 +1,5 @@
 use miadam::cpu::{MiAdam, Param};
-use miadam::{ParamGroup, State};
+use miadam::{ParamGroup, Report, State};
 
 use super::super::case::Case;
 use super::{Device, DeviceError};
@@ -12,10 +12,11 @@ pub struct Cpu {
 
 impl Cpu {
     pub fn new(case: &Case) -> Result<Self, DeviceError> {
-        let optimizer = MiAdam::new(case.groups.iter().map(|group| {
+        let mut optimizer = MiAdam::new(case.groups.iter().map(|group| {
             let params = group.params.iter().map(|tensor| Param::new(&tensor.name, tensor.values.len()));
             ParamGroup::new(group.hyperparams.clone(), params)
         }))?;
+        optimizer.set_grad_options(case.grad_options)?;
         Ok(Self { optimizer, params: case.tensors().map(|tensor| tensor.values.clone()).collect() })
     }
 }
@@ -27,6 +28,12 @@ impl Device for Cpu {
 
     fn step(&mut self, grads: &[Vec<f32>]) -> Result<(), DeviceError> {
         let mut params: Vec<_> = self.params.iter_mut().map(|param| &mut param[..]).collect();
+        if self.optimizer.grad_options().zero {
+            // Copies, since the case keeps what was recorded.
+            let mut grads = grads.to_vec();
+            let mut grads: Vec<_> = grads.iter_mut().map(|grad| &mut grad[..]).collect();
+            return Ok(self.optimizer.step_and_zero(&mut params, &mut grads)?);
+        }
         let grads: Vec<_> = grads.iter().map(|grad| &grad[..]).collect();
         Ok(self.optimizer.step(&mut params, &grads)?)
     }
@@ -37,5 +44,9 @@ impl Device for Cpu {
 
     fn state(&mut self) -> Result<State, DeviceError> {
         Ok(self.optimizer.state())
+    }
+
+    fn report(&mut self) -> Result<Report, DeviceError> {
+        Ok(self.optimizer.report())
     }
 }

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use miadam::{MiAdam, Param, ParamGroup, Slice, State};
+use miadam::{MiAdam, Param, ParamGroup, Report, Slice, State};
 use wgpu::{BufferUsages, ErrorFilter, MapMode};
 
 use super::super::case::{Case, Tensor};
@@ -36,7 +36,8 @@ impl Gpu {
                 });
             ParamGroup::new(group.hyperparams.clone(), params)
         });
-        let optimizer = MiAdam::new(&device, &queue, groups)?;
+        let mut optimizer = MiAdam::new(&device, &queue, groups)?;
+        optimizer.set_grad_options(case.grad_options)?;
         Ok(Self { device, queue, optimizer, tensors })
     }
 
@@ -105,6 +106,13 @@ impl Device for Gpu {
         let state = self.optimizer.read_state(&mut encoder)?;
         self.run(encoder)?;
         Ok(pollster::block_on(state)?)
+    }
+
+    fn report(&mut self) -> Result<Report, DeviceError> {
+        let mut encoder = self.encoder();
+        let report = self.optimizer.read_report(&mut encoder)?;
+        self.run(encoder)?;
+        Ok(pollster::block_on(report)?)
     }
 }
 

@@ -1,11 +1,11 @@
-//! Where a case is replayed: the same four things on either device.
+//! Where a case is replayed: the same few things on either device.
 
 mod cpu;
 mod gpu;
 #[path = "../../shared/wait.rs"]
 mod wait;
 
-use miadam::{ParamGroup, State};
+use miadam::{ParamGroup, Report, State};
 
 pub use cpu::Cpu;
 pub use gpu::Gpu;
@@ -16,12 +16,14 @@ use super::case::{Case, Step};
 pub trait Device {
     fn set_lr(&mut self, group: usize, lr: f64) -> Result<(), DeviceError>;
 
-    /// One step by one gradient a parameter.
+    /// One step by one gradient a parameter, under the case's options for gradients.
     fn step(&mut self, grads: &[Vec<f32>]) -> Result<(), DeviceError>;
 
     fn params(&mut self) -> Result<Vec<Vec<f32>>, DeviceError>;
 
     fn state(&mut self) -> Result<State, DeviceError>;
+
+    fn report(&mut self) -> Result<Report, DeviceError>;
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -54,20 +56,10 @@ pub fn check(case: &Case) -> Result<(), DeviceError> {
     Ok(())
 }
 
-/// One recorded step, with the learning rates recorded for it, clipped by the norm of all its gradients together.
-pub fn replay_step(device: &mut dyn Device, step: &Step, max_grad_norm: Option<f64>) -> Result<(), DeviceError> {
+/// One recorded step, with the learning rates recorded for it.
+pub fn replay_step(device: &mut dyn Device, step: &Step) -> Result<(), DeviceError> {
     for (group, &lr) in step.lrs.iter().enumerate() {
         device.set_lr(group, lr)?;
     }
-    match max_grad_norm {
-        None => device.step(&step.grads),
-        Some(max) => device.step(&clip(&step.grads, max)),
-    }
-}
-
-/// `torch.nn.utils.clip_grad_norm_`: the gradients times min(1, max / (norm + 1e-6)).
-pub fn clip(grads: &[Vec<f32>], max: f64) -> Vec<Vec<f32>> {
-    let norm = grads.iter().flatten().map(|&g| f64::from(g).powi(2)).sum::<f64>().sqrt();
-    let factor = (max / (norm + 1e-6)).min(1.0) as f32;
-    grads.iter().map(|grad| grad.iter().map(|g| factor * g).collect()).collect()
+    device.step(&step.grads)
 }
