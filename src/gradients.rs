@@ -77,9 +77,9 @@ impl Default for GradOptions {
 pub struct GradScaler {
     /// The first scale, from 2⁻¹²⁶ to 2¹²⁶. Default 65536, PyTorch's.
     pub init_scale: f64,
-    /// Above 1. Default 2, PyTorch's.
+    /// Above 1, rounded to `f32`. Default 2, PyTorch's.
     pub growth_factor: f64,
-    /// In (0, 1). Default 0.5, PyTorch's.
+    /// In (0, 1), rounded to `f32`. Default 0.5, PyTorch's.
     pub backoff_factor: f64,
     /// At least 1. Default 2000, PyTorch's.
     pub growth_interval: u32,

@@ -6,9 +6,12 @@ use std::path::PathBuf;
 use clap::{Parser, ValueEnum};
 use miadam::{Hyperparams, StepScale};
 
+use crate::options::Options;
+use crate::recipe::Recipe;
+
 /// Train a small network on handwritten digits with MIAdam.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(version, after_help = "With RUST_LOG=info, stderr tells when training goes on as plain Adam.")]
 pub struct Args {
     /// Where to train: `auto` is a hardware GPU if there is one, else the CPU
     #[arg(long, value_enum, default_value_t = DeviceKind::Auto)]
@@ -52,6 +55,9 @@ pub struct Args {
     /// Write one JSON object per epoch to this file, one a line
     #[arg(long, value_name = "FILE")]
     pub metrics: Option<PathBuf>,
+    // Last, for its heading is that of all flags below.
+    #[command(flatten)]
+    pub options: Options,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -93,13 +99,22 @@ impl Args {
         if self.adapter.is_some() && self.device == DeviceKind::Cpu {
             return Err("--adapter names a GPU, but --device is cpu; drop one of the two".into());
         }
-        Ok(())
+        self.options.validate()
     }
 
-    /// The optimizer's settings for epochs of so many batches.
-    pub fn hyperparams(&self, batches_per_epoch: usize) -> Result<Hyperparams, Box<dyn Error>> {
+    /// How to train on so many samples.
+    pub fn recipe(&self, samples: usize) -> Result<Recipe, Box<dyn Error>> {
+        let batch_size = self.batch_size.min(samples);
+        let accumulate = self.options.accumulate as usize;
+        let hyperparams = self.hyperparams(samples.div_ceil(batch_size).div_ceil(accumulate))?;
+        let grad_options = self.options.grad_options();
+        Ok(Recipe { accumulate, grad_options, ..Recipe::new(hyperparams, batch_size) })
+    }
+
+    /// The optimizer's settings for epochs of so many steps.
+    fn hyperparams(&self, steps_per_epoch: usize) -> Result<Hyperparams, Box<dyn Error>> {
         let switch_epoch = self.switch_epoch.unwrap_or((self.epochs * 4 / 5).max(1));
-        let switch_step = u64::from(switch_epoch) * batches_per_epoch as u64 + 1;
+        let switch_step = u64::from(switch_epoch) * steps_per_epoch as u64 + 1;
         let switch_step = u32::try_from(switch_step)
             .map_err(|_| format!("--switch-epoch {switch_epoch} is more than 2^32 steps away; choose a smaller one"))?;
         let step_scale = match self.step_scale {
@@ -107,9 +122,12 @@ impl Args {
             Scale::Reference => StepScale::Reference,
             Scale::UnitGain => StepScale::UnitGain,
         };
+        let schedule = self.options.schedule(u64::from(self.epochs) * steps_per_epoch as u64)?;
         let &Self { lr, order, kappa, .. } = self;
-        let hyperparams = Hyperparams { lr, order, kappa, switch_step, step_scale, ..Hyperparams::default() };
-        hyperparams.validate(0).map_err(|error| format!("--lr, --order, --kappa or --step-scale: {error}"))?;
+        let hyperparams = Hyperparams { lr, schedule, order, kappa, switch_step, step_scale, ..Hyperparams::default() };
+        hyperparams
+            .validate(0)
+            .map_err(|error| format!("--lr, --order, --kappa, --step-scale or --schedule: {error}"))?;
         Ok(hyperparams)
     }
 }

@@ -4,41 +4,53 @@ use std::error::Error;
 
 use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};
-use miadam::{Hyperparams, ParamGroup, cpu};
+use miadam::cpu::{self, ValuesMut};
+use miadam::{ParamGroup, Report};
 use rayon::prelude::*;
 
 use crate::data::{Data, Samples};
 use crate::network::{CLASSES, INPUTS, Score, Trainer, Weights};
+use crate::recipe::Recipe;
 
 pub struct CpuTrainer {
     data: Data,
     network: Network,
     optimizer: cpu::MiAdam,
-    batch_size: usize,
+    recipe: Recipe,
 }
 
 impl CpuTrainer {
-    pub fn new(
-        data: Data,
-        weights: Weights,
-        hyperparams: Hyperparams,
-        batch_size: usize,
-    ) -> Result<Self, miadam::Error> {
+    pub fn new(data: Data, weights: Weights, recipe: Recipe) -> Result<Self, miadam::Error> {
         let params =
             Weights::NAMES.into_iter().zip(weights.tensors()).map(|(name, tensor)| cpu::Param::new(name, tensor.len()));
-        let optimizer = cpu::MiAdam::new([ParamGroup::new(hyperparams, params)])?;
-        Ok(Self { data, network: Network::new(weights), optimizer, batch_size })
+        let mut optimizer = cpu::MiAdam::new([ParamGroup::new(recipe.hyperparams.clone(), params)])?;
+        optimizer.set_grad_options(recipe.grad_options(recipe.accumulate))?;
+        let mut network = Network::new(weights);
+        network.accum = if recipe.adds() { Accum::Add } else { Accum::Replace };
+        Ok(Self { data, network, optimizer, recipe })
+    }
+
+    /// A step by the gradients of so many batches.
+    fn step(&mut self, batches: usize) -> Result<(), miadam::Error> {
+        self.optimizer.set_grad_options(self.recipe.grad_options(batches))?;
+        let Network { weights, grads, .. } = &mut self.network;
+        let mut params = weights.tensors_mut().map(ValuesMut::from);
+        self.optimizer.step_values(&mut params, &mut grads.tensors_mut().map(ValuesMut::from))
     }
 }
 
 impl Trainer for CpuTrainer {
     fn train(&mut self, order: &[u32], progress: &mut dyn FnMut(usize)) -> Result<Score, Box<dyn Error>> {
         let mut total = Score::default();
-        for batch in order.chunks(self.batch_size) {
+        let batches = order.chunks(self.recipe.batch_size);
+        let count = batches.len();
+        for (index, batch) in batches.enumerate() {
+            self.network.loss_scale = self.optimizer.report().loss_scale;
             add(&mut total, self.network.forward(&self.data.train, batch));
             self.network.backward();
-            let Network { weights, grads, .. } = &mut self.network;
-            self.optimizer.step(&mut weights.tensors_mut(), &grads.tensors())?;
+            if let Some(batches) = self.recipe.group_ending(index, count) {
+                self.step(batches)?;
+            }
             progress(batch.len());
         }
         Ok(mean(total, order.len()))
@@ -52,6 +64,15 @@ impl Trainer for CpuTrainer {
             add(&mut total, self.network.forward(&self.data.test, batch));
         }
         Ok(mean(total, all.len()))
+    }
+
+    fn report(&mut self) -> Result<Report, Box<dyn Error>> {
+        Ok(self.optimizer.report())
+    }
+
+    #[cfg(test)]
+    fn weights(&self) -> Weights {
+        self.network.weights.clone()
     }
 }
 
@@ -68,6 +89,10 @@ fn mean(total: Score, samples: usize) -> Score {
 pub struct Network {
     pub weights: Weights,
     pub grads: Weights,
+    /// The factor on the loss whose gradients [`backward`](Self::backward) computes.
+    pub loss_scale: f32,
+    /// Whether gradients are added to those that are there.
+    pub accum: Accum,
     x: Vec<f32>,
     h: Vec<f32>,
     z: Vec<f32>,
@@ -78,7 +103,8 @@ pub struct Network {
 impl Network {
     pub fn new(weights: Weights) -> Self {
         let grads = Weights::zeros(weights.b1.len());
-        Self { weights, grads, x: vec![], h: vec![], z: vec![], dz: vec![], dh: vec![] }
+        let (loss_scale, accum) = (1.0, Accum::Replace);
+        Self { weights, grads, loss_scale, accum, x: vec![], h: vec![], z: vec![], dz: vec![], dh: vec![] }
     }
 
     /// Sums over the batch, not means. Leaves behind what [`backward`](Self::backward) needs.
@@ -89,13 +115,13 @@ impl Network {
         self.z.resize(rows * CLASSES, 0.0);
         self.dz.resize(rows * CLASSES, 0.0);
 
-        product(&mut self.h, view(&self.x, INPUTS), view(&self.weights.w1, hidden));
+        product(&mut self.h, Accum::Replace, view(&self.x, INPUTS), view(&self.weights.w1, hidden));
         for row in self.h.chunks_exact_mut(hidden) {
             for (h, b) in row.iter_mut().zip(&self.weights.b1) {
                 *h = (*h + b).max(0.0);
             }
         }
-        product(&mut self.z, view(&self.h, hidden), view(&self.weights.w2, hidden).transpose());
+        product(&mut self.z, Accum::Replace, view(&self.h, hidden), view(&self.weights.w2, hidden).transpose());
 
         let mut total = Score::default();
         let logits = self.z.chunks_exact_mut(CLASSES);
@@ -104,7 +130,7 @@ impl Network {
                 *z += b;
             }
             let label = usize::from(samples.labels[sample as usize]);
-            add(&mut total, classify(z, label, dz, 1.0 / rows as f32));
+            add(&mut total, classify(z, label, dz, self.loss_scale / rows as f32));
         }
         total
     }
@@ -126,14 +152,14 @@ impl Network {
         self.dh.resize(self.h.len(), 0.0);
         let dz = view(&self.dz, CLASSES);
 
-        product(&mut self.grads.w2, dz.transpose(), view(&self.h, hidden));
-        sum_rows(&mut self.grads.b2, &self.dz);
-        product(&mut self.dh, dz, view(&self.weights.w2, hidden));
+        product(&mut self.grads.w2, self.accum, dz.transpose(), view(&self.h, hidden));
+        sum_rows(&mut self.grads.b2, self.accum, &self.dz);
+        product(&mut self.dh, Accum::Replace, dz, view(&self.weights.w2, hidden));
         for (dh, &h) in self.dh.iter_mut().zip(&self.h) {
             *dh = if h > 0.0 { *dh } else { 0.0 };
         }
-        product(&mut self.grads.w1, view(&self.x, INPUTS).transpose(), view(&self.dh, hidden));
-        sum_rows(&mut self.grads.b1, &self.dh);
+        product(&mut self.grads.w1, self.accum, view(&self.x, INPUTS).transpose(), view(&self.dh, hidden));
+        sum_rows(&mut self.grads.b1, self.accum, &self.dh);
     }
 }
 
@@ -159,21 +185,23 @@ fn view(values: &[f32], columns: usize) -> MatRef<'_, f32> {
     MatRef::from_row_major_slice(values, values.len() / columns, columns)
 }
 
-/// out = left·right, the rows of `out` shared among the threads. Each element is one sum, whoever computes it, so the
-/// result does not depend on the number of threads. faer's own threads wait for one another by spinning, which
-/// costs many times the work when another program wants the cores.
-fn product(out: &mut [f32], left: MatRef<'_, f32>, right: MatRef<'_, f32>) {
+/// out = left·right, or out += left·right, the rows of `out` shared among the threads. Each element is one sum, whoever
+/// computes it, so the result does not depend on the number of threads. faer's own threads wait for one another by
+/// spinning, which costs many times the work when another program wants the cores.
+fn product(out: &mut [f32], accum: Accum, left: MatRef<'_, f32>, right: MatRef<'_, f32>) {
     let columns = right.ncols();
     let block = left.nrows().div_ceil(rayon::current_num_threads()).next_multiple_of(16);
     out.par_chunks_mut(block * columns).enumerate().for_each(|(index, out)| {
         let rows = out.len() / columns;
         let left = left.subrows(index * block, rows);
-        matmul(MatMut::from_row_major_slice_mut(out, rows, columns), Accum::Replace, left, right, 1.0, Par::Seq);
+        matmul(MatMut::from_row_major_slice_mut(out, rows, columns), accum, left, right, 1.0, Par::Seq);
     });
 }
 
-fn sum_rows(out: &mut [f32], rows: &[f32]) {
-    out.fill(0.0);
+fn sum_rows(out: &mut [f32], accum: Accum, rows: &[f32]) {
+    if accum == Accum::Replace {
+        out.fill(0.0);
+    }
     for row in rows.chunks_exact(out.len()) {
         for (sum, value) in out.iter_mut().zip(row) {
             *sum += value;

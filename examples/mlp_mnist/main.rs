@@ -11,7 +11,9 @@ mod data;
 mod gpu;
 mod metrics;
 mod network;
+mod options;
 mod random;
+mod recipe;
 #[path = "../shared/wait.rs"]
 mod wait;
 
@@ -27,7 +29,7 @@ use args::{Args, DeviceKind};
 use cpu::CpuTrainer;
 use data::Data;
 use gpu::{Gpu, GpuTrainer};
-use metrics::{Epoch, Metrics};
+use metrics::{Epoch, Metrics, StepNumbers};
 use network::{Trainer, Weights};
 use random::Random;
 
@@ -43,16 +45,15 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let metrics = args.metrics.as_deref().map(Metrics::create).transpose()?;
     data.train.add_label_noise(args.label_noise, &mut Random::new(args.seed, 0));
     let samples = data.train.len();
-    let batch_size = args.batch_size.min(samples);
-    let hyperparams = args.hyperparams(samples.div_ceil(batch_size))?;
+    let recipe = args.recipe(samples)?;
     let weights = Weights::random(args.hidden, &mut Random::new(args.seed, 2));
 
     let (gpu, fallback) = choose_device(args)?;
     let device = gpu.as_ref().map_or_else(|| "CPU".to_owned(), |gpu| gpu.name.clone());
     say(&format!("device: {device}{fallback}"))?;
     let mut trainer: Box<dyn Trainer> = match gpu {
-        Some(gpu) => Box::new(GpuTrainer::new(gpu, &data, &weights, hyperparams, batch_size)?),
-        None => Box::new(CpuTrainer::new(data, weights, hyperparams, batch_size)?),
+        Some(gpu) => Box::new(GpuTrainer::new(gpu, &data, &weights, recipe)?),
+        None => Box::new(CpuTrainer::new(data, weights, recipe)?),
     };
     let accuracy = train(args, &mut *trainer, samples, &device, metrics)?;
     say(&format!("test accuracy: {:.2} %", 100.0 * accuracy))
@@ -84,6 +85,7 @@ fn train(
             test_accuracy: test.accuracy,
             seconds,
             device,
+            step: StepNumbers::new(&trainer.report()?, &args.options.grad_options()),
         };
         bar.suspend(|| say(&report.to_string()))?;
         if let Some(metrics) = &mut metrics {
@@ -119,3 +121,6 @@ fn progress_bar(samples: u64) -> ProgressBar {
 fn say(line: &str) -> Result<(), Box<dyn Error>> {
     writeln!(io::stdout(), "{line}").map_err(|error| format!("stdout: {error}; keep it open").into())
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use miadam::{GradOptions, Phase, Report};
 use serde::Serialize;
 
 /// One line of `--metrics`.
@@ -22,15 +23,74 @@ pub struct Epoch<'a> {
     /// Of training; testing is not counted.
     pub seconds: f64,
     pub device: &'a str,
+    #[serde(flatten)]
+    pub step: StepNumbers,
+}
+
+/// The optimizer's numbers after an epoch.
+#[derive(Debug, Serialize)]
+pub struct StepNumbers {
+    /// The learning rate of the last step.
+    pub lr: f64,
+    /// What the last step taken did: `integrating` or `adam`.
+    pub phase: &'static str,
+    /// Steps skipped since training began.
+    pub skipped: u32,
+    /// Of the last step, before clipping; null in JSON if it is not finite.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grad_norm: Option<f32>,
+    /// The factor on the next loss, where it is scaled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loss_scale: Option<f32>,
+    /// Whether a step can be skipped at all.
+    #[serde(skip)]
+    skips: bool,
+}
+
+impl StepNumbers {
+    pub fn new(report: &Report, options: &GradOptions) -> Self {
+        // All tensors are in one group.
+        let group = &report.groups[0];
+        let phase = match group.phase {
+            Phase::Integrating => "integrating",
+            Phase::Adam => "adam",
+        };
+        Self {
+            lr: group.lr,
+            phase,
+            skipped: report.skipped,
+            grad_norm: report.grad_norm,
+            loss_scale: options.scaler.map(|_| report.loss_scale),
+            skips: options.skip_non_finite || options.scaler.is_some(),
+        }
+    }
+}
+
+impl fmt::Display for StepNumbers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { lr, phase, skipped, grad_norm, loss_scale, skips } = self;
+        write!(f, "{phase}, lr {lr:.2e}")?;
+        if let Some(norm) = grad_norm {
+            write!(f, ", gradient norm {norm:.3e}")?;
+        }
+        if let Some(scale) = loss_scale {
+            write!(f, ", loss scale {scale:e}")?;
+        }
+        if *skips {
+            write!(f, ", {skipped} skipped")?;
+        }
+        Ok(())
+    }
 }
 
 impl fmt::Display for Epoch<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { epoch, train_loss, test_loss, test_accuracy, seconds, .. } = self;
+        let Self { epoch, train_loss, test_loss, test_accuracy, seconds, step, .. } = self;
         let percent = 100.0 * test_accuracy;
         write!(
             f,
-            "epoch {epoch}: train loss {train_loss:.4}, test loss {test_loss:.4}, test accuracy {percent:.2} %, {seconds:.2} s"
+            "epoch {epoch}: train loss {train_loss:.4}, test loss {test_loss:.4}, test accuracy {percent:.2} %, \
+             {seconds:.2} s, {step}"
         )
     }
 }
@@ -55,5 +115,42 @@ impl Metrics {
             let path = self.path.display();
             format!("--metrics {path}: {error}; make room or name another file").into()
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use miadam::{GradScaler, Hyperparams, ParamGroup, cpu};
+
+    use super::*;
+
+    /// An epoch that ends with a step by a gradient of 2.
+    fn epoch(options: GradOptions) -> Epoch<'static> {
+        let mut optimizer =
+            cpu::MiAdam::new([ParamGroup::new(Hyperparams::default(), [cpu::Param::new("w", 1)])]).unwrap();
+        optimizer.set_grad_options(options).unwrap();
+        optimizer.step(&mut [&mut [1.0]], &[&[2.0 * optimizer.report().loss_scale]]).unwrap();
+        let step = StepNumbers::new(&optimizer.report(), &options);
+        Epoch { epoch: 3, train_loss: 0.5, test_loss: 0.25, test_accuracy: 0.875, seconds: 1.5, device: "CPU", step }
+    }
+
+    #[test]
+    fn what_is_not_measured_is_left_out() {
+        let plain = epoch(GradOptions::default());
+        let expected = r#"{"epoch":3,"train_loss":0.5,"test_loss":0.25,"test_accuracy":0.875,"seconds":1.5,"device":"CPU","lr":0.001,"phase":"integrating","skipped":0}"#;
+        assert_eq!(serde_json::to_string(&plain).unwrap(), expected);
+        let line =
+            "epoch 3: train loss 0.5000, test loss 0.2500, test accuracy 87.50 %, 1.50 s, integrating, lr 1.00e-3";
+        assert_eq!(plain.to_string(), line);
+    }
+
+    #[test]
+    fn what_is_measured_is_there() {
+        let all = epoch(GradOptions { scaler: Some(GradScaler::default()), ..GradOptions::default() });
+        let json = serde_json::to_string(&all).unwrap();
+        let end = r#""phase":"integrating","skipped":0,"grad_norm":2.0,"loss_scale":65536.0}"#;
+        assert!(json.ends_with(end), "{json}");
+        let line = all.to_string();
+        assert!(line.ends_with(", lr 1.00e-3, gradient norm 2.000e0, loss scale 6.5536e4, 0 skipped"), "{line}");
     }
 }

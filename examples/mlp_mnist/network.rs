@@ -6,6 +6,8 @@
 
 use std::error::Error;
 
+use miadam::Report;
+
 use crate::random::Random;
 
 /// Pixels of an image.
@@ -75,4 +77,10 @@ pub trait Trainer {
 
     /// The score on the held-out samples.
     fn test(&mut self) -> Result<Score, Box<dyn Error>>;
+
+    /// The optimizer's numbers after the last step.
+    fn report(&mut self) -> Result<Report, Box<dyn Error>>;
+
+    #[cfg(test)]
+    fn weights(&self) -> Weights;
 }

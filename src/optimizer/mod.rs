@@ -261,7 +261,9 @@ impl MiAdam {
         for tensor in &mut self.tensors {
             let extras = Extras::new(&self.groups[tensor.group as usize], &self.grad_options);
             let integrals = if tensor.integral_planes == 0 { Integrals::None } else { extras.integrals };
-            let extras = Extras { integrals, ..extras };
+            // A kernel that can multiply stays, so that a factor that comes and goes costs nothing.
+            let adjust = extras.adjust || tensor.extras.adjust;
+            let extras = Extras { integrals, adjust, ..extras };
             self.moved |= tensor.extras != extras;
             tensor.extras = extras;
         }

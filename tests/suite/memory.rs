@@ -174,7 +174,8 @@ fn a_quarter_of_a_billion_parameters() {
     };
     let (w, grad) = (buffer(0.0), buffer(0.5));
     let param = Param::new("w", Slice::whole(&w), Slice::whole(&grad));
-    let mut optimizer = MiAdam::new(&gpu.device, &gpu.queue, [ParamGroup::new(Hyperparams::default(), [param])]).unwrap();
+    let mut optimizer =
+        MiAdam::new(&gpu.device, &gpu.queue, [ParamGroup::new(Hyperparams::default(), [param])]).unwrap();
     println!("GPU: {} dispatches", optimizer.dispatches().unwrap());
     let start = Instant::now();
     for _ in 0..2 {

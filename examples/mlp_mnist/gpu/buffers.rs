@@ -52,10 +52,10 @@ impl Buffers {
         })
     }
 
-    pub fn bind(&self, gpu: &Gpu, kernels: &Kernels, samples: &DeviceSamples) -> BindGroup {
+    pub fn bind(&self, gpu: &Gpu, kernels: &Kernels, samples: &DeviceSamples, loss_scale: &Buffer) -> BindGroup {
         let Self { batches, params, hidden, dlogits, dhidden, grads, totals, .. } = self;
         let storage = [&samples.images, &samples.samples, params, hidden, dlogits, dhidden, grads, totals];
-        kernels.bind(&gpu.device, batches, storage)
+        kernels.bind(&gpu.device, batches, storage, loss_scale)
     }
 
     /// Where in `batches` the next submit's batch of this index lies.

@@ -23,10 +23,12 @@ pub struct Kernels {
 }
 
 impl Kernels {
-    /// `quads` is a fourth of the padded number of hidden units.
-    pub fn new(device: &Device, quads: usize) -> Self {
+    /// `quads` is a fourth of the padded number of hidden units; `adds` says whether gradients are added to those that
+    /// are there.
+    pub fn new(device: &Device, quads: usize, adds: bool) -> Self {
         let storage = |binding| entry(binding, BufferBindingType::Storage { read_only: binding <= 3 });
-        let entries: Vec<_> = [entry(0, BufferBindingType::Uniform)].into_iter().chain((1..9).map(storage)).collect();
+        let uniforms = [0, 9].map(|binding| entry(binding, BufferBindingType::Uniform));
+        let entries: Vec<_> = uniforms.into_iter().chain((1..9).map(storage)).collect();
         let layout = device.create_bind_group_layout(&BindGroupLayoutDescriptor { label: None, entries: &entries });
         let pipeline_layout = device.create_pipeline_layout(&PipelineLayoutDescriptor {
             bind_group_layouts: &[Some(&layout)],
@@ -43,7 +45,7 @@ impl Kernels {
                 module: &module,
                 entry_point: Some(name),
                 compilation_options: PipelineCompilationOptions {
-                    constants: &[("QUADS", quads as f64)],
+                    constants: &[("QUADS", quads as f64), ("ADD", f64::from(u8::from(adds)))],
                     // No kernel uses workgroup memory.
                     zero_initialize_workgroup_memory: false,
                 },
@@ -61,9 +63,10 @@ impl Kernels {
     }
 
     /// `batches` holds `Batch` structs, of which a dispatch chooses one by its dynamic offset; `storage` are bindings 1 to 8.
-    pub fn bind(&self, device: &Device, batches: &Buffer, storage: [&Buffer; 8]) -> BindGroup {
+    pub fn bind(&self, device: &Device, batches: &Buffer, storage: [&Buffer; 8], loss_scale: &Buffer) -> BindGroup {
         let batch = BufferBinding { buffer: batches, offset: 0, size: BufferSize::new(BATCH_BYTES as u64) };
-        let resources = [BindingResource::Buffer(batch)].into_iter().chain(storage.map(Buffer::as_entire_binding));
+        let buffers = storage.into_iter().chain([loss_scale]);
+        let resources = [BindingResource::Buffer(batch)].into_iter().chain(buffers.map(Buffer::as_entire_binding));
         let entries: Vec<_> =
             (0..).zip(resources).map(|(binding, resource)| BindGroupEntry { binding, resource }).collect();
         device.create_bind_group(&BindGroupDescriptor { label: None, layout: &self.layout, entries: &entries })
@@ -74,7 +77,7 @@ fn entry(binding: u32, ty: BufferBindingType) -> BindGroupLayoutEntry {
     BindGroupLayoutEntry {
         binding,
         visibility: ShaderStages::COMPUTE,
-        ty: BindingType::Buffer { ty, has_dynamic_offset: ty == BufferBindingType::Uniform, min_binding_size: None },
+        ty: BindingType::Buffer { ty, has_dynamic_offset: binding == 0, min_binding_size: None },
         count: None,
     }
 }

@@ -9,7 +9,7 @@ mod samples;
 
 use std::error::Error;
 
-use miadam::{Hyperparams, MiAdam, Param, ParamGroup, Slice};
+use miadam::{MiAdam, Param, ParamGroup, Report, Slice};
 use wgpu::{BindGroup, ComputePass, ComputePassDescriptor, ComputePipeline};
 
 pub use adapter::{open_any, open_hardware, open_named};
@@ -21,6 +21,7 @@ use samples::DeviceSamples;
 
 use crate::data::Data;
 use crate::network::{INPUTS, Score, Trainer, Weights};
+use crate::recipe::Recipe;
 
 /// Rows of a batch when testing, where any number gives the same score.
 const TEST_ROWS: usize = 256;
@@ -37,6 +38,7 @@ pub struct GpuTrainer {
     train: Part,
     test: Part,
     optimizer: MiAdam,
+    recipe: Recipe,
 }
 
 /// The training or the test samples.
@@ -53,30 +55,28 @@ enum Goal {
 }
 
 impl GpuTrainer {
-    pub fn new(
-        gpu: Gpu,
-        data: &Data,
-        weights: &Weights,
-        hyperparams: Hyperparams,
-        batch_size: usize,
-    ) -> Result<Self, Box<dyn Error>> {
+    pub fn new(gpu: Gpu, data: &Data, weights: &Weights, recipe: Recipe) -> Result<Self, Box<dyn Error>> {
         let layout = Layout::new(weights.b1.len());
-        let kernels = Kernels::new(&gpu.device, layout.quads());
-        let buffers = Buffers::new(&gpu, layout, padded_rows(batch_size.max(TEST_ROWS)), MAX_BATCHES)?;
+        let kernels = Kernels::new(&gpu.device, layout.quads(), recipe.adds());
+        let buffers = Buffers::new(&gpu, layout, padded_rows(recipe.batch_size.max(TEST_ROWS)), MAX_BATCHES)?;
         gpu.queue.write_buffer(&buffers.params, 0, bytemuck::cast_slice(&layout.pack(weights)));
-        let part = |samples, batch_size| -> Result<Part, Box<dyn Error>> {
-            let samples = DeviceSamples::new(&gpu, samples, batch_size)?;
-            Ok(Part { bindings: buffers.bind(&gpu, &kernels, &samples), samples })
-        };
-        let (train, test) = (part(&data.train, batch_size)?, part(&data.test, TEST_ROWS)?);
         gpu.check()?;
 
         let params = Weights::NAMES.into_iter().zip(layout.tensors()).map(|(name, range)| {
             let slice = |buffer| Slice::new(buffer, 4 * range.start as u64, range.len() as u64);
             Param::new(name, slice(&buffers.params), slice(&buffers.grads))
         });
-        let optimizer = MiAdam::new(&gpu.device, &gpu.queue, [ParamGroup::new(hyperparams, params)])?;
-        Ok(Self { gpu, layout, kernels, buffers, train, test, optimizer })
+        let group = ParamGroup::new(recipe.hyperparams.clone(), params);
+        let mut optimizer = MiAdam::new(&gpu.device, &gpu.queue, [group])?;
+        optimizer.set_grad_options(recipe.grad_options(recipe.accumulate))?;
+
+        let part = |samples, batch_size| -> Result<Part, Box<dyn Error>> {
+            let samples = DeviceSamples::new(&gpu, samples, batch_size)?;
+            Ok(Part { bindings: buffers.bind(&gpu, &kernels, &samples, optimizer.loss_scale()), samples })
+        };
+        let (train, test) = (part(&data.train, recipe.batch_size)?, part(&data.test, TEST_ROWS)?);
+        gpu.check()?;
+        Ok(Self { gpu, layout, kernels, buffers, train, test, optimizer, recipe })
     }
 
     /// Runs all batches of a part, some per submit, and returns their score.
@@ -89,7 +89,8 @@ impl GpuTrainer {
         let batches_per_submit = (MAX_FLOPS / flops).clamp(1, MAX_BATCHES);
 
         self.clear_totals();
-        let mut first = 0;
+        let batches = sizes.len();
+        let (mut first, mut recorded) = (0, 0);
         let mut running = None;
         for sizes in sizes.chunks(batches_per_submit) {
             self.buffers.write_batches(&self.gpu, first, sizes);
@@ -97,7 +98,13 @@ impl GpuTrainer {
             let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
             let mut pass = encoder.begin_compute_pass(&ComputePassDescriptor::default());
             for (index, &len) in sizes.iter().enumerate() {
-                self.record(&mut pass, goal, index, len)?;
+                self.record(&mut pass, goal, index, len);
+                if goal == Goal::Step
+                    && let Some(batches) = self.recipe.group_ending(recorded, batches)
+                {
+                    self.record_step(&mut pass, batches)?;
+                }
+                recorded += 1;
             }
             drop(pass);
             let next = (self.gpu.queue.submit([encoder.finish()]), sizes);
@@ -122,13 +129,7 @@ impl GpuTrainer {
     }
 
     /// Records a batch of `len` samples: the one at `index` in the next submit.
-    fn record(
-        &mut self,
-        pass: &mut ComputePass<'_>,
-        goal: Goal,
-        index: usize,
-        len: usize,
-    ) -> Result<(), miadam::Error> {
+    fn record(&self, pass: &mut ComputePass<'_>, goal: Goal, index: usize, len: usize) {
         pass.set_bind_group(0, &self.part(goal).bindings, &[self.buffers.batch_offset(index)]);
         let mut run = |pipeline: &ComputePipeline, workgroups: usize| {
             pass.set_pipeline(pipeline);
@@ -141,9 +142,13 @@ impl GpuTrainer {
             run(&kernels.backward, (rows / 4 * quads).div_ceil(64));
             run(&kernels.gradient1, (INPUTS / 16 * (quads / 2)).div_ceil(32));
             run(&kernels.gradient2, (quads + 1).div_ceil(8));
-            self.optimizer.step_in_pass(pass)?;
         }
-        Ok(())
+    }
+
+    /// Records a step by the gradients of so many batches.
+    fn record_step(&mut self, pass: &mut ComputePass<'_>, batches: usize) -> Result<(), miadam::Error> {
+        self.optimizer.set_grad_options(self.recipe.grad_options(batches))?;
+        self.optimizer.step_in_pass(pass)
     }
 
     fn clear_totals(&self) {
@@ -169,6 +174,19 @@ impl Trainer for GpuTrainer {
 
     fn test(&mut self) -> Result<Score, Box<dyn Error>> {
         self.run(Goal::Score, &mut |_| ())
+    }
+
+    fn report(&mut self) -> Result<Report, Box<dyn Error>> {
+        let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
+        let report = self.optimizer.read_report(&mut encoder)?;
+        let submission = self.gpu.queue.submit([encoder.finish()]);
+        self.gpu.wait(&submission)?;
+        Ok(pollster::block_on(report)?)
+    }
+
+    #[cfg(test)]
+    fn weights(&self) -> Weights {
+        self.layout.unpack(&self.gpu.read(&self.buffers.params).unwrap())
     }
 }
 

@@ -1,31 +1,14 @@
 //! The shaders against the CPU path.
 
+use miadam::Hyperparams;
+
 use super::*;
 use crate::cpu::{CpuTrainer, Network};
-use crate::data::Samples;
 use crate::random::Random;
-
-/// An adapter, or nothing if MIADAM_ALLOW_NO_ADAPTER says that this is all right.
-fn gpu() -> Option<Gpu> {
-    match open_any() {
-        Ok(gpu) => Some(gpu),
-        Err(error) if std::env::var_os("MIADAM_ALLOW_NO_ADAPTER").is_some() => {
-            eprintln!("not tested: {error}");
-            None
-        }
-        Err(error) => panic!("{error}; or set MIADAM_ALLOW_NO_ADAPTER to skip this test"),
-    }
-}
-
-/// So many of the built-in digits, and the first 300 of them to test on: more than a batch, and no multiple of 8.
-fn data(samples: usize) -> Data {
-    let all = Data::built_in().unwrap().train;
-    let first = |count| Samples { images: all.images[..count * INPUTS].to_vec(), labels: all.labels[..count].to_vec() };
-    Data { train: first(samples), test: first(300) }
-}
+use crate::tests::{data, gpu};
 
 fn trainer(gpu: Gpu, data: &Data, weights: &Weights, hyperparams: Hyperparams, batch_size: usize) -> GpuTrainer {
-    GpuTrainer::new(gpu, data, weights, hyperparams, batch_size).unwrap()
+    GpuTrainer::new(gpu, data, weights, Recipe::new(hyperparams, batch_size)).unwrap()
 }
 
 /// With this learning rate, weights stay and gradients can be compared.
@@ -108,7 +91,7 @@ fn training_repeats_to_the_bit() {
         let mut trainer = trainer(gpu, &data, &weights, Hyperparams::default(), 64);
         let order: Vec<u32> = (0..500).collect();
         let scores = [trainer.train(&order, &mut |_| ()).unwrap(), trainer.train(&order, &mut |_| ()).unwrap()];
-        (scores, trainer.gpu.read(&trainer.buffers.params).unwrap())
+        (scores, trainer.weights())
     };
     let (Some(first), Some(second)) = (gpu(), gpu()) else { return };
     assert_eq!(run(first), run(second));
@@ -121,7 +104,7 @@ fn training_follows_the_cpu() {
     let weights = Weights::random(20, &mut Random::new(7, 2));
     // 8 batches per epoch, the integrals in use in the first.
     let hyperparams = Hyperparams { switch_step: 9, ..Hyperparams::default() };
-    let mut on_cpu = CpuTrainer::new(data.clone(), weights.clone(), hyperparams.clone(), 64).unwrap();
+    let mut on_cpu = CpuTrainer::new(data.clone(), weights.clone(), Recipe::new(hyperparams.clone(), 64)).unwrap();
     let mut on_gpu = trainer(gpu, &data, &weights, hyperparams, 64);
     let order: Vec<u32> = (0..500).collect();
     for _ in 0..3 {

@@ -1,5 +1,5 @@
 // z[b, c] = Σ_n h[b, n]·W2[c, n] + b2[c]
-// p = softmax(z),  loss = -ln p[label],  dz = (p - onehot(label)) / len
+// p = softmax(z),  loss = -ln p[label],  dz = (p - onehot(label)) · loss_scale / len
 //
 // An invocation does one row. The rows that pad the batch get dz = 0 and do not count.
 
@@ -35,7 +35,7 @@ fn classify(@builtin(global_invocation_id) id: vec3<u32>) {
     let at_label = dot(z0, hot0) + dot(z1, hot1) + dot(z2, hot2);
 
     let counts = row < batch.len;
-    let scale = select(0.0, 1.0 / f32(batch.len), counts);
+    let scale = select(0.0, loss_scale / f32(batch.len), counts);
     let i = row * CLASS_QUADS;
     dlogits[i] = (e0 / sum - hot0) * scale;
     dlogits[i + 1u] = (e1 / sum - hot1) * scale;

@@ -3,6 +3,8 @@
 
 // Hidden units, padded to a multiple of 8, in quads.
 override QUADS: u32;
+// Whether gradients are added to those that are there.
+override ADD: bool;
 
 const IMAGE = 49u; // an image's 784 pixels, 16 to a vec4<u32>
 const PIXEL = 1.0 / 255.0; // what a pixel's byte counts for
@@ -30,6 +32,16 @@ struct Batch {
 @group(0) @binding(7) var<storage, read_write> grads: array<vec4<f32>>;
 // For each row of a batch: loss and correct answers since they were last cleared.
 @group(0) @binding(8) var<storage, read_write> totals: array<vec2<f32>>;
+// The factor on the loss whose gradients are computed.
+@group(0) @binding(9) var<uniform> loss_scale: f32;
+
+fn store_gradient(i: u32, gradient: vec4<f32>) {
+    if ADD {
+        grads[i] += gradient;
+    } else {
+        grads[i] = gradient;
+    }
+}
 
 // Where the images of batch rows row..row+4 start. `row` is a multiple of 4.
 fn image_starts(row: u32) -> vec4<u32> {

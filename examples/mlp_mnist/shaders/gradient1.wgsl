@@ -21,10 +21,10 @@ fn add_terms(strip: ptr<function, Strip>, left: mat4x4<f32>, right: mat4x4<f32>,
 }
 
 fn store_half(i: u32, sums: mat4x4<f32>) {
-    grads[i] = sums[0] * PIXEL;
-    grads[i + QUADS] = sums[1] * PIXEL;
-    grads[i + 2u * QUADS] = sums[2] * PIXEL;
-    grads[i + 3u * QUADS] = sums[3] * PIXEL;
+    store_gradient(i, sums[0] * PIXEL);
+    store_gradient(i + QUADS, sums[1] * PIXEL);
+    store_gradient(i + 2u * QUADS, sums[2] * PIXEL);
+    store_gradient(i + 3u * QUADS, sums[3] * PIXEL);
 }
 
 fn store(k: u32, column: u32, strip: Strip) {

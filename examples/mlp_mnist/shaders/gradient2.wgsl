@@ -3,7 +3,7 @@
 // An invocation does four columns n; one more does db2. Rows that pad the batch have dz = 0 and dh = 0.
 
 fn store(digit: u32, column: u32, sum: vec4<f32>) {
-    grads[(W2 + digit) * QUADS + column] = sum;
+    store_gradient((W2 + digit) * QUADS + column, sum);
 }
 
 fn bias2() {
@@ -15,9 +15,9 @@ fn bias2() {
         sum1 += dlogits[row * CLASS_QUADS + 1u];
         sum2 += dlogits[row * CLASS_QUADS + 2u];
     }
-    grads[B2 * QUADS] = sum0;
-    grads[B2 * QUADS + 1u] = sum1;
-    grads[B2 * QUADS + 2u] = sum2;
+    store_gradient(B2 * QUADS, sum0);
+    store_gradient(B2 * QUADS + 1u, sum1);
+    store_gradient(B2 * QUADS + 2u, sum2);
 }
 
 @compute @workgroup_size(8)
@@ -44,7 +44,7 @@ fn gradient2(@builtin(global_invocation_id) id: vec3<u32>) {
         a2 += mat2x4(h * z2.x, h * z2.y);
         bias1 += dhidden[row * QUADS + column];
     }
-    grads[B1 * QUADS + column] = bias1;
+    store_gradient(B1 * QUADS + column, bias1);
     store(0u, column, a0[0]);
     store(1u, column, a0[1]);
     store(2u, column, a0[2]);

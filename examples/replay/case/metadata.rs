@@ -128,6 +128,7 @@ impl Group {
             },
             amsgrad: self.amsgrad,
             maximize: self.maximize,
+            ..Hyperparams::default()
         }
     }
 }

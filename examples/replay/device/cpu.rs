@@ -1,4 +1,4 @@
-use miadam::cpu::{MiAdam, Param};
+use miadam::cpu::{MiAdam, Param, ValuesMut};
 use miadam::{ParamGroup, Report, State};
 
 use super::super::case::Case;
@@ -27,13 +27,14 @@ impl Device for Cpu {
     }
 
     fn step(&mut self, grads: &[Vec<f32>]) -> Result<(), DeviceError> {
-        let mut params: Vec<_> = self.params.iter_mut().map(|param| &mut param[..]).collect();
         if self.optimizer.grad_options().zero {
             // Copies, since the case keeps what was recorded.
             let mut grads = grads.to_vec();
-            let mut grads: Vec<_> = grads.iter_mut().map(|grad| &mut grad[..]).collect();
-            return Ok(self.optimizer.step_and_zero(&mut params, &mut grads)?);
+            let mut grads: Vec<_> = grads.iter_mut().map(|grad| ValuesMut::F32(grad)).collect();
+            let mut params: Vec<_> = self.params.iter_mut().map(|param| ValuesMut::F32(param)).collect();
+            return Ok(self.optimizer.step_values(&mut params, &mut grads)?);
         }
+        let mut params: Vec<_> = self.params.iter_mut().map(|param| &mut param[..]).collect();
         let grads: Vec<_> = grads.iter().map(|grad| &grad[..]).collect();
         Ok(self.optimizer.step(&mut params, &grads)?)
     }

@@ -1,0 +1,54 @@
+//! How to train, whatever the device.
+
+use miadam::{GradOptions, Hyperparams};
+
+#[derive(Debug, Clone)]
+pub struct Recipe {
+    pub hyperparams: Hyperparams,
+    /// Samples in a batch.
+    pub batch_size: usize,
+    /// Batches in a step, at least 1.
+    pub accumulate: usize,
+    /// For a step of one batch.
+    pub grad_options: GradOptions,
+}
+
+impl Recipe {
+    /// A step for every batch, by its gradients as they are.
+    pub fn new(hyperparams: Hyperparams, batch_size: usize) -> Self {
+        Self { hyperparams, batch_size, accumulate: 1, grad_options: GradOptions::default() }
+    }
+
+    /// Whether gradients are added to those of the batch before.
+    pub fn adds(&self) -> bool {
+        self.accumulate > 1
+    }
+
+    /// The size of the group of batches that ends with the one at `index` of an epoch's `batches`, if one does.
+    pub fn group_ending(&self, index: usize, batches: usize) -> Option<usize> {
+        let size = index % self.accumulate + 1;
+        (size == self.accumulate || index + 1 == batches).then_some(size)
+    }
+
+    /// For the step that ends a group of so many batches: it takes their mean, and leaves 0 to add the next ones to.
+    pub fn grad_options(&self, batches: usize) -> GradOptions {
+        GradOptions { factor: 1.0 / batches as f64, zero: self.adds(), ..self.grad_options }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_end_where_they_are_full_and_with_the_epoch() {
+        let ends = |accumulate, batches| {
+            let recipe = Recipe { accumulate, ..Recipe::new(Hyperparams::default(), 1) };
+            (0..batches).map(|index| recipe.group_ending(index, batches).unwrap_or(0)).collect::<Vec<_>>()
+        };
+        assert_eq!(ends(1, 3), [1, 1, 1]);
+        assert_eq!(ends(2, 5), [0, 2, 0, 2, 1]);
+        assert_eq!(ends(3, 6), [0, 0, 3, 0, 0, 3]);
+        assert_eq!(ends(9, 3), [0, 0, 3]);
+    }
+}
