@@ -8,7 +8,7 @@ use crate::HalfParams;
 /// To the neighbour above with a probability of the distance to the one below, in 65,536ths, by the low 16 bits of
 /// `random`: over all of them the mean is the value. What a bf16 can represent stays as it is; a finite value beyond
 /// the largest bf16 becomes that, never infinity.
-#[inline]
+#[inline(always)]
 #[must_use]
 pub fn bf16_stochastic(value: f32, random: u32) -> bf16 {
     let bits = value.to_bits();
@@ -46,8 +46,23 @@ pub fn philox(counter: [u32; 2], key: u32) -> [u32; 2] {
     state.0
 }
 
+/// [`philox`] of the counters `[first, second]`, `[first + 1, second]` and so on: all first words, and all second words.
+#[inline(always)]
+pub(crate) fn philox_of<const N: usize>(first: u32, second: u32, key: u32) -> [[u32; N]; 2] {
+    let (mut x, mut y) = (std::array::from_fn(|lane| first.wrapping_add(lane as u32)), [second; N]);
+    let mut key = key;
+    for _ in 0..10 {
+        let mut next = key;
+        for lane in 0..N {
+            ([x[lane], y[lane]], next) = philox_round([x[lane], y[lane]], key);
+        }
+        key = next;
+    }
+    [x, y]
+}
+
 /// One round on the counter and, after it, the key.
-#[inline]
+#[inline(always)]
 fn philox_round([x, y]: [u32; 2], key: u32) -> ([u32; 2], u32) {
     let product = u64::from(x) * 0xd256_d193;
     ([(product >> 32) as u32 ^ key ^ y, product as u32], key.wrapping_add(0x9e37_79b9))
@@ -67,6 +82,8 @@ mod tests {
         ];
         for (counter, key, answer) in vectors {
             assert_eq!(philox(counter, key), answer, "{counter:x?} {key:x}");
+            let [x, y] = philox_of::<3>(counter[0].wrapping_sub(2), counter[1], key);
+            assert_eq!([x[2], y[2]], answer, "{counter:x?} {key:x}");
         }
     }
 

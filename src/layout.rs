@@ -15,8 +15,9 @@ pub const WORKGROUP: u64 = QUAD * WORKGROUP_SIZE as u64;
 /// Elements of a chunk of a table: enough to share the cost of looking it up, few enough to fill a GPU.
 pub const CHUNK: u64 = 4 * WORKGROUP;
 
-/// Quads of a run that an invocation of `measure.wgsl` sums up: few enough to fill a GPU, enough to make few partials.
-pub const MEASURED_QUADS: u32 = 32;
+/// Quads of a run that an invocation of `measure.wgsl` sums up: 64 workgroups for 4M elements. Half as many quads would fill
+/// the largest GPUs better at that size, but cost a software driver more than the quarter of a step that clipping may.
+pub const MEASURED_QUADS: u32 = 64;
 
 /// Bindings of `update.wgsl`, all in group 0.
 pub mod update {

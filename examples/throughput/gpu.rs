@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use miadam::{GradOptions, MiAdam, Param, ParamGroup, Slice};
+use miadam::{Dtype, MiAdam, Param, ParamGroup, Slice};
 
 use crate::cases::{Case, Home};
+use crate::options::Setting;
 use crate::report::{Row, Times, median};
 use crate::wait::wait;
 
@@ -72,8 +73,7 @@ impl Gpu {
     }
 
     fn measure_in_scope(&self, case: &Case, rounds: u32) -> Result<Row, String> {
-        let params = self.params(case)?;
-        let mut optimizer = self.optimizer(case, params, GradOptions::default())?;
+        let mut optimizer = self.optimizer(case, &Setting::plain())?;
         let limit = Limit::new(self, case);
         let (mut times, mut record) = (Times::default(), Vec::new());
         for round in 0..=rounds {
@@ -96,10 +96,13 @@ impl Gpu {
         Ok(Row { dispatches, record_us: median(&record), ..Row::new(&self.name, case, &times) })
     }
 
-    pub fn optimizer(&self, case: &Case, params: Vec<Param>, options: GradOptions) -> Result<MiAdam, String> {
-        let group = ParamGroup::new(case.hyperparams(), params);
+    /// An optimizer over tensors of its own.
+    pub fn optimizer(&self, case: &Case, setting: &Setting) -> Result<MiAdam, String> {
+        let pairs = self.slices(case, setting.dtype)?.into_iter().zip(self.slices(case, setting.dtype)?).enumerate();
+        let params = pairs.map(|(number, (param, grad))| Param::new(number.to_string(), param, grad));
+        let group = ParamGroup::new(setting.hyperparams(case), params);
         let mut optimizer = MiAdam::new(&self.device, &self.queue, [group]).map_err(|error| error.to_string())?;
-        optimizer.set_grad_options(options).map_err(|error| error.to_string())?;
+        optimizer.set_grad_options(setting.grad_options).map_err(|error| error.to_string())?;
         Ok(optimizer)
     }
 
@@ -116,24 +119,23 @@ impl Gpu {
         Ok(1e3 * start.elapsed().as_secs_f64())
     }
 
-    pub fn params(&self, case: &Case) -> Result<Vec<Param>, String> {
-        let slices = || match case.home {
-            Home::Separate => {
-                case.lens.iter().map(|&len| self.buffer(len).map(|buffer| Slice::whole(&buffer))).collect()
-            }
+    /// A slice for every tensor of the case.
+    fn slices(&self, case: &Case, dtype: Dtype) -> Result<Vec<Slice>, String> {
+        let slice =
+            |buffer: &wgpu::Buffer, offset, len: usize| Slice::new(buffer, offset, len as u64).with_dtype(dtype);
+        match case.home {
+            Home::Separate => case.lens.iter().map(|&len| Ok(slice(&self.buffer(len)?, 0, len))).collect(),
             Home::Pool => {
                 let pool = self.buffer(case.elements())?;
                 let mut offset = 0;
                 let place = |&len: &usize| {
-                    let slice = Slice::new(&pool, offset, len as u64);
-                    offset += 4 * len as u64;
-                    Ok(slice)
+                    let slice = slice(&pool, offset, len);
+                    offset += dtype.width() * len as u64;
+                    slice
                 };
-                case.lens.iter().map(place).collect::<Result<Vec<_>, String>>()
+                Ok(case.lens.iter().map(place).collect())
             }
-        };
-        let pairs = slices()?.into_iter().zip(slices()?).enumerate();
-        Ok(pairs.map(|(number, (param, grad))| Param::new(number.to_string(), param, grad)).collect())
+        }
     }
 
     fn buffer(&self, len: usize) -> Result<wgpu::Buffer, String> {

@@ -2,8 +2,9 @@
 
 use std::time::Instant;
 
+use half::{bf16, f16};
 use miadam::cpu::ValuesMut;
-use miadam::{GradOptions, GradScaler, ParamGroup, cpu};
+use miadam::{Dtype, GradOptions, GradScaler, HalfParams, Hyperparams, ParamGroup, Schedule, cpu};
 use serde::Serialize;
 
 use crate::cases::Case;
@@ -23,17 +24,55 @@ pub struct Cost {
     pub plain_ratio: f64,
 }
 
+/// Elements of a case whose options are measured, at most: all of them have tensors and state at once.
+pub const MOST: usize = 5 << 20;
+
+/// What is set beside the plain step.
+#[derive(Clone)]
+pub struct Setting {
+    name: &'static str,
+    pub grad_options: GradOptions,
+    /// Of parameters and gradients.
+    pub dtype: Dtype,
+    pub half_params: HalfParams,
+    pub schedule: Schedule,
+}
+
+impl Setting {
+    pub fn plain() -> Self {
+        Self {
+            name: "plain",
+            grad_options: GradOptions::default(),
+            dtype: Dtype::F32,
+            half_params: HalfParams::Master,
+            schedule: Schedule::Constant,
+        }
+    }
+
+    pub fn hyperparams(&self, case: &Case) -> Hyperparams {
+        let (half_params, schedule) = (self.half_params, self.schedule.clone());
+        Hyperparams { half_params, schedule, ..case.hyperparams() }
+    }
+}
+
 /// The plain step, and each option by itself.
-fn options() -> [(&'static str, GradOptions); 7] {
-    let plain = GradOptions::default();
-    [
-        ("plain", plain),
-        ("factor", GradOptions { factor: 0.25, ..plain }),
-        ("clip_value", GradOptions { clip_value: Some(1.0), ..plain }),
-        ("zero", GradOptions { zero: true, ..plain }),
-        ("clip_norm", GradOptions { clip_norm: Some(1.0), ..plain }),
-        ("skip_non_finite", GradOptions { skip_non_finite: true, ..plain }),
-        ("scaler", GradOptions { scaler: Some(GradScaler::default()), ..plain }),
+fn settings() -> Vec<Setting> {
+    let plain = Setting::plain();
+    let grads = |name, grad_options| Setting { name, grad_options, ..plain.clone() };
+    let half = |name, dtype, half_params| Setting { name, dtype, half_params, ..plain.clone() };
+    let default = GradOptions::default();
+    vec![
+        plain.clone(),
+        Setting { name: "schedule", schedule: Schedule::Cosine { steps: 1000, end_factor: 0.0 }, ..plain.clone() },
+        grads("factor", GradOptions { factor: 0.25, ..default }),
+        grads("clip_value", GradOptions { clip_value: Some(1.0), ..default }),
+        grads("zero", GradOptions { zero: true, ..default }),
+        grads("clip_norm", GradOptions { clip_norm: Some(1.0), ..default }),
+        grads("skip_non_finite", GradOptions { skip_non_finite: true, ..default }),
+        grads("scaler", GradOptions { scaler: Some(GradScaler::default()), ..default }),
+        half("f16, master", Dtype::F16, HalfParams::Master),
+        half("bf16, master", Dtype::Bf16, HalfParams::Master),
+        half("bf16, stochastic", Dtype::Bf16, HalfParams::Stochastic { seed: 0 }),
     ]
 }
 
@@ -41,45 +80,64 @@ fn options() -> [(&'static str, GradOptions); 7] {
 type Stepper<'a> = Box<dyn FnMut() -> Result<f64, String> + 'a>;
 
 pub fn measure_gpu(gpu: &Gpu, case: &Case, rounds: u32) -> Result<Vec<Cost>, String> {
-    let params = gpu.params(case)?;
-    let steppers = options().into_iter().map(|(name, options)| {
-        let mut optimizer = gpu.optimizer(case, params.clone(), options)?;
+    let steppers = settings().into_iter().map(|setting| {
+        let mut optimizer = gpu.optimizer(case, &setting)?;
         let step = move || {
             let mut encoder = gpu.encoder();
             optimizer.step(&mut encoder).map_err(|error| error.to_string())?;
             gpu.run(encoder)
         };
-        Ok((name, Box::new(step) as Stepper<'_>))
+        Ok((setting.name, Box::new(step) as Stepper<'_>))
     });
     race(&gpu.name, case, steppers.collect::<Result<_, String>>()?, rounds)
 }
 
 pub fn measure_cpu(case: &Case, rounds: u32) -> Result<Vec<Cost>, String> {
-    let tensors = || case.lens.iter().map(|&len| vec![0.02f32; len]).collect::<Vec<_>>();
     // Each its own tensors, as in training: what another left in the cache is of no use.
-    let steppers = options().into_iter().map(|(name, options)| {
-        let named = case.lens.iter().enumerate().map(|(number, &len)| cpu::Param::new(number.to_string(), len));
-        let mut optimizer = cpu::MiAdam::new([ParamGroup::new(case.hyperparams(), named)])?;
-        optimizer.set_grad_options(options)?;
-        let (mut params, mut grads) = (tensors(), tensors());
+    let steppers = settings().into_iter().map(|setting| {
+        let param =
+            |(number, &len): (usize, &usize)| cpu::Param::new(number.to_string(), len).with_dtype(setting.dtype);
+        let named = case.lens.iter().enumerate().map(param);
+        let mut optimizer = cpu::MiAdam::new([ParamGroup::new(setting.hyperparams(case), named)])?;
+        optimizer.set_grad_options(setting.grad_options)?;
+        let [mut params, mut grads] = [(); 2].map(|()| Tensors::new(case, setting.dtype));
         let step = move || {
-            let mut params: Vec<_> = params.iter_mut().map(|param| &mut param[..]).collect();
             let start = Instant::now();
-            let stepped = if options.zero {
-                let mut params: Vec<_> = params.iter_mut().map(|param| ValuesMut::F32(param)).collect();
-                let mut grads: Vec<_> = grads.iter_mut().map(|grad| ValuesMut::F32(grad)).collect();
-                optimizer.step_values(&mut params, &mut grads)
-            } else {
-                let grads: Vec<_> = grads.iter().map(|grad| &grad[..]).collect();
-                optimizer.step(&mut params, &grads)
-            };
-            stepped.map_err(|error| error.to_string())?;
+            optimizer.step_values(&mut params.values(), &mut grads.values()).map_err(|error| error.to_string())?;
             Ok(1e3 * start.elapsed().as_secs_f64())
         };
-        Ok((name, Box::new(step) as Stepper<'_>))
+        Ok((setting.name, Box::new(step) as Stepper<'_>))
     });
     let steppers = steppers.collect::<Result<_, miadam::Error>>().map_err(|error| error.to_string())?;
     race(&format!("CPU, {} threads", rayon::current_num_threads()), case, steppers, rounds)
+}
+
+/// The tensors of a case in host memory.
+enum Tensors {
+    F32(Vec<Vec<f32>>),
+    F16(Vec<Vec<f16>>),
+    Bf16(Vec<Vec<bf16>>),
+}
+
+impl Tensors {
+    fn new(case: &Case, dtype: Dtype) -> Self {
+        fn filled<T: Clone>(case: &Case, value: T) -> Vec<Vec<T>> {
+            case.lens.iter().map(|&len| vec![value.clone(); len]).collect()
+        }
+        match dtype {
+            Dtype::F32 => Self::F32(filled(case, 0.02)),
+            Dtype::F16 => Self::F16(filled(case, f16::from_f32(0.02))),
+            Dtype::Bf16 => Self::Bf16(filled(case, bf16::from_f32(0.02))),
+        }
+    }
+
+    fn values(&mut self) -> Vec<ValuesMut<'_>> {
+        match self {
+            Self::F32(tensors) => tensors.iter_mut().map(|tensor| ValuesMut::F32(tensor)).collect(),
+            Self::F16(tensors) => tensors.iter_mut().map(|tensor| ValuesMut::F16(tensor)).collect(),
+            Self::Bf16(tensors) => tensors.iter_mut().map(|tensor| ValuesMut::Bf16(tensor)).collect(),
+        }
+    }
 }
 
 /// Everybody takes a step in every round.

@@ -3,7 +3,7 @@
 use half::bf16;
 
 use super::values::{Values, ValuesMut};
-use crate::half::{bf16_stochastic, philox};
+use crate::half::{bf16_stochastic, philox_of};
 use crate::layout::Coefs;
 use crate::plan::Rounding;
 
@@ -104,12 +104,15 @@ impl Task<'_> {
     }
 }
 
-/// `store_param` of `mixed.wgsl`, for every element.
+/// `store_param` of `mixed.wgsl`, for every element; many quads at a time, so that the compiler vectorises the drawing.
+#[inline(always)]
 fn round_stochastic(param: &mut [bf16], values: &[f32], [first, step]: [u32; 2], stream: u32) {
-    for (quad, (param, values)) in (first..).zip(param.chunks_mut(4).zip(values.chunks(4))) {
-        let random = philox([quad, step], stream);
+    const QUADS: usize = 64;
+    let blocks = param.chunks_mut(4 * QUADS).zip(values.chunks(4 * QUADS));
+    for (quad, (param, values)) in (first..).step_by(QUADS).zip(blocks) {
+        let random = philox_of::<QUADS>(quad, step, stream);
         for (i, (param, &value)) in param.iter_mut().zip(values).enumerate() {
-            *param = bf16_stochastic(value, random[i / 2] >> (16 * (i % 2)));
+            *param = bf16_stochastic(value, random[i % 4 / 2][i / 4] >> (16 * (i % 2)));
         }
     }
 }
