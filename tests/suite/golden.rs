@@ -17,7 +17,7 @@ use safetensors::{Dtype, SafeTensors};
 
 use crate::common::Gpu as TestGpu;
 
-const EPSILON: f64 = f32::EPSILON as f64;
+pub const EPSILON: f64 = f32::EPSILON as f64;
 
 /// Errors allowed by the rounding of `order + 1` nested recurrences over `step` steps, relative to the result's scale.
 ///
@@ -25,23 +25,23 @@ const EPSILON: f64 = f32::EPSILON as f64;
 /// numerator is nested `order` + 1 deep; g adds one recurrence's worth through its square and one through the θ of
 /// coupled decay, which carries its own errors. Bias corrections, `/` (2.5 ulp in WGSL) and `sqrt` end the update:
 /// 8 ε, once. Real errors are about 1 ε; `on_cpu` below is held to that.
-fn tolerance(order: usize, step: usize) -> f64 {
+pub fn tolerance(order: usize, step: usize) -> f64 {
     EPSILON * (1.5 * (step * (order + 3)) as f64 + 8.0)
 }
 
 /// Errors allowed in θ_t - θ_{t-1} relative to θ, which `f32` rounds: the decay factor, its product and the sum.
-const THETA_TOLERANCE: f64 = 1.5 * EPSILON;
+pub const THETA_TOLERANCE: f64 = 1.5 * EPSILON;
 
 /// A GPU may flush what is smaller to 0.
 const FLUSHED: f64 = f32::MIN_POSITIVE as f64;
 
-struct Golden {
-    name: String,
-    bytes: Vec<u8>,
+pub struct Golden {
+    pub name: String,
+    pub bytes: Vec<u8>,
 }
 
 /// Values and their scales.
-type Expected = Vec<(f64, f64)>;
+pub type Expected = Vec<(f64, f64)>;
 
 impl Golden {
     fn all() -> Vec<Self> {
@@ -67,7 +67,7 @@ impl Golden {
         case
     }
 
-    fn floats(&self, entry: &str) -> Vec<f64> {
+    pub fn floats(&self, entry: &str) -> Vec<f64> {
         let file = SafeTensors::deserialize(&self.bytes).unwrap();
         let tensor = file.tensor(entry).unwrap_or_else(|error| panic!("{}: {error}", self.name));
         match tensor.dtype() {
@@ -77,13 +77,13 @@ impl Golden {
         }
     }
 
-    fn expected(&self, kind: &str, name: &str) -> Expected {
+    pub fn expected(&self, kind: &str, name: &str) -> Expected {
         let [values, scales] = ["value", "scale"].map(|part| self.floats(&format!("expect/{part}/{kind}/{name}")));
         values.into_iter().zip(scales).collect()
     }
 
     /// The worst error that PyTorch makes in `f32`, as [`Check::worst`] measures it.
-    fn float32_error(&self) -> f64 {
+    pub fn float32_error(&self) -> f64 {
         self.floats("expect/float32")[0]
     }
 }
