@@ -18,7 +18,7 @@ use safetensors::{Dtype, SafeTensors};
 
 use crate::common::Gpu as TestGpu;
 
-const EPSILON: f64 = f32::EPSILON as f64;
+pub const EPSILON: f64 = f32::EPSILON as f64;
 
 /// Errors allowed by the rounding of `order + 1` nested recurrences over `step` steps, relative to the result's scale.
 ///
@@ -27,7 +27,7 @@ const EPSILON: f64 = f32::EPSILON as f64;
 /// coupled decay, which carries its own errors. Bias corrections, `/` (2.5 ulp in WGSL) and `sqrt` end the update:
 /// 8 ε, once. Errors of the gradients themselves go in twice, through the numerator and the second moment. Real errors
 /// are about 1 ε; `on_cpu` below is held to that.
-fn tolerance(options: &GradOptions, order: usize, step: usize) -> f64 {
+pub fn tolerance(options: &GradOptions, order: usize, step: usize) -> f64 {
     EPSILON * (1.5 * (step * (order + 3)) as f64 + 8.0 + 2.0 * gradient_tolerance(options))
 }
 
@@ -50,18 +50,18 @@ fn gradient_tolerance(options: &GradOptions) -> f64 {
 const NORM_TOLERANCE: f64 = 5.0;
 
 /// Errors allowed in θ_t - θ_{t-1} relative to θ, which `f32` rounds: the decay factor, its product and the sum.
-const THETA_TOLERANCE: f64 = 1.5 * EPSILON;
+pub const THETA_TOLERANCE: f64 = 1.5 * EPSILON;
 
 /// A GPU may flush what is smaller to 0.
 const FLUSHED: f64 = f32::MIN_POSITIVE as f64;
 
-struct Golden {
-    name: String,
-    bytes: Vec<u8>,
+pub struct Golden {
+    pub name: String,
+    pub bytes: Vec<u8>,
 }
 
 /// Values and their scales.
-type Expected = Vec<(f64, f64)>;
+pub type Expected = Vec<(f64, f64)>;
 
 /// What a step should report.
 struct ExpectedReport {
@@ -96,7 +96,7 @@ impl Golden {
         case
     }
 
-    fn floats(&self, entry: &str) -> Vec<f64> {
+    pub fn floats(&self, entry: &str) -> Vec<f64> {
         self.floats_if_any(entry).unwrap_or_else(|| panic!("{}: no {entry}", self.name))
     }
 
@@ -124,13 +124,13 @@ impl Golden {
         (0..steps).map(report).collect()
     }
 
-    fn expected(&self, kind: &str, name: &str) -> Expected {
+    pub fn expected(&self, kind: &str, name: &str) -> Expected {
         let [values, scales] = ["value", "scale"].map(|part| self.floats(&format!("expect/{part}/{kind}/{name}")));
         values.into_iter().zip(scales).collect()
     }
 
     /// The worst error that PyTorch makes in `f32`, as [`Check::worst`] measures it.
-    fn float32_error(&self) -> f64 {
+    pub fn float32_error(&self) -> f64 {
         self.floats("expect/float32")[0]
     }
 }

@@ -1,6 +1,7 @@
 //! One test binary; each module is a concern. GPU tests need an adapter (on Linux without a GPU:
 //! `apt-get install mesa-vulkan-drivers libvulkan1`) and fail without one, unless MIADAM_ALLOW_NO_ADAPTER is set.
 
+mod bridge;
 mod checkpoint;
 mod coefs;
 mod common;

@@ -1,0 +1,312 @@
+//! Checkpoints from PyTorch, and for PyTorch. tests/golden/bridge.py says what is in the golden files and what makes them:
+//! `MIADAM_WRITE_GOLDEN=1 cargo test --release --test suite bridge` writes those that come from Rust.
+
+use std::path::PathBuf;
+
+use miadam::cpu::ValuesMut;
+use miadam::{Checkpoint, GradOptions, Hyperparams, MiAdam, Param, ParamGroup, Slice, StepScale, WeightDecay, cpu};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+
+use crate::common::{Gpu, gpu};
+use crate::golden::{EPSILON, Golden, THETA_TOLERANCE, tolerance};
+
+const CASES: [&str; 3] = ["adam", "adamw", "miadam"];
+
+/// Steps before the checkpoint, and in all.
+const BEFORE: usize = 5;
+const STEPS: usize = 10;
+
+/// Names and lengths.
+type Params = Vec<(&'static str, usize)>;
+
+/// The groups of a case, as tests/golden/bridge.py has them.
+fn groups(case: &str) -> Vec<(Hyperparams, Params)> {
+    let base = Hyperparams::default;
+    let weights = vec![("layer.weight", 6), ("scalar", 1)];
+    let biases = vec![("layer/bias", 5)];
+    match case {
+        "adam" => {
+            let coupled = WeightDecay::Coupled(0.5);
+            let first = Hyperparams { lr: 0.125, eps: 1e-3, weight_decay: coupled, order: 0, ..base() };
+            let second = Hyperparams { lr: 0.01, beta1: 0.5, beta2: 0.75, maximize: true, order: 0, ..base() };
+            vec![(first, weights), (second, biases)]
+        }
+        "adamw" => {
+            let weight_decay = WeightDecay::Decoupled(0.5);
+            let only = Hyperparams { lr: 0.125, beta2: 0.75, amsgrad: true, weight_decay, order: 0, ..base() };
+            vec![(only, [weights, biases].concat())]
+        }
+        _ => {
+            let first = Hyperparams { lr: 0.125, switch_step: 8, ..base() };
+            let second = Hyperparams {
+                lr: 0.01,
+                order: 2,
+                kappa: 0.75,
+                step_scale: StepScale::UnitGain,
+                weight_decay: WeightDecay::Decoupled(0.5),
+                ..base()
+            };
+            let third = Hyperparams { lr: 0.5, beta2: 0.75, step_scale: StepScale::Reference, amsgrad: true, ..base() };
+            vec![(first, weights), (second, biases), (third, vec![("other", 3)])]
+        }
+    }
+}
+
+/// The groups without all that a checkpoint brings with it.
+fn plain(case: &str) -> Vec<(Hyperparams, Params)> {
+    let plain = |h: Hyperparams| Hyperparams { order: h.order, amsgrad: h.amsgrad, ..Hyperparams::default() };
+    groups(case).into_iter().map(|(h, params)| (plain(h), params)).collect()
+}
+
+fn params(case: &str) -> Params {
+    groups(case).into_iter().flat_map(|(_, params)| params).collect()
+}
+
+fn path(case: &str, part: &str) -> PathBuf {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/bridge");
+    folder.join(format!("{case}.{part}.safetensors"))
+}
+
+fn file(case: &str, part: &str) -> Golden {
+    let bytes = std::fs::read(path(case, part)).unwrap();
+    Golden { name: format!("{case}.{part}"), bytes }
+}
+
+fn singles(file: &Golden, entry: &str) -> Vec<f32> {
+    file.floats(entry).into_iter().map(|value| value as f32).collect()
+}
+
+/// The gradients of a step, counted from 1.
+fn grads(case: &str, run: &Golden, step: usize) -> Vec<Vec<f32>> {
+    params(case).iter().map(|(name, _)| singles(run, &format!("grad/{step}/{name}"))).collect()
+}
+
+/// An optimizer with its parameters, on either device.
+trait Run: Sized {
+    fn new(groups: Vec<(Hyperparams, Params)>) -> Option<Self>;
+    /// State and parameters.
+    fn load(&mut self, checkpoint: &Checkpoint);
+    fn step(&mut self, grads: &[Vec<f32>]);
+    fn params(&self) -> Vec<Vec<f32>>;
+}
+
+struct OnCpu {
+    optimizer: cpu::MiAdam,
+    params: Vec<(&'static str, Vec<f32>)>,
+}
+
+impl Run for OnCpu {
+    fn new(groups: Vec<(Hyperparams, Params)>) -> Option<Self> {
+        let names = groups.iter().flat_map(|(_, params)| params);
+        let params = names.map(|&(name, len)| (name, vec![0.0; len])).collect();
+        let groups = groups.into_iter().map(|(hyperparams, params)| {
+            let params = params.iter().map(|&(name, len)| cpu::Param::new(name, len));
+            ParamGroup::new(hyperparams, params.collect::<Vec<_>>())
+        });
+        Some(Self { optimizer: cpu::MiAdam::new(groups).unwrap(), params })
+    }
+
+    fn load(&mut self, checkpoint: &Checkpoint) {
+        self.optimizer.load(checkpoint).unwrap();
+        for (name, values) in &mut self.params {
+            let (dtype, bytes) = checkpoint.param(name).unwrap();
+            assert_eq!(dtype, miadam::Dtype::F32);
+            *values = bytemuck::pod_collect_to_vec(bytes);
+        }
+    }
+
+    fn step(&mut self, grads: &[Vec<f32>]) {
+        let mut params: Vec<_> = self.params.iter_mut().map(|(_, values)| &mut values[..]).collect();
+        let grads: Vec<_> = grads.iter().map(|grad| &grad[..]).collect();
+        self.optimizer.step(&mut params, &grads).unwrap();
+    }
+
+    fn params(&self) -> Vec<Vec<f32>> {
+        self.params.iter().map(|(_, values)| values.clone()).collect()
+    }
+}
+
+struct OnGpu {
+    gpu: Gpu,
+    optimizer: MiAdam,
+}
+
+impl Run for OnGpu {
+    fn new(groups: Vec<(Hyperparams, Params)>) -> Option<Self> {
+        let gpu = gpu()?;
+        let groups = groups.into_iter().map(|(hyperparams, params)| {
+            let params = params.iter().map(|&(name, len)| {
+                let [param, grad] = [0; 2].map(|_| Slice::whole(&gpu.buffer(&vec![0.0; len])));
+                Param::new(name, param, grad)
+            });
+            ParamGroup::new(hyperparams, params.collect::<Vec<_>>())
+        });
+        let optimizer = MiAdam::new(&gpu.device, &gpu.queue, groups.collect::<Vec<_>>()).unwrap();
+        Some(Self { gpu, optimizer })
+    }
+
+    fn load(&mut self, checkpoint: &Checkpoint) {
+        self.optimizer.load(checkpoint).unwrap();
+        self.optimizer.write_params(checkpoint).unwrap();
+    }
+
+    fn step(&mut self, grads: &[Vec<f32>]) {
+        for (param, grad) in self.optimizer.params().zip(grads) {
+            self.gpu.queue.write_buffer(&param.grad.buffer, 0, bytemuck::cast_slice(grad));
+        }
+        let mut encoder = self.gpu.encoder();
+        self.optimizer.step(&mut encoder).unwrap();
+        self.gpu.queue.submit([encoder.finish()]);
+    }
+
+    fn params(&self) -> Vec<Vec<f32>> {
+        self.optimizer.params().map(|param| self.gpu.read(&param.param.buffer)).collect()
+    }
+}
+
+/// How far the steps after PyTorch's checkpoint are from PyTorch's own: the worst error in units of ε·(scale + |θ|), and
+/// in units of what it may be.
+fn errors<R: Run>(case: &str, checkpoint: &Checkpoint) -> Option<(f64, f64)> {
+    let run = file(case, "run");
+    let mut resumed = R::new(plain(case))?;
+    resumed.load(checkpoint);
+    let mut before = resumed.params();
+    let (mut worst, mut share) = (0.0f64, 0.0f64);
+    let orders: Vec<_> = groups(case).iter().flat_map(|(h, params)| vec![h.order as usize; params.len()]).collect();
+    let expected: Vec<_> = params(case).iter().map(|(name, _)| run.expected("update", name)).collect();
+    for step in 1..=STEPS - BEFORE {
+        resumed.step(&grads(case, &run, BEFORE + step));
+        let after = resumed.params();
+        for (number, expected) in expected.iter().enumerate() {
+            let len = after[number].len();
+            for (i, &(value, scale)) in expected[(step - 1) * len..][..len].iter().enumerate() {
+                let [old, new] = [&before, &after].map(|params| f64::from(params[number][i]));
+                let theta = old.abs().max(new.abs());
+                let error = (new - old - value).abs();
+                worst = worst.max(error / (EPSILON * (scale + theta)));
+                // The state that the checkpoint holds is exact, so that only steps from there on count.
+                share = share.max(
+                    error
+                        / (tolerance(&GradOptions::default(), orders[number], step) * scale + THETA_TOLERANCE * theta),
+                );
+            }
+        }
+        before = after;
+    }
+    Some((worst, share))
+}
+
+/// `allowed` errors beside thrice PyTorch's own, as tests/suite/golden.rs has it.
+fn goes_on_from_pytorch<R: Run>(allowed: f64) {
+    for case in CASES {
+        let checkpoint = Checkpoint::open(path(case, "torch")).unwrap();
+        let Some((worst, share)) = errors::<R>(case, &checkpoint) else { return };
+        let float32 = file(case, "run").float32_error();
+        println!("{case:8} {worst:.2} ε, PyTorch {float32:.2} ε; {share:.2} of the tolerance");
+        assert!(share <= 1.0, "{case}: {share} of the tolerance");
+        assert!(worst <= 3.0 * float32 + allowed, "{case}: {worst} ε, PyTorch {float32} ε");
+    }
+}
+
+#[test]
+fn the_cpu_goes_on_from_pytorch() {
+    goes_on_from_pytorch::<OnCpu>(0.0);
+}
+
+#[test]
+fn the_gpu_goes_on_from_pytorch() {
+    goes_on_from_pytorch::<OnGpu>(5.0);
+}
+
+/// The tolerances are no larger than what they are to catch.
+#[test]
+fn slightly_wrong_checkpoints_are_noticed() {
+    for (case, from, to) in [
+        ("adam", r#"\"step\": 5"#, r#"\"step\": 6"#),
+        ("adam", r#"\"lr\": 0.125"#, r#"\"lr\": 0.12501"#),
+        ("adam", r#"\"eps\": 0.001"#, r#"\"eps\": 0.00101"#),
+        ("adam", r#"\"maximize\": true"#, r#"\"maximize\": false"#),
+        ("adam", r#"\"Coupled\": 0.5"#, r#"\"Decoupled\": 0.5"#),
+        ("adamw", r#"\"Decoupled\": 0.5"#, r#"\"Decoupled\": 0.5001"#),
+        ("adamw", r#"\"beta2\": 0.75"#, r#"\"beta2\": 0.7501"#),
+        ("miadam", r#"\"kappa\": 0.75"#, r#"\"kappa\": 0.7501"#),
+        ("miadam", r#"\"switch_step\": 8"#, r#"\"switch_step\": 9"#),
+        ("miadam", r#"\"Reference\""#, r#"\"Paper\""#),
+    ] {
+        let bytes = file(case, "torch").bytes;
+        let len = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+        let (header, data) = bytes[8..].split_at(len);
+        let header = String::from_utf8(header.to_vec()).unwrap();
+        assert!(header.contains(from), "{case}: {header}");
+        let header = header.replacen(from, to, 1);
+        let wrong = [&(header.len() as u64).to_le_bytes(), header.as_bytes(), data].concat();
+        let (_, share) = errors::<OnCpu>(case, &Checkpoint::from_bytes(&wrong).unwrap()).unwrap();
+        assert!(share > 1.0, "{case}: {to} passes");
+    }
+}
+
+fn metadata(bytes: &[u8]) -> serde_json::Value {
+    let (_, metadata) = SafeTensors::read_metadata(bytes).unwrap();
+    serde_json::from_str(&metadata.metadata().as_ref().unwrap()["miadam"]).unwrap()
+}
+
+#[test]
+fn both_sides_describe_a_case_alike() {
+    for case in CASES {
+        let [torch, rust] = ["torch", "rust"].map(|part| file(case, part).bytes);
+        assert_eq!(metadata(&torch), metadata(&rust), "{case}");
+        let names = |bytes: &[u8]| {
+            let mut names: Vec<_> =
+                SafeTensors::deserialize(bytes).unwrap().names().into_iter().map(str::to_owned).collect();
+            names.sort();
+            names
+        };
+        assert_eq!(names(&torch), names(&rust), "{case}");
+        let checkpoint = Checkpoint::from_bytes(&torch).unwrap();
+        let found: Vec<_> =
+            checkpoint.groups().map(|(hyperparams, names)| (hyperparams.clone(), names.to_vec())).collect();
+        let names = |params: Params| params.into_iter().map(|(name, _)| name.to_owned()).collect::<Vec<_>>();
+        let expected: Vec<_> = groups(case).into_iter().map(|(h, params)| (h, names(params))).collect();
+        assert_eq!(found, expected, "{case}");
+    }
+}
+
+/// The bytes of `CASE.rust` and `CASE.after`.
+fn written(case: &str) -> [Vec<u8>; 2] {
+    let input = file(case, "run");
+    let mut run = OnCpu::new(groups(case)).unwrap();
+    for (name, values) in &mut run.params {
+        *values = singles(&input, &format!("start/{name}"));
+    }
+    for step in 1..=BEFORE {
+        run.step(&grads(case, &input, step));
+    }
+    let mut checkpoint = run.optimizer.checkpoint();
+    for (name, values) in &mut run.params {
+        checkpoint.insert_param(name, &ValuesMut::F32(values)).unwrap();
+    }
+    let mut after = Vec::new();
+    for step in BEFORE + 1..=STEPS {
+        run.step(&grads(case, &input, step));
+        for (name, values) in &run.params {
+            let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+            after.push((format!("param/{step}/{name}"), bytes));
+        }
+    }
+    let view = |bytes| TensorView::new(Dtype::F32, vec![<[u8]>::len(bytes) / 4], bytes).unwrap();
+    let after = after.iter().map(|(name, bytes)| (name, view(bytes)));
+    [checkpoint.to_bytes().unwrap(), safetensors::serialize(after, None).unwrap()]
+}
+
+/// So that what PyTorch was checked with, by `bridge.py --check`, is still what Rust writes.
+#[test]
+fn the_checkpoints_for_pytorch_are_what_rust_writes() {
+    for case in CASES {
+        for (part, bytes) in ["rust", "after"].into_iter().zip(written(case)) {
+            if std::env::var_os("MIADAM_WRITE_GOLDEN").is_some() {
+                std::fs::write(path(case, part), &bytes).unwrap();
+            }
+            assert!(bytes == file(case, part).bytes, "{case}.{part} has changed; see tests/golden/bridge.py");
+        }
+    }
+}
