@@ -6,6 +6,7 @@
 
 mod checkpoint;
 mod measure;
+mod reading;
 mod update;
 mod values;
 
@@ -15,8 +16,8 @@ use rayon::prelude::*;
 use crate::group::{self, Named, ParamGroup, Role};
 use crate::layout::{Coefs, Group, Progress, Rates, Scaler};
 use crate::plan::{Format, Rounding};
-use crate::report::{self, Report};
-use crate::state::{Planes, State, TensorState};
+use crate::report;
+use crate::state::Planes;
 use crate::verdict::Verdict;
 use crate::{Dtype, Error, GradOptions, Hyperparams};
 use update::{Grad, Scratch, Task};
@@ -322,14 +323,7 @@ impl MiAdam {
         &self.grad_options
     }
 
-    /// The numbers that a training loop logs; its `loss_scale` is the factor for the next loss.
-    #[must_use]
-    pub fn report(&self) -> Report {
-        let last_integrating = self.groups.iter().map(|group| group.hyperparams.last_integrating());
-        Report::new(&self.progress, &self.scaler, self.grad_options.measures(), &self.lrs, last_integrating)
-    }
-
-    /// Frees the integrals' memory, once no group needs them any more; returns the bytes freed. [`State`] has no integrals
+    /// Frees the integrals' memory, once no group needs them any more; returns the bytes freed. [`State`](crate::State) has no integrals
     /// from then on.
     ///
     /// # Errors
@@ -358,30 +352,6 @@ impl MiAdam {
     #[must_use]
     pub fn hyperparams(&self) -> impl ExactSizeIterator<Item = &Hyperparams> {
         self.groups.iter().map(|group| &group.hyperparams)
-    }
-
-    /// A copy of the step counter and every tensor's state.
-    #[must_use]
-    pub fn state(&self) -> State {
-        let (mut moments, mut integrals) = (&self.moments[..], &self.integrals[..]);
-        let tensors = self
-            .tensors
-            .iter()
-            .map(|tensor| {
-                let mut state = TensorState::zeros(&tensor.name, tensor.len, tensor.planes);
-                for start in (0..tensor.len).step_by(CHUNK) {
-                    let len = CHUNK.min(tensor.len - start);
-                    for plane in state.planes_mut(start, len) {
-                        let source = if plane.is_integral { &mut integrals } else { &mut moments };
-                        let (values, rest) = source.split_at(len);
-                        plane.values.copy_from_slice(values);
-                        *source = rest;
-                    }
-                }
-                state
-            })
-            .collect();
-        State { step: self.progress.step, tensors }
     }
 }
 

@@ -1,8 +1,6 @@
-//! Checkpoints: a resumed run has the bits of one that was never stopped, and no file does harm.
+//! Checkpoints: a resumed run has the bits of one that was never stopped.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use half::{bf16, f16};
 use miadam::cpu::ValuesMut;
@@ -59,14 +57,14 @@ fn options() -> GradOptions {
 
 /// How the same tensors are laid out and grouped.
 #[derive(Debug, Clone, Copy)]
-struct Layout {
+pub struct Layout {
     /// The order of the groups.
     order: [usize; 3],
     /// All parameters in one buffer, or each in its own.
     pool: bool,
 }
 
-const LAYOUTS: [Layout; 2] = [Layout { order: [0, 1, 2], pool: true }, Layout { order: [2, 0, 1], pool: false }];
+pub const LAYOUTS: [Layout; 2] = [Layout { order: [0, 1, 2], pool: true }, Layout { order: [2, 0, 1], pool: false }];
 
 /// The gradient of a tensor at a step, infinite at one of them.
 fn grad((name, _, len, _): Tensor, step: usize) -> Vec<f32> {
@@ -89,7 +87,7 @@ fn start((name, _, len, dtype): Tensor) -> Vec<u8> {
 }
 
 /// An optimizer with its parameters, on either device.
-trait Run: Sized {
+pub trait Run: Sized {
     fn new(layout: Layout) -> Option<Self>;
     /// Steps `range`, counted from 0.
     fn steps(&mut self, range: std::ops::Range<usize>);
@@ -186,7 +184,7 @@ impl Values {
     }
 }
 
-struct OnCpu {
+pub struct OnCpu {
     optimizer: cpu::MiAdam,
     /// In the order of the layout's groups.
     tensors: Vec<Tensor>,
@@ -368,205 +366,4 @@ fn released_integrals_are_not_missed() {
     assert_eq!(on_gpu.checkpoint().step(), 6);
     early.steps(0..1);
     assert!(on_gpu.optimizer.load(&early.checkpoint()).is_err());
-}
-
-/// Optimizers that differ from the saved one, and what an error says.
-fn misfits() -> Vec<(&'static str, Vec<ParamGroup<cpu::Param>>, &'static str, &'static str)> {
-    let base = Hyperparams::default;
-    let group = |hyperparams, names: &[(&str, usize)]| {
-        ParamGroup::new(hyperparams, names.iter().map(|&(name, len)| cpu::Param::new(name, len)).collect::<Vec<_>>())
-    };
-    let other = |hyperparams| vec![group(hyperparams, &[("a", 4), ("b", 5)])];
-    vec![
-        ("missing", vec![group(base(), &[("a", 4), ("b", 5), ("c", 6)])], "c", "no such parameter"),
-        ("extra", vec![group(base(), &[("a", 4)])], "b", "no such parameter"),
-        ("renamed", vec![group(base(), &[("a", 4), ("B", 5)])], "B", "no such parameter"),
-        ("another length", vec![group(base(), &[("a", 4), ("b", 6)])], "b", "5 elements"),
-        ("another order", other(Hyperparams { order: 2, ..base() }), "a", "integrals"),
-        ("amsgrad", other(Hyperparams { amsgrad: true, ..base() }), "a", "amsgrad"),
-        ("other groups", vec![group(base(), &[("a", 4)]), group(base(), &[("b", 5)])], "a", "group"),
-    ]
-}
-
-#[test]
-fn what_does_not_fit_is_named_and_changes_nothing() {
-    let hyperparams = Hyperparams { lr: 0.02, ..Hyperparams::default() };
-    let group = ParamGroup::new(hyperparams, [cpu::Param::new("a", 4), cpu::Param::new("b", 5)]);
-    let mut saved = cpu::MiAdam::new([group]).unwrap();
-    saved.step(&mut [&mut [0.0; 4], &mut [0.0; 5]], &[&[1.0; 4], &[2.0; 5]]).unwrap();
-    let checkpoint = saved.checkpoint();
-    for (case, groups, entry, text) in misfits() {
-        let mut optimizer = cpu::MiAdam::new(groups).unwrap();
-        let before = optimizer.clone();
-        let error = optimizer.load(&checkpoint).unwrap_err();
-        assert!(matches!(&error, Error::CheckpointEntry { entry: found, .. } if found == entry), "{case}: {error}");
-        assert!(error.to_string().contains(text), "{case}: {error}");
-        assert_eq!(format!("{optimizer:?}"), format!("{before:?}"), "{case}");
-
-        let skipped = optimizer.load_lenient(&checkpoint).unwrap();
-        assert!(
-            skipped.iter().any(|skipped| skipped.entry == entry && skipped.reason.contains(text)),
-            "{case}: {skipped:?}"
-        );
-        assert_eq!(optimizer.report().step, 1, "{case}");
-        let fits = !["another order", "amsgrad"].contains(&case);
-        let first = &optimizer.state().tensors[0];
-        assert_eq!(first.first_moment == checkpoint.tensors()[0].first_moment, fits, "{case}");
-    }
-    let mut same =
-        cpu::MiAdam::new([ParamGroup::new(Hyperparams::default(), [cpu::Param::new("b", 5), cpu::Param::new("a", 4)])])
-            .unwrap();
-    assert_eq!(same.load_lenient(&checkpoint), Ok(vec![]));
-    assert_eq!(same.hyperparams().next().unwrap().lr, 0.02, "hyperparameters are the checkpoint's");
-}
-
-/// The bytes of a small checkpoint, with its header as text.
-fn small() -> (Vec<u8>, String) {
-    let mut run = OnCpu::new(LAYOUTS[0]).unwrap();
-    run.steps(0..1);
-    let bytes = run.checkpoint().to_bytes().unwrap();
-    let len = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
-    let header = String::from_utf8(bytes[8..8 + len].to_vec()).unwrap();
-    (bytes, header)
-}
-
-#[test]
-fn hostile_files_are_errors() {
-    let (bytes, header) = small();
-    let data = &bytes[8 + header.len()..];
-    let with = |header: &str| [&(header.len() as u64).to_le_bytes(), header.as_bytes(), data].concat();
-    assert!(Checkpoint::from_bytes(&with(&header)).is_ok());
-    let duplicate = header.replacen('{', r#"{"first_moment/a":{"dtype":"F32","shape":[0],"data_offsets":[0,0]},"#, 1);
-    for (case, from, to, text) in [
-        ("version", r#"\"version\":1"#, r#"\"version\":2"#, "version 2"),
-        ("no version", r#"\"version\":1,"#, "", "version"),
-        ("a step that is no number", r#"\"step\":1"#, r#"\"step\":NaN"#, "miadam"),
-        ("a negative step", r#"\"step\":1"#, r#"\"step\":-1"#, "miadam"),
-        ("a step given twice", r#"\"step\":1"#, r#"\"step\":1,\"step\":2"#, "duplicate field"),
-        ("an unknown field", r#"\"step\":1"#, r#"\"step\":1,\"stop\":2"#, "unknown field"),
-        ("kappa", r#"\"kappa\":0.5"#, r#"\"kappa\":1.5"#, "kappa"),
-        ("loss scale", r#"\"loss_scale\":8.0"#, r#"\"loss_scale\":0.0"#, "loss_scale"),
-        ("a name twice", r#"[\"a\",\"b\"]"#, r#"[\"a\",\"a\"]"#, "`a`"),
-        ("another order", r#"\"order\":2"#, r#"\"order\":3"#, "integral/3/a"),
-        ("an order beyond all", r#"\"order\":2"#, r#"\"order\":4000000000"#, "order"),
-        ("a lower order", r#"\"order\":2"#, r#"\"order\":1"#, "integral/2/a"),
-        ("a missing tensor", r#""second_moment/a""#, r#""second_moment/z""#, "second_moment/a"),
-        ("another name", r#"\"a\",\"b\""#, r#"\"a\",\"z\""#, "first_moment/z"),
-        ("a shape", r#""shape":[5000]"#, r#""shape":[2500,2]"#, "shape"),
-        ("a type", r#"{"dtype":"F32","shape":[37]"#, r#"{"dtype":"I32","shape":[37]"#, "I32"),
-        ("metadata", r#"{"miadam":"#, r#"{"madam":"#, "miadam"),
-    ] {
-        assert!(header.contains(from), "{case}: {header}");
-        let error = Checkpoint::from_bytes(&with(&header.replace(from, to))).unwrap_err();
-        assert!(error.to_string().contains(text), "{case}: {error}");
-    }
-    let error = Checkpoint::from_bytes(&with(&duplicate)).unwrap_err();
-    assert!(error.to_string().contains("`first_moment/a` stands twice"), "{error}");
-    for len in [0, 7, 8, 100, 8 + header.len(), bytes.len() - 1] {
-        assert!(Checkpoint::from_bytes(&bytes[..len]).is_err(), "{len} bytes");
-    }
-    let lie = |len: u64| [&len.to_le_bytes(), &bytes[8..]].concat();
-    for len in [u64::MAX, 1 << 40, bytes.len() as u64, 0] {
-        assert!(Checkpoint::from_bytes(&lie(len)).is_err(), "a header of {len} bytes");
-    }
-}
-
-#[test]
-fn damaged_files_do_no_harm() {
-    let (bytes, header) = small();
-    let mut random = Random(1);
-    let mut refused = 0;
-    for _ in 0..3000 {
-        let mut damaged = bytes.clone();
-        for _ in 0..=random.below(3) {
-            // Most of what can be damaged is said in the header.
-            let at = random.below(8 + header.len());
-            damaged[at] = random.bits() as u8;
-        }
-        // An error or a checkpoint, and then one that can be written.
-        match Checkpoint::from_bytes(&damaged) {
-            Ok(checkpoint) => drop(checkpoint.to_bytes().unwrap()),
-            Err(_) => refused += 1,
-        }
-    }
-    assert!(refused > 2000, "{refused} of 3000");
-}
-
-/// A file in a folder of the test's own.
-fn file(name: &str) -> PathBuf {
-    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("checkpoints");
-    std::fs::create_dir_all(&folder).unwrap();
-    folder.join(name)
-}
-
-#[test]
-fn files_that_cannot_be_read_or_written_are_named() {
-    let checkpoint = OnCpu::new(LAYOUTS[0]).unwrap().checkpoint();
-    let missing = file("missing").join("checkpoint.safetensors");
-    for error in [checkpoint.save(&missing).unwrap_err(), Checkpoint::open(&missing).unwrap_err()] {
-        assert!(matches!(&error, Error::CheckpointFile { path, .. } if *path == missing), "{error}");
-        assert!(error.to_string().contains("checkpoint.safetensors"), "{error}");
-    }
-    let path = file("saved.safetensors");
-    checkpoint.save(&path).unwrap();
-    assert!(Checkpoint::open(&path).unwrap() == checkpoint);
-    assert!(!file("saved.safetensors.tmp").exists());
-}
-
-/// Saves without end, steps 1, 2, 3, …; run by the test below in a process of its own, which it kills.
-#[test]
-#[ignore = "never ends"]
-fn save_for_ever() {
-    let path = PathBuf::from(std::env::var_os("MIADAM_SAVE_TO").unwrap());
-    let mut optimizer =
-        cpu::MiAdam::new([ParamGroup::new(Hyperparams::default(), [cpu::Param::new("w", KILLED)])]).unwrap();
-    if let Ok(saved) = Checkpoint::open(&path) {
-        optimizer.load(&saved).unwrap();
-    }
-    let (mut w, grad) = (vec![0.0; KILLED], vec![1.0; KILLED]);
-    loop {
-        optimizer.step(&mut [&mut w], &[&grad]).unwrap();
-        optimizer.checkpoint().save(&path).unwrap();
-    }
-}
-
-/// Elements of what is saved in vain: a few megabytes, so that most kills come amid a file.
-const KILLED: usize = 300_000;
-
-#[test]
-fn a_process_killed_at_any_moment_leaves_a_whole_checkpoint() {
-    let path = file("killed.safetensors");
-    let _ = std::fs::remove_file(&path);
-    let mut random = Random(2);
-    let (mut last, mut amid) = (0, 0);
-    for kill in 0..100 {
-        let mut child = std::process::Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "checkpoint::save_for_ever", "--ignored", "--nocapture"])
-            .env("MIADAM_SAVE_TO", &path)
-            .stdout(std::process::Stdio::null())
-            .stderr(std::process::Stdio::null())
-            .spawn()
-            .unwrap();
-        wait_for_a_save(&path, last);
-        std::thread::sleep(Duration::from_micros(random.below(30_000) as u64));
-        child.kill().unwrap();
-        child.wait().unwrap();
-        amid += u32::from(file("killed.safetensors.tmp").exists());
-        let saved = Checkpoint::open(&path).unwrap_or_else(|error| panic!("kill {kill}: {error}"));
-        assert!(saved.step() > last, "kill {kill}: a later save than {last}");
-        last = saved.step();
-        // Whole: the moment that many steps make, in every element.
-        let first_moment = &saved.tensors()[0].first_moment;
-        assert!(first_moment.len() == KILLED && first_moment.iter().all(|&m| m == first_moment[0]), "kill {kill}");
-    }
-    assert!(amid > 10, "only {amid} of 100 kills came amid a file");
-}
-
-/// Until the process has saved a step past `last`.
-fn wait_for_a_save(path: &Path, last: u32) {
-    let start = std::time::Instant::now();
-    while !Checkpoint::open(path).is_ok_and(|saved| saved.step() > last) {
-        assert!(start.elapsed() < Duration::from_secs(60), "no checkpoint appears");
-        std::thread::sleep(Duration::from_millis(1));
-    }
 }

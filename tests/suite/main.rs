@@ -3,6 +3,7 @@
 
 mod bridge;
 mod checkpoint;
+mod checkpoint_files;
 mod coefs;
 mod common;
 mod cpu;
@@ -16,6 +17,7 @@ mod layout;
 mod limits;
 mod memory;
 mod mixed;
+mod pairwise;
 mod parity;
 mod plan;
 mod report;
