@@ -112,19 +112,20 @@ impl Training<'_> {
             })?;
             *seconds += start.elapsed().as_secs_f64();
             let is_whole = passed.batches == self.recipe.batches(self.samples);
-            if is_whole {
-                let report = self.end_epoch()?;
-                bar.suspend(|| say(out, &report.to_string()))?;
-                accuracy = Some(report.test_accuracy);
-                // Before the run is saved: what has a line in the metrics may be trained again, and not the other way.
-                if let Some(metrics) = &mut self.metrics {
-                    metrics.write(&report)?;
-                }
+            let report = if is_whole { Some(self.end_epoch()?) } else { None };
+            // Before the run is saved: a resumed run removes a line too many, and cannot add one.
+            if let (Some(metrics), Some(report)) = (&mut self.metrics, &report) {
+                metrics.write(report)?;
             }
             let epochs = self.position.epochs;
             let stops = !is_whole || self.file.is_some() && is_stopped() && epochs < self.args.epochs;
             if stops || is_whole && self.args.saving.is_due(epochs, self.args.epochs) {
                 self.save()?;
+            }
+            // Ctrl-C may have ended the reader of stdout, too: by now that does no harm.
+            if let Some(report) = &report {
+                accuracy = Some(report.test_accuracy);
+                bar.suspend(|| say(out, &report.to_string()))?;
             }
             if stops {
                 bar.finish_and_clear();
