@@ -89,8 +89,9 @@ fn run_in_parts(flags: &str, asks: usize) -> usize {
 /// 125 batches in an epoch, and rows that the GPU pads.
 const SMALL: &str = "--epochs 3 --batch-size 64 --hidden 20";
 /// 42 steps in an epoch, one of two batches; the learning rate is so large that some overflow and are skipped.
-const ALL: &str = "--accumulate 3 --clip-norm 0.5 --clip-value 0.1 --loss-scale 8e37 --skip-non-finite --order 2 --lr 0.1 \
-                   --schedule one-cycle --switch-epoch 2 --label-noise 0.1 --seed 3";
+const ALL: &str = "--accumulate 3 --clip-norm 0.5 --clip-value 0.1 --loss-scale 8e37 --skip-non-finite \
+                   --order 2 --lr 0.1 --step-scale unit-gain --schedule one-cycle --switch-epoch 2 \
+                   --label-noise 0.1 --seed 3";
 
 /// The devices that there are, and parts that end inside epochs: the GPU asks after 32 batches, while 32 more run.
 fn devices() -> Vec<(&'static str, usize)> {
