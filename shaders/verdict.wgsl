@@ -24,8 +24,10 @@ struct Scaler {
     @size(8) padding: u32,
 }
 
+// √(Σ g²) is root · unit, which may be past the range of f32 as long as the loss scale is in it.
 struct Found {
-    norm: f32,
+    root: f32,
+    unit: f32,
     largest: u32,
 }
 
@@ -48,8 +50,10 @@ fn find(lane: u32) -> Found {
     }
     let all = gather(lane, own);
     // Squares below 2¹²⁰ are far from infinity, which a compiler may assume away: again by bits.
-    let norm = select(sqrt(all.small_squares) * 0x1p80, sqrt(all.squares), bitcast<u32>(all.squares) < 0x7b800000u);
-    return Found(norm, all.largest);
+    if bitcast<u32>(all.squares) < 0x7b800000u {
+        return Found(sqrt(all.squares), 1.0, all.largest);
+    }
+    return Found(sqrt(all.small_squares), 0x1p80, all.largest);
 }
 
 fn judge(gradients: Gradients, found: Found) -> Verdict {
@@ -61,7 +65,7 @@ fn judge(gradients: Gradients, found: Found) -> Verdict {
         return Verdict(false, factor, 0u);
     }
     let finite = found.largest < INFINITE;
-    let norm = select(found.largest, bitcast<u32>(found.norm * abs(factor)), finite);
+    let norm = select(found.largest, bitcast<u32>(found.root * abs(factor) * found.unit), finite);
     if gradients.clips == 1u {
         factor = clip(gradients.max_norm, norm, factor);
     }
@@ -90,7 +94,7 @@ fn update_scaler(gradients: Gradients, found: Found) {
     if found.largest >= INFINITE {
         next *= gradients.backoff_factor;
         scaler.good_steps = 0u;
-    } else if scaler.good_steps + 1u >= gradients.growth_interval {
+    } else if scaler.good_steps >= gradients.growth_interval - 1u {
         next *= gradients.growth_factor;
         scaler.good_steps = 0u;
     } else {

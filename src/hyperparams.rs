@@ -215,7 +215,7 @@ impl Hyperparams {
     }
 
     /// All checks but that of a step scale that underflows.
-    fn validate_upwards(&self, group: usize) -> Result<(), Error> {
+    pub(crate) fn validate_upwards(&self, group: usize) -> Result<(), Error> {
         let check = |field, value, holds, expected| check(group, field, value, holds, expected);
         const FROM_ZERO: &str = "at least 0 and in the range of f32";
         let decay = match self.weight_decay {

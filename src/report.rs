@@ -47,7 +47,7 @@ impl Report {
     pub(crate) fn new(
         progress: &Progress,
         scaler: &Scaler,
-        measures: bool,
+        measured: bool,
         lrs: &[f64],
         last_integrating: impl Iterator<Item = u32>,
     ) -> Self {
@@ -57,7 +57,7 @@ impl Report {
         Self {
             step: progress.step,
             skipped: progress.skipped,
-            grad_norm: measures.then(|| f32::from_bits(progress.norm)),
+            grad_norm: measured.then(|| f32::from_bits(progress.norm)),
             loss_scale: scaler.scale,
             groups: groups.map(|(&lr, last)| GroupReport { lr, phase: phase(last) }).collect(),
         }

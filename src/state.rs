@@ -26,6 +26,9 @@ impl Planes {
     }
 }
 
+/// Bits of a master copy that is still to be made, after a checkpoint without one: NaN, as no arithmetic makes it.
+pub(crate) const NO_MASTER: u32 = 0xffff_ffff;
+
 /// A copy, on the host, of all that an optimizer remembers between steps.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]

@@ -9,8 +9,8 @@ pub(crate) const INFINITE: u32 = 0x7f80_0000;
 /// What all gradients of a step are, before any factor.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Found {
-    /// √(Σ g²).
-    pub norm: f32,
+    /// √(Σ g²), which may be past the range of `f32` as long as the loss scale is in it.
+    pub norm: f64,
     /// The largest absolute value, as bits: past [`INFINITE`] if one is NaN.
     pub largest: u32,
 }
@@ -34,7 +34,8 @@ impl Verdict {
         }
         let Some(Found { norm, largest }) = found else { return Self { skip: false, factor, norm: 0.0 } };
         let skip = gradients.skips == 1 && largest >= INFINITE;
-        let norm = if largest < INFINITE { norm * factor.abs() } else { f32::from_bits(largest) };
+        let finite = (norm * f64::from(factor.abs())) as f32;
+        let norm = if largest < INFINITE { finite } else { f32::from_bits(largest) };
         if gradients.clips == 1 {
             factor *= clip(gradients.max_norm, norm);
         }
@@ -67,7 +68,7 @@ impl Scaler {
         if found.largest >= INFINITE {
             next = self.scale * gradients.backoff_factor;
             self.good_steps = 0;
-        } else if self.good_steps + 1 >= gradients.growth_interval {
+        } else if self.good_steps >= gradients.growth_interval - 1 {
             next = self.scale * gradients.growth_factor;
             self.good_steps = 0;
         } else {

@@ -6,8 +6,10 @@ use std::path::PathBuf;
 use clap::{Parser, ValueEnum};
 use miadam::{Hyperparams, StepScale};
 
-use crate::options::Options;
+use crate::data::Data;
+use crate::options::{Options, ScheduleKind};
 use crate::recipe::Recipe;
+use crate::saving::{Flags, Saving};
 
 /// Train a small network on handwritten digits with MIAdam.
 #[derive(Debug, Parser)]
@@ -55,9 +57,11 @@ pub struct Args {
     /// Write one JSON object per epoch to this file, one a line
     #[arg(long, value_name = "FILE")]
     pub metrics: Option<PathBuf>,
-    // Last, for its heading is that of all flags below.
+    // Last, for their headings are those of all flags below.
     #[command(flatten)]
     pub options: Options,
+    #[command(flatten)]
+    pub saving: Saving,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -99,6 +103,7 @@ impl Args {
         if self.adapter.is_some() && self.device == DeviceKind::Cpu {
             return Err("--adapter names a GPU, but --device is cpu; drop one of the two".into());
         }
+        self.saving.validate()?;
         self.options.validate()
     }
 
@@ -106,14 +111,51 @@ impl Args {
     pub fn recipe(&self, samples: usize) -> Result<Recipe, Box<dyn Error>> {
         let batch_size = self.batch_size.min(samples);
         let accumulate = self.options.accumulate as usize;
-        let hyperparams = self.hyperparams(samples.div_ceil(batch_size).div_ceil(accumulate))?;
         let grad_options = self.options.grad_options();
-        Ok(Recipe { accumulate, grad_options, ..Recipe::new(hyperparams, batch_size) })
+        let mut recipe = Recipe { accumulate, grad_options, ..Recipe::new(Hyperparams::default(), batch_size) };
+        recipe.hyperparams = self.hyperparams(recipe.steps(samples))?;
+        Ok(recipe)
+    }
+
+    /// Those that decide on a run's metrics.
+    pub fn flags(&self, data: &Data) -> Flags {
+        let Self { options, .. } = self;
+        let given = |flag: bool| flag.then(String::new);
+        let number = |value: Option<f64>| value.map(|value| value.to_string());
+        let digits = format!("{} and {} digits of sum {:08x}", data.train.len(), data.test.len(), data.sum());
+        let mut schedule = name(&options.schedule);
+        if options.schedule != ScheduleKind::Constant {
+            // Its learning rates follow from the length of the run.
+            schedule += &format!(" over --epochs {}", self.epochs);
+        }
+        let flags = [
+            ("--data", Some(digits)),
+            ("--batch-size", Some(self.batch_size.to_string())),
+            ("--hidden", Some(self.hidden.to_string())),
+            ("--lr", Some(self.lr.to_string())),
+            ("--order", Some(self.order.to_string())),
+            ("--kappa", Some(self.kappa.to_string())),
+            ("--switch-epoch", Some(self.switch_epoch().to_string())),
+            ("--step-scale", Some(name(&self.step_scale))),
+            ("--label-noise", Some(self.label_noise.to_string())),
+            ("--seed", Some(self.seed.to_string())),
+            ("--clip-norm", number(options.clip_norm)),
+            ("--clip-value", number(options.clip_value)),
+            ("--accumulate", Some(options.accumulate.to_string())),
+            ("--loss-scale", number(options.loss_scale)),
+            ("--skip-non-finite", given(options.skip_non_finite)),
+            ("--schedule", Some(schedule)),
+        ];
+        flags.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+    }
+
+    fn switch_epoch(&self) -> u32 {
+        self.switch_epoch.unwrap_or((self.epochs * 4 / 5).max(1))
     }
 
     /// The optimizer's settings for epochs of so many steps.
     fn hyperparams(&self, steps_per_epoch: usize) -> Result<Hyperparams, Box<dyn Error>> {
-        let switch_epoch = self.switch_epoch.unwrap_or((self.epochs * 4 / 5).max(1));
+        let switch_epoch = self.switch_epoch();
         let switch_step = u64::from(switch_epoch) * steps_per_epoch as u64 + 1;
         let switch_step = u32::try_from(switch_step)
             .map_err(|_| format!("--switch-epoch {switch_epoch} is more than 2^32 steps away; choose a smaller one"))?;
@@ -130,4 +172,9 @@ impl Args {
             .map_err(|error| format!("--lr, --order, --kappa, --step-scale or --schedule: {error}"))?;
         Ok(hyperparams)
     }
+}
+
+/// As on the command line.
+fn name(value: &impl ValueEnum) -> String {
+    value.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
 }

@@ -5,11 +5,11 @@ use std::error::Error;
 use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};
 use miadam::cpu::{self, ValuesMut};
-use miadam::{ParamGroup, Report};
+use miadam::{Checkpoint, Dtype, ParamGroup, Report};
 use rayon::prelude::*;
 
 use crate::data::{Data, Samples};
-use crate::network::{CLASSES, INPUTS, Score, Trainer, Weights};
+use crate::network::{CLASSES, INPUTS, Passed, Score, Trainer, Weights};
 use crate::recipe::Recipe;
 
 pub struct CpuTrainer {
@@ -40,20 +40,31 @@ impl CpuTrainer {
 }
 
 impl Trainer for CpuTrainer {
-    fn train(&mut self, order: &[u32], progress: &mut dyn FnMut(usize)) -> Result<Score, Box<dyn Error>> {
-        let mut total = Score::default();
+    fn train(
+        &mut self,
+        order: &[u32],
+        passed: &mut Passed,
+        go_on: &mut dyn FnMut(usize) -> bool,
+    ) -> Result<(), Box<dyn Error>> {
+        let mut total = passed.total();
         let batches = order.chunks(self.recipe.batch_size);
         let count = batches.len();
-        for (index, batch) in batches.enumerate() {
+        let mut stop = false;
+        for (index, batch) in batches.enumerate().skip(passed.batches) {
             self.network.loss_scale = self.optimizer.report().loss_scale;
-            add(&mut total, self.network.forward(&self.data.train, batch));
+            total.add(self.network.forward(&self.data.train, batch));
             self.network.backward();
+            passed.batches = index + 1;
+            stop |= !go_on(batch.len());
             if let Some(batches) = self.recipe.group_ending(index, count) {
                 self.step(batches)?;
+                if stop {
+                    break;
+                }
             }
-            progress(batch.len());
         }
-        Ok(mean(total, order.len()))
+        passed.totals = vec![total];
+        Ok(())
     }
 
     fn test(&mut self) -> Result<Score, Box<dyn Error>> {
@@ -61,28 +72,46 @@ impl Trainer for CpuTrainer {
         let all: Vec<u32> = (0..self.data.test.len() as u32).collect();
         // Any size gives the same score; this one keeps the activations in the cache.
         for batch in all.chunks(256) {
-            add(&mut total, self.network.forward(&self.data.test, batch));
+            total.add(self.network.forward(&self.data.test, batch));
         }
-        Ok(mean(total, all.len()))
+        Ok(Passed { totals: vec![total], ..Passed::default() }.score(all.len()))
     }
 
     fn report(&mut self) -> Result<Report, Box<dyn Error>> {
         Ok(self.optimizer.report())
     }
 
+    fn checkpoint(&mut self) -> Result<Checkpoint, Box<dyn Error>> {
+        let mut checkpoint = self.optimizer.checkpoint();
+        for (name, tensor) in Weights::NAMES.into_iter().zip(self.network.weights.tensors_mut()) {
+            checkpoint.insert_param(name, &tensor.into())?;
+        }
+        Ok(checkpoint)
+    }
+
+    fn load(&mut self, checkpoint: &Checkpoint) -> Result<(), Box<dyn Error>> {
+        let mut weights = self.network.weights.clone();
+        for (name, tensor) in Weights::NAMES.into_iter().zip(weights.tensors_mut()) {
+            let saved = checkpoint.param(name).filter(|(dtype, _)| *dtype == Dtype::F32);
+            let bytes = saved.map(|(_, bytes)| bytes).ok_or_else(|| format!("it has no weights `{name}` of f32"))?;
+            let values = bytes.as_chunks().0;
+            if values.len() != tensor.len() {
+                let (found, expected) = (values.len(), tensor.len());
+                return Err(format!("it has {found} weights `{name}` and not {expected}").into());
+            }
+            for (weight, &bytes) in tensor.iter_mut().zip(values) {
+                *weight = f32::from_le_bytes(bytes);
+            }
+        }
+        self.optimizer.load(checkpoint)?;
+        self.network.weights = weights;
+        Ok(())
+    }
+
     #[cfg(test)]
     fn weights(&self) -> Weights {
         self.network.weights.clone()
     }
-}
-
-fn add(total: &mut Score, part: Score) {
-    total.loss += part.loss;
-    total.accuracy += part.accuracy;
-}
-
-fn mean(total: Score, samples: usize) -> Score {
-    Score { loss: total.loss / samples as f64, accuracy: total.accuracy / samples as f64 }
 }
 
 /// Weights, gradients, and the rows of the current batch; the vectors keep their memory from batch to batch.
@@ -130,7 +159,7 @@ impl Network {
                 *z += b;
             }
             let label = usize::from(samples.labels[sample as usize]);
-            add(&mut total, classify(z, label, dz, self.loss_scale / rows as f32));
+            total.add(classify(z, label, dz, self.loss_scale / rows as f32));
         }
         total
     }

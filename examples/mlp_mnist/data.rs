@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Cursor, Read};
 use std::path::{Path, PathBuf};
 
+use flate2::Crc;
 use flate2::read::MultiGzDecoder;
 
 use crate::network::{CLASSES, INPUTS};
@@ -70,6 +71,16 @@ impl Data {
             )
         };
         Ok(Self { train: samples("train")?, test: samples("t10k")? })
+    }
+
+    /// Tells data apart.
+    pub fn sum(&self) -> u32 {
+        let mut sum = Crc::new();
+        for Samples { images, labels } in [&self.train, &self.test] {
+            sum.update(images);
+            sum.update(labels);
+        }
+        sum.sum()
     }
 
     /// The digits compiled in: the first 8,000 to train on, the last 2,000 to test on.

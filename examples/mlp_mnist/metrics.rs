@@ -2,16 +2,16 @@
 
 use std::error::Error;
 use std::fmt;
-use std::fs::File;
-use std::io::Write;
+use std::fs::{self, File, OpenOptions};
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use miadam::{GradOptions, Phase, Report};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// One line of `--metrics`.
 #[derive(Debug, Serialize)]
-pub struct Epoch<'a> {
+pub struct Epoch {
     /// Counted from 1.
     pub epoch: u32,
     /// Mean cross-entropy in nats, each batch before its own step.
@@ -22,7 +22,7 @@ pub struct Epoch<'a> {
     pub test_accuracy: f64,
     /// Of training; testing is not counted.
     pub seconds: f64,
-    pub device: &'a str,
+    pub device: String,
     #[serde(flatten)]
     pub step: StepNumbers,
 }
@@ -83,7 +83,7 @@ impl fmt::Display for StepNumbers {
     }
 }
 
-impl fmt::Display for Epoch<'_> {
+impl fmt::Display for Epoch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { epoch, train_loss, test_loss, test_accuracy, seconds, step, .. } = self;
         let percent = 100.0 * test_accuracy;
@@ -108,14 +108,56 @@ impl Metrics {
         Ok(Self { path: path.to_owned(), file })
     }
 
+    /// To go on with a file that holds so many epochs. Those of a later one, that will be trained again, are removed.
+    pub fn resume(path: &Path, epochs: u32) -> Result<Self, Box<dyn Error>> {
+        let failed = |reason: &str, remedy: &str| format!("--metrics {}: {reason}; {remedy}", path.display());
+        let text = match fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Self::create(path),
+            Err(error) => return Err(failed(&error.to_string(), "name a file that can be read, or a new one").into()),
+        };
+        let kept = kept(&text, epochs).map_err(|line| {
+            failed(&format!("line {line} is no epoch of a run"), "name the run's own file, or a new one")
+        })?;
+        let open = || {
+            let file = OpenOptions::new().append(true).open(path)?;
+            file.set_len(kept as u64)?;
+            Ok(file)
+        };
+        let file =
+            open().map_err(|error: std::io::Error| failed(&error.to_string(), "name a file that can be written"))?;
+        Ok(Self { path: path.to_owned(), file })
+    }
+
     /// Whole lines at once, so that a reader may follow the file.
-    pub fn write(&mut self, epoch: &Epoch<'_>) -> Result<(), Box<dyn Error>> {
+    pub fn write(&mut self, epoch: &Epoch) -> Result<(), Box<dyn Error>> {
         let line = serde_json::to_string(epoch)? + "\n";
         self.file.write_all(line.as_bytes()).map_err(|error| {
             let path = self.path.display();
             format!("--metrics {path}: {error}; make room or name another file").into()
         })
     }
+}
+
+/// The length of the lines up to this epoch, or the number of the line that is no epoch's. One without its end is not
+/// kept: it was not written to the end.
+fn kept(text: &str, epochs: u32) -> Result<usize, usize> {
+    #[derive(Deserialize)]
+    struct Line {
+        epoch: u32,
+    }
+    let mut kept = 0;
+    for (number, line) in (1usize..).zip(text.split_inclusive('\n')) {
+        if !line.ends_with('\n') {
+            break;
+        }
+        let Line { epoch } = serde_json::from_str(line).map_err(|_| number)?;
+        if epoch > epochs {
+            break;
+        }
+        kept += line.len();
+    }
+    Ok(kept)
 }
 
 #[cfg(test)]
@@ -125,13 +167,21 @@ mod tests {
     use super::*;
 
     /// An epoch that ends with a step by a gradient of 2.
-    fn epoch(options: GradOptions) -> Epoch<'static> {
+    fn epoch(options: GradOptions) -> Epoch {
         let mut optimizer =
             cpu::MiAdam::new([ParamGroup::new(Hyperparams::default(), [cpu::Param::new("w", 1)])]).unwrap();
         optimizer.set_grad_options(options).unwrap();
         optimizer.step(&mut [&mut [1.0]], &[&[2.0 * optimizer.report().loss_scale]]).unwrap();
         let step = StepNumbers::new(&optimizer.report(), &options);
-        Epoch { epoch: 3, train_loss: 0.5, test_loss: 0.25, test_accuracy: 0.875, seconds: 1.5, device: "CPU", step }
+        Epoch {
+            epoch: 3,
+            train_loss: 0.5,
+            test_loss: 0.25,
+            test_accuracy: 0.875,
+            seconds: 1.5,
+            device: "CPU".into(),
+            step,
+        }
     }
 
     #[test]
@@ -142,6 +192,18 @@ mod tests {
         let line =
             "epoch 3: train loss 0.5000, test loss 0.2500, test accuracy 87.50 %, 1.50 s, integrating, lr 1.00e-3";
         assert_eq!(plain.to_string(), line);
+    }
+
+    #[test]
+    fn a_resumed_run_keeps_the_lines_before_it() {
+        let text = "{\"epoch\":1,\"lr\":1}\n{\"epoch\":2,\"lr\":1}\n{\"epoch\":3,\"lr\":1}\n";
+        let line = text.len() / 3;
+        for epochs in 0..5 {
+            assert_eq!(kept(text, epochs), Ok(line * epochs.min(3) as usize));
+        }
+        assert_eq!(kept(&text[..text.len() - 1], 3), Ok(2 * line), "a line that was not finished");
+        assert_eq!(kept("", 3), Ok(0));
+        assert_eq!(kept("{\"epoch\":1}\nnotes\n", 3), Err(2));
     }
 
     #[test]

@@ -6,7 +6,7 @@
 
 use std::error::Error;
 
-use miadam::Report;
+use miadam::{Checkpoint, Report};
 
 use crate::random::Random;
 
@@ -60,7 +60,7 @@ impl Weights {
     }
 }
 
-/// Means over samples.
+/// Means over samples, or sums.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Score {
     /// Cross-entropy in nats.
@@ -69,11 +69,45 @@ pub struct Score {
     pub accuracy: f64,
 }
 
+impl Score {
+    pub fn add(&mut self, other: Self) {
+        self.loss += other.loss;
+        self.accuracy += other.accuracy;
+    }
+}
+
+/// How far a pass over samples has come.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Passed {
+    pub batches: usize,
+    /// Sums over their samples, each batch before its own step. A device may keep several, which count together.
+    pub totals: Vec<Score>,
+}
+
+impl Passed {
+    pub fn total(&self) -> Score {
+        let mut total = Score::default();
+        self.totals.iter().for_each(|&part| total.add(part));
+        total
+    }
+
+    /// Means over all of so many samples.
+    pub fn score(&self, samples: usize) -> Score {
+        let Score { loss, accuracy } = self.total();
+        Score { loss: loss / samples as f64, accuracy: accuracy / samples as f64 }
+    }
+}
+
 /// A network, its data and its optimizer on one device.
 pub trait Trainer {
-    /// One pass over the training samples in the given order; reports each batch's size to `progress`.
-    /// The score is that of every batch before its own step.
-    fn train(&mut self, order: &[u32], progress: &mut dyn FnMut(usize)) -> Result<Score, Box<dyn Error>>;
+    /// Goes on with a pass over the training samples in the given order, from where `passed` says that it is, to the end,
+    /// or to the next step once `go_on`, which is told of batches and their samples as they get done, says no.
+    fn train(
+        &mut self,
+        order: &[u32],
+        passed: &mut Passed,
+        go_on: &mut dyn FnMut(usize) -> bool,
+    ) -> Result<(), Box<dyn Error>>;
 
     /// The score on the held-out samples.
     fn test(&mut self) -> Result<Score, Box<dyn Error>>;
@@ -81,6 +115,20 @@ pub trait Trainer {
     /// The optimizer's numbers after the last step.
     fn report(&mut self) -> Result<Report, Box<dyn Error>>;
 
+    /// Of the optimizer and the weights as they are now, the same whatever the device.
+    fn checkpoint(&mut self) -> Result<Checkpoint, Box<dyn Error>>;
+
+    /// Takes the optimizer and the weights of a checkpoint, in place of what they are.
+    fn load(&mut self, checkpoint: &Checkpoint) -> Result<(), Box<dyn Error>>;
+
     #[cfg(test)]
     fn weights(&self) -> Weights;
+
+    /// A whole pass.
+    #[cfg(test)]
+    fn epoch(&mut self, order: &[u32]) -> Score {
+        let mut passed = Passed::default();
+        self.train(order, &mut passed, &mut |_| true).unwrap();
+        passed.score(order.len())
+    }
 }

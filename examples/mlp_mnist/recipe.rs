@@ -19,6 +19,16 @@ impl Recipe {
         Self { hyperparams, batch_size, accumulate: 1, grad_options: GradOptions::default() }
     }
 
+    /// Batches in an epoch of so many samples.
+    pub fn batches(&self, samples: usize) -> usize {
+        samples.div_ceil(self.batch_size)
+    }
+
+    /// Steps in an epoch of so many samples.
+    pub fn steps(&self, samples: usize) -> usize {
+        self.batches(samples).div_ceil(self.accumulate)
+    }
+
     /// Whether gradients are added to those of the batch before.
     pub fn adds(&self) -> bool {
         self.accumulate > 1

@@ -68,7 +68,7 @@ fn train_from(weights: Weights, on: On, samples: usize, recipe: Recipe, epochs: 
     };
     let order: Vec<u32> = (0..samples as u32).collect();
     for _ in 0..epochs {
-        trainer.train(&order, &mut |_| ()).unwrap();
+        trainer.epoch(&order);
     }
     Outcome { report: trainer.report().unwrap(), weights: trainer.weights() }
 }

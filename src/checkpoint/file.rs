@@ -16,11 +16,15 @@ pub(super) fn write(path: &Path, contents: &[u8]) -> Result<(), Error> {
         Error::CheckpointFile { operation: "write", path: path.to_owned(), reason: error.to_string() }
     };
     let write = || {
+        // Beforehand, since nothing must fail once the file has its name.
+        let folder = open_folder(path)?;
         let mut file = File::create(&temporary)?;
         file.write_all(contents)?;
         file.sync_all()?;
         fs::rename(&temporary, path)?;
-        sync_folder(path)
+        // Makes the name durable. A file system that cannot do that has done all it can.
+        let _ = folder.map(|folder| folder.sync_all());
+        Ok(())
     };
     write().map_err(failed)
 }
@@ -40,14 +44,14 @@ fn temporary(path: &Path) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// Makes the new name durable. Windows has no handle of a folder to be synced, and does not need it.
+/// The folder, to be synced. Windows has no handle of a folder for that, and does not need it.
 #[cfg(unix)]
-fn sync_folder(path: &Path) -> io::Result<()> {
+fn open_folder(path: &Path) -> io::Result<Option<File>> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(folder)?.sync_all()
+    File::open(folder).map(Some)
 }
 
 #[cfg(not(unix))]
-fn sync_folder(_: &Path) -> io::Result<()> {
-    Ok(())
+fn open_folder(_: &Path) -> io::Result<Option<File>> {
+    Ok(None)
 }

@@ -52,12 +52,30 @@ impl<'a> Fit<'a> {
             }
             Err(Error::CheckpointEntry { entry, reason })
         };
+        let known: HashMap<_, _> = own.iter().map(|own| (&own.name[..], own.group)).collect();
+        let mut hyperparams = groups.to_vec();
+        let mut misfits = Vec::new();
+        for saved in &checkpoint.header.groups {
+            let Some(&group) = saved.params.iter().find_map(|name| known.get(&name[..])) else { continue };
+            let count = own.iter().filter(|own| own.group == group).count();
+            let is_same =
+                count == saved.params.len() && saved.params.iter().all(|name| known.get(&name[..]) == Some(&group));
+            if !is_same {
+                misfits.push((saved, "its group in the checkpoint has other parameters than the optimizer's"));
+            } else if planes(&saved.hyperparams) != planes(&groups[group]) {
+                misfits.push((saved, "its group has another order, amsgrad or half_params"));
+            } else {
+                hyperparams[group] = saved.hyperparams.clone();
+            }
+        }
         let saved: HashMap<_, _> = checkpoint.tensors.iter().map(|tensor| (&tensor.name[..], tensor)).collect();
         let mut tensors = Vec::with_capacity(own.len());
         for own in own {
             let found = match saved.get(&own.name[..]) {
                 None => Err("the checkpoint has no such parameter".to_owned()),
-                Some(tensor) => check_tensor(tensor, own, &groups[own.group], checkpoint.header.step).map(|()| *tensor),
+                Some(tensor) => {
+                    check_tensor(tensor, own, &hyperparams[own.group], checkpoint.header.step).map(|()| *tensor)
+                }
             };
             match found {
                 Ok(tensor) => tensors.push(Some(tensor)),
@@ -67,31 +85,29 @@ impl<'a> Fit<'a> {
                 }
             }
         }
-        let known: HashMap<_, _> = own.iter().map(|own| (&own.name[..], own.group)).collect();
         for tensor in &checkpoint.tensors {
             if !known.contains_key(&tensor.name[..]) {
                 skip(&tensor.name, "the optimizer has no such parameter".to_owned())?;
             }
         }
-        let mut hyperparams = groups.to_vec();
-        for saved in &checkpoint.header.groups {
-            let mut owners = saved.params.iter().filter_map(|name| known.get(&name[..]));
-            let Some(&group) = owners.next() else { continue };
-            let count = own.iter().filter(|own| own.group == group).count();
-            let is_same = owners.all(|&other| other == group) && count == saved.params.len();
-            let same_planes = planes(&saved.hyperparams) == planes(&groups[group]);
-            if is_same && same_planes {
-                hyperparams[group] = saved.hyperparams.clone();
-            } else {
-                let reason = if is_same {
-                    "its group has another order, amsgrad or half_params"
-                } else {
-                    "its group in the checkpoint has other parameters than the optimizer's"
-                };
-                skip(&saved.params[0], reason.to_owned())?;
-            }
+        for (saved, reason) in misfits {
+            skip(&saved.params[0], reason.to_owned())?;
         }
+        check_released(own, &hyperparams, checkpoint.header.step)?;
         Ok(Self { hyperparams, tensors, skipped })
+    }
+}
+
+/// Integrals that this optimizer has released and is going to need: nothing can be skipped to mend that.
+fn check_released(own: &[Own], hyperparams: &[Hyperparams], step: u32) -> Result<(), Error> {
+    let needs = |own: &&Own| step < hyperparams[own.group].last_integrating() && own.planes.integrals == 0;
+    match own.iter().find(needs) {
+        None => Ok(()),
+        Some(own) => {
+            let reason =
+                format!("it uses its integrals again at step {}, but the optimizer has released them", step + 1);
+            Err(Error::CheckpointEntry { entry: own.name.clone(), reason })
+        }
     }
 }
 
@@ -117,7 +133,7 @@ fn check_tensor(tensor: &TensorState, own: &Own, group: &Hyperparams, step: u32)
     }
     let (found, expected) = (tensor.integrals.len(), own.planes.integrals);
     // From ζ on nobody needs them, and either side may have released its own.
-    let needed = group.order > 0 && step < group.last_integrating();
+    let needed = step < group.last_integrating();
     if found != expected && (needed || (found > 0 && expected > 0)) {
         return Err(format!("it has {found} integrals in the checkpoint and {expected} in the optimizer"));
     }

@@ -83,7 +83,8 @@ impl Header {
     /// Values that no optimizer has.
     fn check(&self) -> Result<(), Error> {
         for (number, group) in self.groups.iter().enumerate() {
-            group.hyperparams.validate(number)?;
+            // A learning rate may have been set as near to 0 as the caller liked.
+            group.hyperparams.validate_upwards(number)?;
         }
         self.gradients.validate()?;
         let mut names = HashSet::new();

@@ -5,7 +5,7 @@ mod fit;
 mod header;
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 
 use safetensors::tensor::{Dtype, SafeTensors, View};
@@ -18,7 +18,8 @@ pub(crate) use header::{Header, HeaderGroup};
 
 /// Everything that an optimizer remembers between steps: the state of every parameter by its name, all groups with their
 /// hyperparameters and schedules, what happens to the gradients, the loss scale, and what is counted. An optimizer that
-/// loads it goes on with the same bits as one that was never stopped, on the GPU and on the CPU, wherever its tensors lie.
+/// loads it goes on with the same bits as one that was never stopped, on the GPU and on the CPU, wherever its tensors lie;
+/// but for the norm of [`clip_norm`](crate::GradOptions::clip_norm) on a GPU, whose last bit depends on where they do.
 /// Random numbers need no state: they are a function of the seed and the step.
 ///
 /// ```
@@ -119,7 +120,7 @@ impl Checkpoint {
         let json = json.ok_or_else(|| Error::CheckpointFormat { reason: "there is no metadata `miadam`".into() })?;
         let header = Header::parse(json)?;
         let file = SafeTensors::deserialize(bytes).map_err(|error| malformed(&error))?;
-        let mut entries = Entries { file: &file, taken: 0 };
+        let mut entries = Entries { file: &file, taken: HashSet::new() };
         let (mut tensors, mut params) = (Vec::new(), BTreeMap::new());
         for group in &header.groups {
             for name in &group.params {
@@ -129,7 +130,7 @@ impl Checkpoint {
                 }
             }
         }
-        entries.check_all_taken(&tensors)?;
+        entries.check_all_taken()?;
         Ok(Self { header, tensors, params })
     }
 
@@ -203,7 +204,7 @@ impl View for Entry<'_> {
 /// The tensors of a file, as far as they have been read.
 struct Entries<'a> {
     file: &'a SafeTensors<'a>,
-    taken: usize,
+    taken: HashSet<String>,
 }
 
 impl Entries<'_> {
@@ -240,8 +241,9 @@ impl Entries<'_> {
             }
         };
         check_shape(&entry, view.shape(), Some(state.first_moment.len()))?;
-        self.taken += 1;
-        Ok(Some(SavedParam { dtype, bytes: view.data().to_vec() }))
+        let bytes = view.data().to_vec();
+        self.taken.insert(entry);
+        Ok(Some(SavedParam { dtype, bytes }))
     }
 
     fn has(&self, kind: &str, name: &str) -> bool {
@@ -258,31 +260,18 @@ impl Entries<'_> {
             return Err(Error::CheckpointEntry { entry, reason: format!("it is {:?}, not F32", view.dtype()) });
         }
         check_shape(&entry, view.shape(), len)?;
-        self.taken += 1;
-        Ok(view.data().as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect())
+        let values = view.data().as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect();
+        self.taken.insert(entry);
+        Ok(values)
     }
 
     /// Every tensor of the file has been read.
-    fn check_all_taken(&self, tensors: &[TensorState]) -> Result<(), Error> {
-        if self.taken == self.file.len() {
-            return Ok(());
-        }
-        let known = |entry: &str| {
-            let mut known = tensors.iter().filter(|tensor| entry.strip_suffix(&tensor.name[..]).is_some());
-            known.any(|tensor| {
-                let kind = entry[..entry.len() - tensor.name.len()].trim_end_matches('/');
-                let integral = kind.strip_prefix("integral/").and_then(|j| j.parse::<usize>().ok());
-                match kind {
-                    "first_moment" | "second_moment" | "master" | "param" => true,
-                    "max_second_moment" => tensor.max_second_moment.is_some(),
-                    _ => integral.is_some_and(|j| (1..=tensor.integrals.len()).contains(&j)),
-                }
-            })
-        };
-        let mut names = self.file.names();
-        names.sort_unstable();
-        let entry = names.into_iter().find(|entry| !known(entry)).unwrap_or("a tensor").to_owned();
-        Err(Error::CheckpointEntry { entry, reason: "it belongs to no parameter of any group".into() })
+    fn check_all_taken(&self) -> Result<(), Error> {
+        let left = self.file.names().into_iter().filter(|&name| !self.taken.contains(name)).min();
+        left.map_or(Ok(()), |entry| {
+            let reason = "it belongs to no parameter of any group".into();
+            Err(Error::CheckpointEntry { entry: entry.to_owned(), reason })
+        })
     }
 }
 

@@ -3,7 +3,7 @@
 use super::{CHUNK, CpuGroup, MiAdam, Tensor, split_off};
 use crate::checkpoint::{Fit, Header, HeaderGroup, Own};
 use crate::layout::Group;
-use crate::state::TensorState;
+use crate::state::{NO_MASTER, TensorState};
 use crate::{Checkpoint, Error, Skipped, half};
 
 impl MiAdam {
@@ -63,6 +63,7 @@ impl MiAdam {
         self.grad_options = checkpoint.header.gradients;
         (self.progress, self.scaler) = checkpoint.header.counts();
         self.recorded = checkpoint.header.recorded;
+        self.measured = self.recorded > 0 && self.grad_options.measures();
         for (lr, group) in self.lrs.iter_mut().zip(&self.groups) {
             *lr = group.hyperparams.lr_at(self.recorded.saturating_sub(1));
         }
@@ -76,9 +77,13 @@ fn fill(tensor: &Tensor, state: Option<&TensorState>, moments: &mut &mut [f32], 
         let len = CHUNK.min(tensor.len - start);
         let mut moments = split_off(moments, len * tensor.planes.moments());
         let mut integrals = split_off(integrals, len * tensor.planes.integrals);
+        moments.fill(0.0);
+        integrals.fill(0.0);
         let Some(state) = state else {
-            moments.fill(0.0);
-            integrals.fill(0.0);
+            if tensor.planes.master {
+                let master = moments.len() - len;
+                moments[master..].fill(f32::from_bits(NO_MASTER));
+            }
             continue;
         };
         for plane in state.planes(start, len) {

@@ -25,7 +25,7 @@ pub(super) fn find<'a>(grads: impl Iterator<Item = Values<'a>>) -> Found {
     let partials: Vec<_> = partials.collect();
     let squares: f64 = partials.iter().map(|&(squares, _)| squares).sum();
     let largest = partials.iter().map(|&(_, largest)| largest).max().unwrap_or(0);
-    Found { norm: squares.sqrt() as f32, largest }
+    Found { norm: squares.sqrt(), largest }
 }
 
 /// Σ g² and the bits of the largest |g|.

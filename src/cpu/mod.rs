@@ -89,6 +89,8 @@ pub struct MiAdam {
     recorded: u32,
     /// Each group's learning rate at the last of them.
     lrs: Vec<f64>,
+    /// Whether that step measured its gradients.
+    measured: bool,
     /// For each tensor and each chunk of it, its planes one after the other: first moment, second moment, under amsgrad
     /// the largest second moment, and the master copy if there is one.
     moments: Vec<f32>,
@@ -157,6 +159,7 @@ impl MiAdam {
             progress: Progress::zeroed(),
             scaler: Scaler { scale: 1.0, ..Scaler::zeroed() },
             recorded: 0,
+            measured: false,
         })
     }
 
@@ -206,10 +209,11 @@ impl MiAdam {
     fn judge<'a>(&mut self, grads: impl Iterator<Item = Values<'a>>) -> Verdict {
         let gradients = self.grad_options.recorded();
         let found = self.grad_options.measures().then(|| measure::find(grads));
+        self.measured = found.is_some();
         let verdict = Verdict::new(&gradients, &self.scaler, found);
         if let Some(found) = found {
             self.progress.norm = verdict.norm.to_bits();
-            self.progress.skipped += u32::from(verdict.skip);
+            self.progress.skipped = self.progress.skipped.saturating_add(u32::from(verdict.skip));
             if gradients.growth_interval > 0 {
                 self.scaler.update(&gradients, found);
             }

@@ -9,7 +9,7 @@ impl MiAdam {
     #[must_use]
     pub fn report(&self) -> Report {
         let last_integrating = self.groups.iter().map(|group| group.hyperparams.last_integrating());
-        Report::new(&self.progress, &self.scaler, self.grad_options.measures(), &self.lrs, last_integrating)
+        Report::new(&self.progress, &self.scaler, self.measured, &self.lrs, last_integrating)
     }
 
     /// A copy of the step counter and every tensor's state.

@@ -6,6 +6,7 @@ use super::values::{Values, ValuesMut};
 use crate::half::{bf16_stochastic, philox_of};
 use crate::layout::Coefs;
 use crate::plan::Rounding;
+use crate::state::NO_MASTER;
 
 /// Elements that go through one integral after the other where there are many.
 const BLOCK: usize = 256;
@@ -83,7 +84,7 @@ impl Task<'_> {
             (ValuesMut::F32(param), _) => Chunk { coefs, param, grad, moments, integrals }.run(),
             (_, Rounding::Exact | Rounding::Master) => {
                 let (moments, master) = moments.split_at_mut(moments.len() - grad.len());
-                if coefs.step <= 1 {
+                if coefs.step <= 1 || master[0].to_bits() == NO_MASTER {
                     param.shared().copy_to(master);
                 }
                 Chunk { coefs, param: master, grad, moments, integrals }.run();

@@ -5,9 +5,9 @@ use crate::checkpoint::{Fit, Own};
 use crate::gpu::{Advance, PageBuffers, Update};
 use crate::group::{Param, Role};
 use crate::layout::{Group, QUAD};
-use crate::plan::{Rounding, Tensor};
+use crate::plan::{Rounding, Segment, Tensor};
 use crate::report::KnownStep;
-use crate::state::TensorState;
+use crate::state::{NO_MASTER, TensorState};
 use crate::{Checkpoint, Error, Skipped, half};
 
 impl MiAdam {
@@ -83,6 +83,7 @@ impl MiAdam {
         }
         self.grad_options = checkpoint.header.gradients;
         self.recorded = checkpoint.header.recorded;
+        self.measured = self.recorded > 0 && self.grad_options.measures();
         for (lr, group) in self.lrs.iter_mut().zip(&self.groups) {
             *lr = group.lr_at(self.recorded.saturating_sub(1));
         }
@@ -97,8 +98,11 @@ impl MiAdam {
     /// Puts every plane where it belongs in pages that are 0.
     fn write_state(&self, pages: &[PageBuffers], tensors: &[Option<&TensorState>]) -> Result<(), Error> {
         for segment in &self.layout.segments {
-            let Some(state) = tensors[segment.tensor] else { continue };
             let page = &pages[segment.page];
+            let Some(state) = tensors[segment.tensor] else {
+                self.write_no_master(page, segment)?;
+                continue;
+            };
             let has_integrals = self.tensors[segment.tensor].integral_planes > 0;
             let (mut next_moment, mut next_integral) = (segment.moments, segment.integrals);
             for plane in state.planes(segment.start as usize, segment.len as usize) {
@@ -115,6 +119,17 @@ impl MiAdam {
             }
         }
         Ok(())
+    }
+
+    /// Has a segment's master copy, if there is one, made of the parameter by the next step.
+    fn write_no_master(&self, page: &PageBuffers, segment: &Segment) -> Result<(), Error> {
+        let planes = self.planes(&self.params[segment.tensor], &self.tensors[segment.tensor]);
+        if !planes.master {
+            return Ok(());
+        }
+        let first = segment.moments + (planes.moments() as u64 - 1) * segment.stride;
+        let bits = vec![NO_MASTER; segment.len as usize];
+        self.memory.write(&page.moments, first * QUAD * 4, bytemuck::cast_slice(&bits))
     }
 }
 

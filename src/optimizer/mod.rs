@@ -52,6 +52,8 @@ pub struct MiAdam {
     recorded: u32,
     /// Each group's learning rate at the last of them.
     lrs: Vec<f64>,
+    /// Whether that step measures its gradients.
+    measured: bool,
     known_step: KnownStep,
 }
 
@@ -104,6 +106,7 @@ impl MiAdam {
             layout,
             moved: true,
             recorded: 0,
+            measured: false,
             known_step: KnownStep::default(),
         };
         optimizer.prepare()?;
@@ -174,6 +177,7 @@ impl MiAdam {
         self.advance.record(pass);
         self.update.record(pass);
         self.recorded = self.recorded.saturating_add(1);
+        self.measured = self.grad_options.measures();
         for (number, group) in self.groups.iter().enumerate() {
             report::log_switch(number, group, self.recorded, self.grad_options.skips());
         }
@@ -223,10 +227,11 @@ impl MiAdam {
     }
 
     /// Sets what happens to the gradients of the steps recorded from now on. Any of it may change from step to step; a
-    /// change of `factor`, of a bound or of the scaler's numbers costs nothing.
+    /// change of numbers costs nothing; where an option comes or goes, or a `factor` to or from 1 alone, the next step plans anew.
     ///
     /// The loss scale starts at `init_scale` where there was no scaler before, as of the queue's next submission. Options
-    /// set later go on with the scale as it is.
+    /// set later go on with the scale as it is, and without a scaler it is 1, again as of the next submission. So submit what
+    /// is recorded before a scaler comes or goes.
     ///
     /// # Errors
     /// If a value is out of range, or the device is lost. Nothing is changed then.
@@ -261,9 +266,7 @@ impl MiAdam {
         for tensor in &mut self.tensors {
             let extras = Extras::new(&self.groups[tensor.group as usize], &self.grad_options);
             let integrals = if tensor.integral_planes == 0 { Integrals::None } else { extras.integrals };
-            // A kernel that can multiply stays, so that a factor that comes and goes costs nothing.
-            let adjust = extras.adjust || tensor.extras.adjust;
-            let extras = Extras { integrals, adjust, ..extras };
+            let extras = Extras { integrals, ..extras };
             self.moved |= tensor.extras != extras;
             tensor.extras = extras;
         }

@@ -25,13 +25,13 @@ impl MiAdam {
         self.memory.check_alive()?;
         let contents = readback::record(&self.memory, encoder, &self.progress_ranges())?;
         let known = self.known_step.clone();
-        let (lrs, measures) = (self.lrs.clone(), self.grad_options.measures());
+        let (lrs, measured) = (self.lrs.clone(), self.measured);
         let last_integrating: Vec<_> = self.groups.iter().map(Hyperparams::last_integrating).collect();
         Ok(async move {
             let contents = contents.await?;
             let progress: Progress = readback::head(&contents[0]);
             known.raise(progress.step);
-            Ok(Report::new(&progress, &readback::head(&contents[1]), measures, &lrs, last_integrating.into_iter()))
+            Ok(Report::new(&progress, &readback::head(&contents[1]), measured, &lrs, last_integrating.into_iter()))
         })
     }
 

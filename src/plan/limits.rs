@@ -38,6 +38,8 @@ impl Limits {
         least("max_bindings_per_bind_group", limits.max_bindings_per_bind_group.into(), storage_buffers.into())?;
         least("max_compute_invocations_per_workgroup", limits.max_compute_invocations_per_workgroup.into(), workgroup)?;
         least("max_compute_workgroup_size_x", limits.max_compute_workgroup_size_x.into(), workgroup)?;
+        let gathered = workgroup * size_of::<layout::Partial>() as u64;
+        least("max_compute_workgroup_storage_size", limits.max_compute_workgroup_storage_size.into(), gathered)?;
         least(
             "max_dynamic_storage_buffers_per_pipeline_layout",
             limits.max_dynamic_storage_buffers_per_pipeline_layout.into(),

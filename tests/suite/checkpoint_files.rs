@@ -86,7 +86,7 @@ fn hostile_files_are_errors() {
         ("loss scale", r#"\"loss_scale\":8.0"#, r#"\"loss_scale\":0.0"#, "loss_scale"),
         ("a name twice", r#"[\"a\",\"b\"]"#, r#"[\"a\",\"a\"]"#, "`a`"),
         ("another order", r#"\"order\":2"#, r#"\"order\":3"#, "integral/3/a"),
-        ("an order beyond all", r#"\"order\":2"#, r#"\"order\":4000000000"#, "order"),
+        ("an order beyond all", r#"\"order\":2"#, r#"\"order\":4000000000"#, "integral/3/a"),
         ("a lower order", r#"\"order\":2"#, r#"\"order\":1"#, "integral/2/a"),
         ("a missing tensor", r#""second_moment/a""#, r#""second_moment/z""#, "second_moment/a"),
         ("another name", r#"\"a\",\"b\""#, r#"\"a\",\"z\""#, "first_moment/z"),
@@ -98,6 +98,15 @@ fn hostile_files_are_errors() {
         let error = Checkpoint::from_bytes(&with(&header.replace(from, to))).unwrap_err();
         assert!(error.to_string().contains(text), "{case}: {error}");
     }
+    // Counts at their end stay there.
+    let counts = header.replace(r#"\"good_steps\":1"#, r#"\"good_steps\":4294967295"#);
+    let counts = counts.replace(r#"\"skipped\":0"#, r#"\"skipped\":4294967295"#);
+    assert!(counts != header);
+    let mut run = OnCpu::new(LAYOUTS[0]).unwrap();
+    run.load(&Checkpoint::from_bytes(&with(&counts)).unwrap());
+    run.steps(1..4);
+    assert_eq!(run.checkpoint().step(), 3);
+
     let error = Checkpoint::from_bytes(&with(&duplicate)).unwrap_err();
     assert!(error.to_string().contains("`first_moment/a` stands twice"), "{error}");
     for len in [0, 7, 8, 100, 8 + header.len(), bytes.len() - 1] {

@@ -84,6 +84,26 @@ fn large_and_tiny_gradients_are_no_reason_to_skip() {
 }
 
 #[test]
+fn a_norm_past_the_range_of_f32_is_in_it_without_the_loss_scale() {
+    let Some(gpu) = gpu() else { return };
+    let mut rig = rig(gpu.clone(), Home::OnePool);
+    let scaler = GradScaler { init_scale: 2f64.powi(126), ..GradScaler::default() };
+    rig.set_grad_options(GradOptions { clip_norm: Some(100.0), scaler: Some(scaler), ..GradOptions::default() });
+    // Of 38,040 elements, each 2 without the loss scale.
+    rig.set_grads(|| 2f32.powi(127));
+    rig.step_gpu();
+    rig.step_twin();
+    for (report, state) in
+        [(gpu.report(&rig.optimizer), gpu.state(&rig.optimizer)), (rig.twin.report(), rig.twin.state())]
+    {
+        let norm = report.grad_norm.unwrap();
+        assert!((norm / 390.077 - 1.0).abs() < 1e-5, "{norm}");
+        let m = state.tensors[0].first_moment[0];
+        assert!((m / (0.2 * 100.0 / 390.077) - 1.0).abs() < 1e-5, "{m}");
+    }
+}
+
+#[test]
 fn bad_gradients_propagate_unless_told_otherwise() {
     let Some(gpu) = gpu() else { return };
     let plain = GradOptions::default();

@@ -8,6 +8,7 @@ use super::device::Gpu;
 use super::kernels::{BATCH_BYTES, Kernels};
 use super::layout::{CLASSES_PADDED, Layout, padded_rows};
 use super::samples::DeviceSamples;
+use crate::network::Score;
 
 /// Named as in common.wgsl.
 pub struct Buffers {
@@ -56,6 +57,24 @@ impl Buffers {
         let Self { batches, params, hidden, dlogits, dhidden, grads, totals, .. } = self;
         let storage = [&samples.images, &samples.samples, params, hidden, dlogits, dhidden, grads, totals];
         kernels.bind(&gpu.device, batches, storage, loss_scale)
+    }
+
+    /// Lets `totals` begin with these sums, in the first rows.
+    pub fn write_totals(&self, gpu: &Gpu, sums: &[Score]) {
+        let rows = self.totals.size() as usize / 8;
+        let mut totals = vec![Score::default(); rows];
+        // As many as there are rows, unless another device has saved them.
+        for (index, &sum) in sums.iter().enumerate() {
+            totals[index % rows].add(sum);
+        }
+        let totals: Vec<_> = totals.iter().map(|total| [total.loss as f32, total.accuracy as f32]).collect();
+        gpu.queue.write_buffer(&self.totals, 0, bytemuck::cast_slice(&totals));
+    }
+
+    pub fn read_totals(&self, gpu: &Gpu) -> Result<Vec<Score>, Box<dyn Error>> {
+        let totals = gpu.read(&self.totals)?;
+        let score = |&[loss, accuracy]: &[f32; 2]| Score { loss: loss.into(), accuracy: accuracy.into() };
+        Ok(totals.as_chunks().0.iter().map(score).collect())
     }
 
     /// Where in `batches` the next submit's batch of this index lies.

@@ -47,6 +47,12 @@ impl Layout {
         })
     }
 
+    /// How long a row of w1, b1, w2 and b2 is, without its padding and with it.
+    pub fn rows(self) -> [(usize, usize); 4] {
+        let hidden = (self.hidden, self.row());
+        [hidden, hidden, hidden, (CLASSES, CLASSES_PADDED)]
+    }
+
     /// A pool of these weights. The padding is 0, has gradients of 0, and therefore stays 0.
     pub fn pack(self, weights: &Weights) -> Vec<f32> {
         let mut pool = vec![0.0; self.len()];

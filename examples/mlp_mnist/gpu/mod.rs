@@ -2,6 +2,7 @@
 
 mod adapter;
 mod buffers;
+mod checkpoint;
 mod device;
 mod kernels;
 mod layout;
@@ -9,8 +10,8 @@ mod samples;
 
 use std::error::Error;
 
-use miadam::{MiAdam, Param, ParamGroup, Report, Slice};
-use wgpu::{BindGroup, ComputePass, ComputePassDescriptor, ComputePipeline};
+use miadam::{Checkpoint, MiAdam, Param, ParamGroup, Report, Slice};
+use wgpu::{BindGroup, CommandEncoder, ComputePass, ComputePassDescriptor, ComputePipeline};
 
 pub use adapter::{open_any, open_hardware, open_named};
 use buffers::Buffers;
@@ -20,7 +21,7 @@ use layout::{Layout, padded_rows};
 use samples::DeviceSamples;
 
 use crate::data::Data;
-use crate::network::{INPUTS, Score, Trainer, Weights};
+use crate::network::{INPUTS, Passed, Score, Trainer, Weights};
 use crate::recipe::Recipe;
 
 /// Rows of a batch when testing, where any number gives the same score.
@@ -79,8 +80,13 @@ impl GpuTrainer {
         Ok(Self { gpu, layout, kernels, buffers, train, test, optimizer, recipe })
     }
 
-    /// Runs all batches of a part, some per submit, and returns their score.
-    fn run(&mut self, goal: Goal, progress: &mut dyn FnMut(usize)) -> Result<Score, Box<dyn Error>> {
+    /// Goes on with a pass over a part, some batches per submit; see [`Trainer::train`].
+    fn run(
+        &mut self,
+        goal: Goal,
+        passed: &mut Passed,
+        go_on: &mut dyn FnMut(usize) -> bool,
+    ) -> Result<(), Box<dyn Error>> {
         let samples = &self.part(goal).samples;
         let (count, batch_size) = (samples.len, samples.batch_size);
         let sizes: Vec<usize> = (0..count).step_by(batch_size).map(|start| batch_size.min(count - start)).collect();
@@ -88,37 +94,46 @@ impl GpuTrainer {
         let flops = 4 * INPUTS * self.layout.row() * padded_rows(batch_size);
         let batches_per_submit = (MAX_FLOPS / flops).clamp(1, MAX_BATCHES);
 
-        self.clear_totals();
+        self.buffers.write_totals(&self.gpu, &passed.totals);
         let batches = sizes.len();
-        let (mut first, mut recorded) = (0, 0);
-        let mut running = None;
-        for sizes in sizes.chunks(batches_per_submit) {
+        let slots = |sizes: &[usize]| sizes.iter().copied().map(padded_rows).sum::<usize>();
+        let mut first = slots(&sizes[..passed.batches]);
+        let (mut running, mut stop) = (None, false);
+        loop {
+            let start = passed.batches;
+            // A group that has begun is ended.
+            let end = if stop { start.next_multiple_of(self.recipe.accumulate).min(batches) } else { batches };
+            let sizes = &sizes[start..end.min(start + batches_per_submit)];
+            if sizes.is_empty() {
+                break;
+            }
             self.buffers.write_batches(&self.gpu, first, sizes);
-            first += sizes.iter().copied().map(padded_rows).sum::<usize>();
+            first += slots(sizes);
             let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
             let mut pass = encoder.begin_compute_pass(&ComputePassDescriptor::default());
             for (index, &len) in sizes.iter().enumerate() {
                 self.record(&mut pass, goal, index, len);
                 if goal == Goal::Step
-                    && let Some(batches) = self.recipe.group_ending(recorded, batches)
+                    && let Some(batches) = self.recipe.group_ending(passed.batches, batches)
                 {
                     self.record_step(&mut pass, batches)?;
                 }
-                recorded += 1;
+                passed.batches += 1;
             }
             drop(pass);
             let next = (self.gpu.queue.submit([encoder.finish()]), sizes);
             // One submit runs while the next is recorded.
             if let Some((submission, sizes)) = running.replace(next) {
                 self.gpu.wait(&submission)?;
-                progress(sizes.iter().sum());
+                stop |= !go_on(sizes.iter().sum());
             }
         }
         if let Some((submission, sizes)) = running {
             self.gpu.wait(&submission)?;
-            progress(sizes.iter().sum());
+            go_on(sizes.iter().sum());
         }
-        self.score(count)
+        passed.totals = self.buffers.read_totals(&self.gpu)?;
+        Ok(())
     }
 
     fn part(&self, goal: Goal) -> &Part {
@@ -151,37 +166,53 @@ impl GpuTrainer {
         self.optimizer.step_in_pass(pass)
     }
 
-    fn clear_totals(&self) {
+    /// What the optimizer records copies of.
+    fn read<T>(
+        &mut self,
+        record: impl FnOnce(&MiAdam, &mut CommandEncoder) -> Result<T, miadam::Error>,
+    ) -> Result<T::Output, Box<dyn Error>>
+    where
+        T: Future,
+    {
         let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
-        encoder.clear_buffer(&self.buffers.totals, 0, None);
-        self.gpu.queue.submit([encoder.finish()]);
-    }
-
-    fn score(&self, samples: usize) -> Result<Score, Box<dyn Error>> {
-        let totals = self.gpu.read(&self.buffers.totals)?;
-        let mean = |column: usize| {
-            totals.iter().skip(column).step_by(2).map(|&total| f64::from(total)).sum::<f64>() / samples as f64
-        };
-        Ok(Score { loss: mean(0), accuracy: mean(1) })
+        let future = record(&self.optimizer, &mut encoder)?;
+        let submission = self.gpu.queue.submit([encoder.finish()]);
+        self.gpu.wait(&submission)?;
+        Ok(pollster::block_on(future))
     }
 }
 
 impl Trainer for GpuTrainer {
-    fn train(&mut self, order: &[u32], progress: &mut dyn FnMut(usize)) -> Result<Score, Box<dyn Error>> {
+    fn train(
+        &mut self,
+        order: &[u32],
+        passed: &mut Passed,
+        go_on: &mut dyn FnMut(usize) -> bool,
+    ) -> Result<(), Box<dyn Error>> {
         self.train.samples.upload_order(&self.gpu, order);
-        self.run(Goal::Step, progress)
+        self.run(Goal::Step, passed, go_on)
     }
 
     fn test(&mut self) -> Result<Score, Box<dyn Error>> {
-        self.run(Goal::Score, &mut |_| ())
+        let mut passed = Passed::default();
+        self.run(Goal::Score, &mut passed, &mut |_| true)?;
+        Ok(passed.score(self.test.samples.len))
     }
 
     fn report(&mut self) -> Result<Report, Box<dyn Error>> {
-        let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
-        let report = self.optimizer.read_report(&mut encoder)?;
-        let submission = self.gpu.queue.submit([encoder.finish()]);
-        self.gpu.wait(&submission)?;
-        Ok(pollster::block_on(report)?)
+        Ok(self.read(|optimizer, encoder| optimizer.read_report(encoder))??)
+    }
+
+    fn checkpoint(&mut self) -> Result<Checkpoint, Box<dyn Error>> {
+        let checkpoint = self.read(|optimizer, encoder| optimizer.read_checkpoint(encoder, true))??;
+        checkpoint::unpad(&checkpoint, self.layout)
+    }
+
+    fn load(&mut self, checkpoint: &Checkpoint) -> Result<(), Box<dyn Error>> {
+        let checkpoint = checkpoint::pad(checkpoint, self.layout)?;
+        self.optimizer.load(&checkpoint)?;
+        self.optimizer.write_params(&checkpoint)?;
+        self.gpu.check()
     }
 
     #[cfg(test)]

@@ -1,0 +1,26 @@
+//! Ctrl-C: asked for once, the run ends where it can go on later; twice, it ends at once.
+
+use std::error::Error;
+use std::process::exit;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// What a shell makes of a process that Ctrl-C has ended.
+const INTERRUPTED: i32 = 130;
+
+static ASKED: AtomicBool = AtomicBool::new(false);
+
+/// From here on, Ctrl-C no longer ends the process by itself.
+pub fn listen() -> Result<(), Box<dyn Error>> {
+    let handler = || {
+        if ASKED.swap(true, Ordering::Relaxed) {
+            exit(INTERRUPTED);
+        }
+    };
+    ctrlc::set_handler(handler)
+        .map_err(|error| format!("--checkpoint: Ctrl-C cannot be caught: {error}; drop the flag").into())
+}
+
+/// Whether Ctrl-C has been pressed.
+pub fn is_asked() -> bool {
+    ASKED.load(Ordering::Relaxed)
+}

@@ -1,0 +1,204 @@
+//! A run from its flags to its last epoch.
+
+use std::error::Error;
+use std::io::Write;
+use std::time::Instant;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::args::{Args, DeviceKind};
+use crate::cpu::CpuTrainer;
+use crate::data::Data;
+use crate::gpu::{self, Gpu, GpuTrainer};
+use crate::metrics::{Epoch, Metrics, StepNumbers};
+use crate::network::{Passed, Trainer, Weights};
+use crate::random::Random;
+use crate::recipe::Recipe;
+use crate::run_file::{RunFile, Saved};
+
+/// Trains as the flags say, and tells `out`. Under --checkpoint, `is_stopped` is asked after every step or few.
+pub fn run(args: &Args, out: &mut dyn Write, is_stopped: &dyn Fn() -> bool) -> Result<(), Box<dyn Error>> {
+    args.validate()?;
+    let mut data = args.data.as_deref().map_or_else(Data::built_in, Data::from_folder)?;
+    // Before anything is written: a run that may not go on leaves its metrics as they are.
+    let (file, saved) = args.saving.open(|| args.flags(&data))?;
+    let metrics = if saved.is_none() { args.metrics.as_deref().map(Metrics::create).transpose()? } else { None };
+    data.train.add_label_noise(args.label_noise, &mut Random::new(args.seed, 0));
+    let samples = data.train.len();
+    let recipe = args.recipe(samples)?;
+    let weights = Weights::random(args.hidden, &mut Random::new(args.seed, 2));
+
+    let (gpu, fallback) = choose_device(args)?;
+    let device = gpu.as_ref().map_or_else(|| "CPU".to_owned(), |gpu| gpu.name.clone());
+    say(out, &format!("device: {device}{fallback}"))?;
+    let trainer: Box<dyn Trainer> = match gpu {
+        Some(gpu) => Box::new(GpuTrainer::new(gpu, &data, &weights, recipe.clone())?),
+        None => Box::new(CpuTrainer::new(data, weights, recipe.clone())?),
+    };
+    let position = Position::default();
+    let mut training = Training { args, trainer, recipe, samples, device, file, metrics, position };
+    if let Some(saved) = saved {
+        training.resume(saved, out)?;
+    }
+    training.run(out, is_stopped)
+}
+
+/// How far a run has come.
+#[derive(Default)]
+struct Position {
+    /// Epochs done.
+    epochs: u32,
+    /// Of the epoch under way.
+    passed: Passed,
+    /// Spent on it.
+    seconds: f64,
+}
+
+struct Training<'a> {
+    args: &'a Args,
+    trainer: Box<dyn Trainer>,
+    recipe: Recipe,
+    samples: usize,
+    device: String,
+    file: Option<RunFile>,
+    metrics: Option<Metrics>,
+    position: Position,
+}
+
+impl Training<'_> {
+    /// Goes on from where the run was saved: the optimizer's steps tell where that is.
+    fn resume(&mut self, saved: Saved, out: &mut dyn Write) -> Result<(), Box<dyn Error>> {
+        let Some(file) = &self.file else { return Ok(()) };
+        let refuse = |reason: &str| file.error(reason, "name a file that a run of mlp_mnist has saved");
+        let mut groups = saved.checkpoint.groups();
+        if !groups.all(|(hyperparams, _)| *hyperparams == self.recipe.hyperparams) {
+            return Err(refuse("its hyperparameters do not follow from its flags"));
+        }
+        self.trainer.load(&saved.checkpoint).map_err(|error| refuse(&error.to_string()))?;
+        let report = self.trainer.report()?;
+        let (recorded, steps) = (u64::from(report.step) + u64::from(report.skipped), self.recipe.steps(self.samples));
+        let (epochs, left) = (recorded / steps as u64, (recorded % steps as u64) as usize);
+        let needed = epochs + u64::from(left > 0);
+        if needed > u64::from(self.args.epochs) {
+            let epochs = self.args.epochs;
+            return Err(
+                format!("--epochs {epochs}: the saved run is in epoch {needed}; choose {needed} or more").into()
+            );
+        }
+        let passed = Passed { batches: left * self.recipe.accumulate, totals: saved.totals };
+        self.position = Position { epochs: epochs as u32, passed, seconds: saved.seconds };
+        self.metrics =
+            self.args.metrics.as_deref().map(|path| Metrics::resume(path, self.position.epochs)).transpose()?;
+        say(out, &format!("resumed {}", self.whereabouts()))
+    }
+
+    /// All epochs that are left, each reported when it is done.
+    fn run(mut self, out: &mut dyn Write, is_stopped: &dyn Fn() -> bool) -> Result<(), Box<dyn Error>> {
+        // Each epoch's order is made from the one before.
+        let mut order: Vec<u32> = (0..self.samples as u32).collect();
+        let mut random = Random::new(self.args.seed, 1);
+        for _ in 0..self.position.epochs {
+            random.shuffle(&mut order);
+        }
+        let bar = self.progress_bar();
+        let mut accuracy = None;
+        while self.position.epochs < self.args.epochs {
+            random.shuffle(&mut order);
+            let Position { passed, seconds, .. } = &mut self.position;
+            let start = Instant::now();
+            self.trainer.train(&order, passed, &mut |samples| {
+                bar.inc(samples as u64);
+                self.file.is_none() || !is_stopped()
+            })?;
+            *seconds += start.elapsed().as_secs_f64();
+            let is_whole = passed.batches == self.recipe.batches(self.samples);
+            let report = if is_whole { Some(self.end_epoch()?) } else { None };
+            // Before the run is saved: a resumed run removes a line too many, and cannot add one.
+            if let (Some(metrics), Some(report)) = (&mut self.metrics, &report) {
+                metrics.write(report)?;
+            }
+            let epochs = self.position.epochs;
+            let stops = !is_whole || self.file.is_some() && is_stopped() && epochs < self.args.epochs;
+            if stops || is_whole && self.args.saving.is_due(epochs, self.args.epochs) {
+                self.save()?;
+            }
+            // Ctrl-C may have ended the reader of stdout, too: by now that does no harm.
+            if let Some(report) = &report {
+                accuracy = Some(report.test_accuracy);
+                bar.suspend(|| say(out, &report.to_string()))?;
+            }
+            if stops {
+                bar.finish_and_clear();
+                let whereabouts = self.whereabouts();
+                return say(out, &format!("stopped and saved {whereabouts}; go on with the same flags and --resume"));
+            }
+        }
+        bar.finish_and_clear();
+        let accuracy = accuracy.map_or_else(|| Ok(self.trainer.test()?.accuracy), Ok::<_, Box<dyn Error>>)?;
+        say(out, &format!("test accuracy: {:.2} %", 100.0 * accuracy))
+    }
+
+    /// Tests, and puts the run before the next epoch.
+    fn end_epoch(&mut self) -> Result<Epoch, Box<dyn Error>> {
+        let Position { epochs, passed, seconds } = std::mem::take(&mut self.position);
+        self.position.epochs = epochs + 1;
+        let (train, test) = (passed.score(self.samples), self.trainer.test()?);
+        Ok(Epoch {
+            epoch: self.position.epochs,
+            train_loss: train.loss,
+            test_loss: test.loss,
+            test_accuracy: test.accuracy,
+            seconds,
+            device: self.device.clone(),
+            step: StepNumbers::new(&self.trainer.report()?, &self.recipe.grad_options),
+        })
+    }
+
+    fn save(&mut self) -> Result<(), Box<dyn Error>> {
+        let Some(file) = &self.file else { return Ok(()) };
+        let Position { passed, seconds, .. } = &self.position;
+        let checkpoint = self.trainer.checkpoint()?;
+        file.write(&Saved { checkpoint, totals: passed.totals.clone(), seconds: *seconds })
+    }
+
+    /// Where the run is, and its file.
+    fn whereabouts(&self) -> String {
+        let Position { epochs, passed, .. } = &self.position;
+        let path = self.file.as_ref().map(|file| file.path().to_string()).unwrap_or_default();
+        match passed.batches {
+            0 => format!("after epoch {epochs}: {path}"),
+            done => {
+                let batches = self.recipe.batches(self.samples);
+                format!("in epoch {}, after {done} of {batches} batches: {path}", epochs + 1)
+            }
+        }
+    }
+
+    /// On stderr, and only if that is a terminal.
+    fn progress_bar(&self) -> ProgressBar {
+        let style = ProgressStyle::with_template("{bar:40} {percent:>3} % {eta} left").expect("a valid template");
+        let (all, Position { epochs, passed, .. }) = (self.samples as u64, &self.position);
+        let done = u64::from(*epochs) * all + (passed.batches * self.recipe.batch_size) as u64;
+        ProgressBar::new(u64::from(self.args.epochs) * all).with_style(style).with_position(done)
+    }
+}
+
+/// The GPU, or none and, if it is not the user who chose the CPU, why.
+fn choose_device(args: &Args) -> Result<(Option<Gpu>, String), Box<dyn Error>> {
+    let gpu = match (args.device, &args.adapter) {
+        (DeviceKind::Cpu, _) => None,
+        (_, Some(name)) => Some(gpu::open_named(name)?),
+        (DeviceKind::Gpu, None) => Some(gpu::open_any()?),
+        (DeviceKind::Auto, None) => match gpu::open_hardware() {
+            Ok(Some(gpu)) => Some(gpu),
+            Ok(None) => return Ok((None, " (there is no hardware GPU)".to_owned())),
+            Err(error) => return Ok((None, format!(" ({error})"))),
+        },
+    };
+    Ok((gpu, String::new()))
+}
+
+/// A line; unlike with `println`, a closed pipe is an error and not a panic.
+fn say(out: &mut dyn Write, line: &str) -> Result<(), Box<dyn Error>> {
+    writeln!(out, "{line}").map_err(|error| format!("stdout: {error}; keep it open").into())
+}
