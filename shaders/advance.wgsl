@@ -64,7 +64,7 @@ fn advance(@builtin(local_invocation_index) lane: u32) {
     if lane == 0u {
         progress.step = t;
         if MEASURE {
-            progress.skipped += u32(verdict.skip);
+            progress.skipped += u32(verdict.skip && progress.skipped != 0xffffffffu);
             progress.norm = verdict.norm;
             if recorded.gradients.growth_interval > 0u {
                 update_scaler(recorded.gradients, found);

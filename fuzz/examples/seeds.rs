@@ -63,7 +63,23 @@ fn checkpoints() -> Outcome {
     optimizer.step_values(&mut params, &mut grads)?;
     let mut checkpoint = optimizer.checkpoint();
     checkpoint.insert_param("h", &ValuesMut::Bf16(&mut [bf16::ONE; 3]))?;
-    write("checkpoint", "step", &checkpoint.to_bytes()?)
+    let bytes = checkpoint.to_bytes()?;
+    write("checkpoint", "step", &bytes)?;
+    // What a long run counts.
+    write("checkpoint", "full-counts", &with_counts(&bytes, "4294967295", "4294967295")?)?;
+    write("checkpoint", "long-run", &with_counts(&bytes, "4294967295", "4294967294")?)
+}
+
+fn with_counts(file: &[u8], steps: &str, good_steps: &str) -> Outcome<Vec<u8>> {
+    let (len, _) = SafeTensors::read_metadata(file)?;
+    let mut header = std::str::from_utf8(&file[8..8 + len])?.trim_end().to_owned();
+    for (field, count) in [("step", steps), ("skipped", steps), ("recorded", steps), ("good_steps", good_steps)] {
+        let field = format!(r#"\"{field}\":"#);
+        let at = header.find(&field).ok_or("no such count")? + field.len();
+        let digits = header[at..].bytes().take_while(u8::is_ascii_digit).count();
+        header.replace_range(at..at + digits, count);
+    }
+    Ok([&(header.len() as u64).to_le_bytes(), header.as_bytes(), &file[8 + len..]].concat())
 }
 
 /// A golden case of its first two steps and of a parameter's first two elements.

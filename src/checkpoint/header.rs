@@ -98,6 +98,11 @@ impl Header {
             let reason = format!("it is {}, outside the range 1.2e-38 to 8.5e37", self.loss_scale);
             return Err(Error::CheckpointEntry { entry: "loss_scale".into(), reason });
         }
+        // The last of a growth interval starts the count anew, and no interval is longer.
+        if self.good_steps == u32::MAX {
+            let reason = format!("it is {}, and no scale goes that long without growing", self.good_steps);
+            return Err(Error::CheckpointEntry { entry: "good_steps".into(), reason });
+        }
         Ok(())
     }
 }

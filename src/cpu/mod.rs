@@ -208,7 +208,7 @@ impl MiAdam {
         let verdict = Verdict::new(&gradients, &self.scaler, found);
         if let Some(found) = found {
             self.progress.norm = verdict.norm.to_bits();
-            self.progress.skipped += u32::from(verdict.skip);
+            self.progress.skipped = self.progress.skipped.saturating_add(u32::from(verdict.skip));
             if gradients.growth_interval > 0 {
                 self.scaler.update(&gradients, found);
             }

@@ -430,6 +430,34 @@ fn small() -> (Vec<u8>, String) {
     (bytes, header)
 }
 
+/// Steps and skipped steps are counted as far as 32 bits go, and no further.
+fn full_counts_stay_full<R: Run>() {
+    let Some(mut run) = R::new(LAYOUTS[0]) else { return };
+    let (bytes, header) = small();
+    let full = ["step", "skipped", "recorded"].iter().fold(header.clone(), |header, field| {
+        let (before, after) = header.split_once(&format!(r#"\"{field}\":"#)).unwrap();
+        let after = after.trim_start_matches(|digit: char| digit.is_ascii_digit());
+        format!(r#"{before}\"{field}\":4294967295{after}"#)
+    });
+    let file = [&(full.len() as u64).to_le_bytes(), full.as_bytes(), &bytes[8 + header.len()..]].concat();
+    run.load(&Checkpoint::from_bytes(&file).unwrap());
+    // The second of them is skipped.
+    run.steps(1..3);
+    let after = run.checkpoint().to_bytes().unwrap();
+    let counts = r#"\"step\":4294967295,\"skipped\":4294967295,\"recorded\":4294967295"#;
+    assert!(String::from_utf8_lossy(&after).contains(counts));
+}
+
+#[test]
+fn full_counts_stay_full_on_the_cpu() {
+    full_counts_stay_full::<OnCpu>();
+}
+
+#[test]
+fn full_counts_stay_full_on_the_gpu() {
+    full_counts_stay_full::<OnGpu>();
+}
+
 #[test]
 fn hostile_files_are_errors() {
     let (bytes, header) = small();
@@ -446,6 +474,8 @@ fn hostile_files_are_errors() {
         ("an unknown field", r#"\"step\":1"#, r#"\"step\":1,\"stop\":2"#, "unknown field"),
         ("kappa", r#"\"kappa\":0.5"#, r#"\"kappa\":1.5"#, "kappa"),
         ("loss scale", r#"\"loss_scale\":8.0"#, r#"\"loss_scale\":0.0"#, "loss_scale"),
+        // One more, and the count would overflow.
+        ("good steps", r#"\"good_steps\":1"#, r#"\"good_steps\":4294967295"#, "good_steps"),
         ("a name twice", r#"[\"a\",\"b\"]"#, r#"[\"a\",\"a\"]"#, "`a`"),
         ("another order", r#"\"order\":2"#, r#"\"order\":3"#, "integral/3/a"),
         ("an order beyond all", r#"\"order\":2"#, r#"\"order\":4000000000"#, "order"),
