@@ -6,9 +6,9 @@ use miadam::{Dtype, HalfParams};
 
 const QUAD: u64 = 4;
 /// Most elements of a tensor.
-const MAX_LEN: u64 = 1 << 22;
-/// Most quads of the state of a tensor: few enough that all tensors have some thousand segments.
-const MAX_STATE: u64 = 1 << 20;
+const MAX_LEN: u64 = 1 << 18;
+/// Most quads of the state of a tensor: some pages and bindings of the smallest that devices have.
+const MAX_STATE: u64 = 1 << 17;
 
 #[derive(Debug, Arbitrary)]
 pub struct Input {
@@ -89,7 +89,7 @@ impl Input {
         let planes = moment_planes + integral_planes;
         // Tiny pages hold little, and many planes are many things to check.
         let quads = if limits.binding < 1 << 16 { 1 << 14 } else { MAX_STATE };
-        let quads = if planes > 16 { quads.min(1 << 12) } else { quads };
+        let quads = if planes > 16 { quads.min(1 << 9) } else { quads };
         let len = any.len.get().min(MAX_LEN).min(QUAD * quads / planes);
         let format = format(any.format);
         let stream = if format.rounding == Rounding::Stochastic { number } else { 0 };
