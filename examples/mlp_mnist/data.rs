@@ -109,7 +109,7 @@ fn find(folder: &Path, part: &str, what: &str, idx: &str) -> Result<PathBuf, Box
         })
 }
 
-fn read_samples<R: Read>(images: (&str, R), labels: (&str, R)) -> Result<Samples, Box<dyn Error>> {
+pub fn read_samples<R: Read>(images: (&str, R), labels: (&str, R)) -> Result<Samples, Box<dyn Error>> {
     let (image_name, label_name) = (images.0, labels.0);
     let images = read_idx(images.0, images.1, &[28, 28])?;
     let labels = read_idx(labels.0, labels.1, &[])?;

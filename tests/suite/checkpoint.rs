@@ -95,7 +95,7 @@ pub trait Run: Sized {
     fn load(&mut self, checkpoint: &Checkpoint);
 }
 
-struct OnGpu {
+pub struct OnGpu {
     gpu: Gpu,
     optimizer: MiAdam,
     grads: BTreeMap<&'static str, wgpu::Buffer>,

@@ -1,0 +1,58 @@
+//! Reads any bytes as a checkpoint. One that is read can be written and read again, and whatever it says, an optimizer
+//! that loads it goes on.
+#![no_main]
+
+#[path = "mutator.rs"]
+mod mutator;
+
+use half::bf16;
+use libfuzzer_sys::{fuzz_mutator, fuzz_target};
+use miadam::cpu::{MiAdam, Param, ValuesMut};
+use miadam::{Checkpoint, Dtype, Hyperparams, ParamGroup};
+
+fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
+    mutator::mutate(data, size, max_size, seed)
+});
+
+fuzz_target!(|bytes: &[u8]| {
+    let Ok(checkpoint) = Checkpoint::from_bytes(bytes) else { return };
+    // Bytes, since a NaN in the state is not equal to itself.
+    let written = checkpoint.to_bytes().expect("what was read can be written");
+    let again = Checkpoint::from_bytes(&written).expect("what was written can be read");
+    assert_eq!(again.to_bytes().unwrap(), written);
+
+    for lenient in [false, true] {
+        let mut optimizer = optimizer();
+        let before = optimizer.checkpoint();
+        let loaded = if lenient { optimizer.load_lenient(&again).map(drop) } else { optimizer.load(&again) };
+        match loaded {
+            Ok(()) => go_on(&mut optimizer),
+            Err(_) => assert_eq!(optimizer.checkpoint(), before, "an error changes nothing"),
+        }
+    }
+});
+
+/// Parameters of the names, lengths and types that the seeds have.
+fn optimizer() -> MiAdam {
+    let amsgrad = Hyperparams { order: 2, amsgrad: true, ..Hyperparams::default() };
+    let half = Param::new("h", 3).with_dtype(Dtype::Bf16);
+    MiAdam::new([
+        ParamGroup::new(Hyperparams::default(), [Param::new("w", 2), half]),
+        ParamGroup::new(amsgrad, [Param::new("v", 1)]),
+    ])
+    .unwrap()
+}
+
+/// A good step and one that a scaler skips, and all that can be asked afterwards.
+fn go_on(optimizer: &mut MiAdam) {
+    for grad in [0.5, f32::INFINITY] {
+        let (mut w, mut h, mut v) = ([1.0; 2], [bf16::ONE; 3], [-1.0]);
+        let mut params = [ValuesMut::F32(&mut w), ValuesMut::Bf16(&mut h), ValuesMut::F32(&mut v)];
+        let (mut w, mut h, mut v) = ([grad; 2], [grad; 3], [grad]);
+        let mut grads = [&mut w[..], &mut h, &mut v].map(ValuesMut::F32);
+        optimizer.step_values(&mut params, &mut grads).expect("a step of what was loaded");
+    }
+    let _ = (optimizer.report(), optimizer.release_integrals());
+    let saved = optimizer.checkpoint().to_bytes().expect("a checkpoint of what was loaded");
+    Checkpoint::from_bytes(&saved).expect("a checkpoint of what was loaded can be read");
+}
