@@ -163,6 +163,7 @@ impl AnyLimits {
 
 fn format(byte: u8) -> Format {
     let dtype = |n: u8| [Dtype::F32, Dtype::F16, Dtype::Bf16][usize::from(n % 3)];
-    let half_params = if byte / 9 % 2 == 0 { HalfParams::Master } else { HalfParams::Stochastic { seed: 0 } };
+    let half_params =
+        if (byte / 9).is_multiple_of(2) { HalfParams::Master } else { HalfParams::Stochastic { seed: 0 } };
     Format::new(dtype(byte), dtype(byte / 3), half_params)
 }
