@@ -106,6 +106,9 @@ fn planes<'a>(case: &'a Case, params: &'a [Vec<f32>], state: &'a State) -> Vec<(
         if let Some(max_second_moment) = &state.max_second_moment {
             add("max_second_moment", max_second_moment);
         }
+        if let Some(master) = &state.master {
+            add("master", master);
+        }
         for (j, integral) in (1..).zip(&state.integrals) {
             add(&format!("integral/{j}"), integral);
         }

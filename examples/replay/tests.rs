@@ -350,3 +350,66 @@ fn options_reach_the_optimizer() {
     };
     assert_ne!(scheduled("1"), scheduled("0.5"));
 }
+
+/// A case whose second group is of another type.
+fn half(extra: &str) -> File {
+    good().meta("groups", &format!(r#"[{{"params": ["s"]}}, {{"params": ["a.b/c"], "lr": 0.001, {extra}}}]"#))
+}
+
+#[test]
+fn tensors_are_rounded_to_half_precision() {
+    // 2 to 6 have neighbours 2⁻⁷ or 2⁻⁶ away in bf16, so that two steps of 0.001 are lost but to the master copy.
+    let results = replayed(&half(r#""dtype": "bf16""#), "bf16");
+    let file = SafeTensors::deserialize(&results).unwrap();
+    let floats = |entry: &str| -> Vec<f32> {
+        file.tensor(entry).unwrap().data().as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect()
+    };
+    assert_eq!(floats("param/a.b/c")[1..], [2.0, 3.0, 4.0, 5.0, 6.0]);
+    assert!(floats("master/a.b/c").iter().zip(1u8..).all(|(&master, value)| master < f32::from(value)));
+    assert!(file.tensor("master/s").is_err());
+
+    let stochastic = |seed: u32| {
+        let extra = format!(r#""dtype": "bf16", "stochastic_seed": {seed}"#);
+        replayed(&half(&extra), "stochastic")
+    };
+    assert_eq!(stochastic(1), stochastic(1));
+    assert!((2..40).any(|seed| stochastic(seed) != stochastic(1)), "the seed draws");
+    for device in [Kind::Cpu, Kind::Gpu] {
+        let folder = std::env::temp_dir().join(format!("miadam-replay-{}-f16", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let [case, out] = ["case", "out"].map(|name| folder.join(name));
+        fs::write(&case, half(r#""dtype": "f16""#).bytes()).unwrap();
+        let ran = run(&Args { case, out: out.clone(), device, adapter: None });
+        let missing = std::env::var_os("MIADAM_ALLOW_NO_ADAPTER").is_some();
+        if missing && ran.is_err() {
+            continue;
+        }
+        ran.unwrap();
+        let results = fs::read(&out).unwrap();
+        fs::remove_dir_all(&folder).unwrap();
+        let file = SafeTensors::deserialize(&results).unwrap();
+        let params = file.tensor("param/a.b/c").unwrap();
+        for (&bytes, value) in params.data().as_chunks().0.iter().zip(1u8..) {
+            let found = f32::from_le_bytes(bytes);
+            assert_eq!(found, half::f16::from_f32(found).to_f32());
+            // Two steps of 0.001, to a neighbour in f16.
+            assert!((found - (f32::from(value) - 0.002)).abs() <= 0.0021, "{found} of {value}");
+        }
+    }
+}
+
+#[test]
+fn names_what_is_wrong_with_a_type() {
+    for (extra, text) in [
+        (r#""dtype": "f64""#, "unknown variant `f64`"),
+        (r#""dtype": "f16", "stochastic_seed": 1"#, "stochastic rounding is for bf16"),
+        (r#""dtype": "bf16", "stochastic_seed": -1"#, "`groups`: invalid value"),
+    ] {
+        let bytes = half(extra).bytes();
+        let error = match Case::from_bytes(&bytes) {
+            Err(error) => error.to_string(),
+            Ok(case) => check(&case).unwrap_err().to_string(),
+        };
+        assert!(error.contains(text), "{extra}: {error}");
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use miadam::{GradOptions, Hyperparams, Schedule, StepScale, WeightDecay};
+use miadam::{Dtype, GradOptions, HalfParams, Hyperparams, Schedule, StepScale, WeightDecay};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -41,6 +41,16 @@ pub struct Group {
     step_scale: Scale,
     amsgrad: bool,
     maximize: bool,
+    dtype: Type,
+    stochastic_seed: Option<u64>,
+}
+
+#[derive(Deserialize, Clone, Copy)]
+#[serde(rename_all = "lowercase")]
+enum Type {
+    F32,
+    F16,
+    Bf16,
 }
 
 #[derive(Deserialize)]
@@ -105,6 +115,14 @@ impl Group {
         Schedule::from(&self.schedule)
     }
 
+    pub fn dtype(&self) -> Dtype {
+        match self.dtype {
+            Type::F32 => Dtype::F32,
+            Type::F16 => Dtype::F16,
+            Type::Bf16 => Dtype::Bf16,
+        }
+    }
+
     pub fn hyperparams(&self) -> Hyperparams {
         let decay = self.weight_decay;
         Hyperparams {
@@ -128,7 +146,7 @@ impl Group {
             },
             amsgrad: self.amsgrad,
             maximize: self.maximize,
-            ..Hyperparams::default()
+            half_params: self.stochastic_seed.map_or(HalfParams::Master, |seed| HalfParams::Stochastic { seed }),
         }
     }
 }
@@ -160,6 +178,8 @@ impl Default for Group {
             },
             amsgrad: defaults.amsgrad,
             maximize: defaults.maximize,
+            dtype: Type::F32,
+            stochastic_seed: None,
         }
     }
 }

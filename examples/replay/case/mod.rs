@@ -26,6 +26,8 @@ pub struct Case {
 pub struct Tensor {
     pub name: String,
     pub shape: Vec<usize>,
+    /// What the parameter and its gradients are rounded to before the replay.
+    pub dtype: miadam::Dtype,
     pub values: Vec<f32>,
 }
 
@@ -142,7 +144,8 @@ impl<'a> Entries<'a> {
     fn group(&self, group: &Group) -> ParamGroup<Tensor> {
         let params = group.params().iter().map(|name| {
             let view = &self.params[&name[..]];
-            Tensor { name: name.clone(), shape: view.shape().to_vec(), values: floats(view) }
+            let shape = view.shape().to_vec();
+            Tensor { name: name.clone(), shape, dtype: group.dtype(), values: floats(view) }
         });
         ParamGroup::new(group.hyperparams(), params)
     }

@@ -1,23 +1,27 @@
-use miadam::cpu::{MiAdam, Param, ValuesMut};
-use miadam::{ParamGroup, Report, State};
+use miadam::cpu::{MiAdam, Param};
+use miadam::{Dtype, ParamGroup, Report, State};
 
-use super::super::case::Case;
+use super::super::case::{Case, Tensor};
+use super::values::Values;
 use super::{Device, DeviceError};
 
 /// The CPU twin over host memory.
 pub struct Cpu {
     optimizer: MiAdam,
-    params: Vec<Vec<f32>>,
+    params: Vec<Values>,
+    dtypes: Vec<Dtype>,
 }
 
 impl Cpu {
     pub fn new(case: &Case) -> Result<Self, DeviceError> {
         let mut optimizer = MiAdam::new(case.groups.iter().map(|group| {
-            let params = group.params.iter().map(|tensor| Param::new(&tensor.name, tensor.values.len()));
+            let param = |tensor: &Tensor| Param::new(&tensor.name, tensor.values.len()).with_dtype(tensor.dtype);
+            let params = group.params.iter().map(param);
             ParamGroup::new(group.hyperparams.clone(), params)
         }))?;
         optimizer.set_grad_options(case.grad_options)?;
-        Ok(Self { optimizer, params: case.tensors().map(|tensor| tensor.values.clone()).collect() })
+        let params = case.tensors().map(|tensor| Values::new(tensor.dtype, &tensor.values)).collect();
+        Ok(Self { optimizer, params, dtypes: case.tensors().map(|tensor| tensor.dtype).collect() })
     }
 }
 
@@ -27,20 +31,15 @@ impl Device for Cpu {
     }
 
     fn step(&mut self, grads: &[Vec<f32>]) -> Result<(), DeviceError> {
-        if self.optimizer.grad_options().zero {
-            // Copies, since the case keeps what was recorded.
-            let mut grads = grads.to_vec();
-            let mut grads: Vec<_> = grads.iter_mut().map(|grad| ValuesMut::F32(grad)).collect();
-            let mut params: Vec<_> = self.params.iter_mut().map(|param| ValuesMut::F32(param)).collect();
-            return Ok(self.optimizer.step_values(&mut params, &mut grads)?);
-        }
-        let mut params: Vec<_> = self.params.iter_mut().map(|param| &mut param[..]).collect();
-        let grads: Vec<_> = grads.iter().map(|grad| &grad[..]).collect();
-        Ok(self.optimizer.step(&mut params, &grads)?)
+        // Copies, since the case keeps what was recorded, and some options set gradients to 0.
+        let mut grads: Vec<_> = self.dtypes.iter().zip(grads).map(|(&dtype, grad)| Values::new(dtype, grad)).collect();
+        let mut grads: Vec<_> = grads.iter_mut().map(Values::as_mut).collect();
+        let mut params: Vec<_> = self.params.iter_mut().map(Values::as_mut).collect();
+        Ok(self.optimizer.step_values(&mut params, &mut grads)?)
     }
 
     fn params(&mut self) -> Result<Vec<Vec<f32>>, DeviceError> {
-        Ok(self.params.clone())
+        Ok(self.params.iter().map(Values::single).collect())
     }
 
     fn state(&mut self) -> Result<State, DeviceError> {

@@ -1,9 +1,10 @@
 use std::time::Duration;
 
-use miadam::{MiAdam, Param, ParamGroup, Report, Slice, State};
+use miadam::{Dtype, MiAdam, Param, ParamGroup, Report, Slice, State};
 use wgpu::{BufferUsages, ErrorFilter, MapMode};
 
 use super::super::case::{Case, Tensor};
+use super::values::Values;
 use super::wait::wait;
 use super::{Device, DeviceError};
 
@@ -22,6 +23,7 @@ struct Buffers {
     param: wgpu::Buffer,
     grad: wgpu::Buffer,
     len: usize,
+    dtype: Dtype,
 }
 
 impl Gpu {
@@ -30,10 +32,12 @@ impl Gpu {
             case.tensors().map(|tensor| Buffers::new(&device, &queue, tensor)).collect::<Result<Vec<_>, _>>()?;
         let mut buffers = tensors.iter();
         let groups = case.groups.iter().map(|group| {
-            let params =
-                group.params.iter().zip(&mut buffers).map(|(Tensor { name, .. }, Buffers { param, grad, len })| {
-                    Param::new(name, Slice::new(param, 0, *len as u64), Slice::new(grad, 0, *len as u64))
-                });
+            let params = group.params.iter().zip(&mut buffers).map(
+                |(Tensor { name, .. }, Buffers { param, grad, len, dtype })| {
+                    let [param, grad] = [param, grad].map(|b| Slice::new(b, 0, *len as u64).with_dtype(*dtype));
+                    Param::new(name, param, grad)
+                },
+            );
             ParamGroup::new(group.hyperparams.clone(), params)
         });
         let mut optimizer = MiAdam::new(&device, &queue, groups)?;
@@ -60,8 +64,9 @@ impl Buffers {
         let usage = BufferUsages::STORAGE | BufferUsages::COPY_SRC | BufferUsages::COPY_DST;
         let len = tensor.values.len();
         let [param, grad] = [buffer(device, len, usage)?, buffer(device, len, usage)?];
-        write(device, queue, &param, &tensor.values)?;
-        Ok(Self { param, grad, len })
+        let dtype = tensor.dtype;
+        write(device, queue, &param, &Values::new(dtype, &tensor.values))?;
+        Ok(Self { param, grad, len, dtype })
     }
 }
 
@@ -72,7 +77,7 @@ impl Device for Gpu {
 
     fn step(&mut self, grads: &[Vec<f32>]) -> Result<(), DeviceError> {
         for (tensor, grad) in self.tensors.iter().zip(grads) {
-            write(&self.device, &self.queue, &tensor.grad, grad)?;
+            write(&self.device, &self.queue, &tensor.grad, &Values::new(tensor.dtype, grad))?;
         }
         let mut encoder = self.encoder();
         self.optimizer.step(&mut encoder)?;
@@ -81,22 +86,20 @@ impl Device for Gpu {
 
     fn params(&mut self) -> Result<Vec<Vec<f32>>, DeviceError> {
         let mut encoder = self.encoder();
-        let copy = |Buffers { param, len, .. }: &Buffers| {
+        let copy = |Buffers { param, len, dtype, .. }: &Buffers| {
             let copy = buffer(&self.device, *len, BufferUsages::MAP_READ | BufferUsages::COPY_DST)?;
             encoder.copy_buffer_to_buffer(param, 0, &copy, 0, param.size());
-            Ok((copy, *len))
+            Ok((copy, *len, *dtype))
         };
         let copies = self.tensors.iter().map(copy).collect::<Result<Vec<_>, DeviceError>>()?;
-        for (copy, _) in &copies {
+        for (copy, ..) in &copies {
             // A failure shows when the range is asked for.
             encoder.map_buffer_on_submit(copy, MapMode::Read, .., |_| ());
         }
         self.run(encoder)?;
-        let read = |(copy, len): (wgpu::Buffer, usize)| {
+        let read = |(copy, len, dtype): (wgpu::Buffer, usize, Dtype)| {
             let range = copy.get_mapped_range(..).map_err(|error| refused("read a parameter back", error))?;
-            let mut values = bytemuck::pod_collect_to_vec::<u8, f32>(&range);
-            values.truncate(len);
-            Ok(values)
+            Ok(Values::from_bytes(dtype, &range, len).single())
         };
         copies.into_iter().map(read).collect()
     }
@@ -128,8 +131,13 @@ fn buffer(device: &wgpu::Device, len: usize, usage: BufferUsages) -> Result<wgpu
     })
 }
 
-fn write(device: &wgpu::Device, queue: &wgpu::Queue, buffer: &wgpu::Buffer, values: &[f32]) -> Result<(), DeviceError> {
-    guard(device, "take a tensor", || queue.write_buffer(buffer, 0, bytemuck::cast_slice(values)))
+fn write(
+    device: &wgpu::Device,
+    queue: &wgpu::Queue,
+    buffer: &wgpu::Buffer,
+    values: &Values,
+) -> Result<(), DeviceError> {
+    guard(device, "take a tensor", || queue.write_buffer(buffer, 0, &values.bytes()))
 }
 
 /// Runs `act`, and returns what the device objected to; outside a scope an error would abort the program.

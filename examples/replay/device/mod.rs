@@ -2,15 +2,17 @@
 
 mod cpu;
 mod gpu;
+mod values;
 #[path = "../../shared/wait.rs"]
 mod wait;
 
+use miadam::cpu::Param;
 use miadam::{ParamGroup, Report, State};
 
 pub use cpu::Cpu;
 pub use gpu::Gpu;
 
-use super::case::{Case, Step};
+use super::case::{Case, Step, Tensor};
 
 /// An optimizer with its parameters, in the order of the groups.
 pub trait Device {
@@ -46,7 +48,10 @@ pub fn check(case: &Case) -> Result<(), DeviceError> {
     for (number, group) in case.groups.iter().enumerate() {
         group.hyperparams.validate(number)?;
     }
-    let named = case.groups.iter().map(|group| ParamGroup::new(group.hyperparams.clone(), []));
+    let named = case.groups.iter().map(|group| {
+        let typed = |tensor: &Tensor| Param::new(&tensor.name, 0).with_dtype(tensor.dtype);
+        ParamGroup::new(group.hyperparams.clone(), group.params.iter().map(typed))
+    });
     let mut optimizer = miadam::cpu::MiAdam::new(named)?;
     for (step, recorded) in (1..).zip(&case.steps) {
         for (group, &lr) in recorded.lrs.iter().enumerate() {

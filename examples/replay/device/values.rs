@@ -1,0 +1,58 @@
+use half::{bf16, f16};
+use miadam::Dtype;
+use miadam::cpu::ValuesMut;
+
+/// A tensor in the type that a case asks for; the case itself has `f32`.
+pub enum Values {
+    F32(Vec<f32>),
+    F16(Vec<f16>),
+    Bf16(Vec<bf16>),
+}
+
+impl Values {
+    /// Rounded to nearest even.
+    pub fn new(dtype: Dtype, values: &[f32]) -> Self {
+        match dtype {
+            Dtype::F32 => Self::F32(values.to_vec()),
+            Dtype::F16 => Self::F16(values.iter().map(|&value| f16::from_f32(value)).collect()),
+            Dtype::Bf16 => Self::Bf16(values.iter().map(|&value| bf16::from_f32(value)).collect()),
+        }
+    }
+
+    /// The first `len` elements of a buffer.
+    pub fn from_bytes(dtype: Dtype, bytes: &[u8], len: usize) -> Self {
+        let halves = || bytes.as_chunks().0.iter().take(len).map(|&bytes| u16::from_le_bytes(bytes));
+        match dtype {
+            Dtype::F32 => Self::F32(bytes.as_chunks().0.iter().take(len).map(|&b| f32::from_le_bytes(b)).collect()),
+            Dtype::F16 => Self::F16(halves().map(f16::from_bits).collect()),
+            Dtype::Bf16 => Self::Bf16(halves().map(bf16::from_bits).collect()),
+        }
+    }
+
+    /// In whole 32-bit words, as a buffer takes them.
+    pub fn bytes(&self) -> Vec<u8> {
+        let mut bytes: Vec<u8> = match self {
+            Self::F32(values) => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+            Self::F16(values) => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+            Self::Bf16(values) => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+        };
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        bytes
+    }
+
+    pub fn single(&self) -> Vec<f32> {
+        match self {
+            Self::F32(values) => values.clone(),
+            Self::F16(values) => values.iter().map(|value| value.to_f32()).collect(),
+            Self::Bf16(values) => values.iter().map(|value| value.to_f32()).collect(),
+        }
+    }
+
+    pub fn as_mut(&mut self) -> ValuesMut<'_> {
+        match self {
+            Self::F32(values) => ValuesMut::F32(values),
+            Self::F16(values) => ValuesMut::F16(values),
+            Self::Bf16(values) => ValuesMut::Bf16(values),
+        }
+    }
+}
