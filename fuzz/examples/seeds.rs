@@ -17,8 +17,10 @@ type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 fn main() -> Outcome {
     checkpoints()?;
     for case in ["adam_schedule", "options", "loss_scale", "clip_norm", "paper_orders", "schedule"] {
-        write("case", case, &cut_case(&fs::read(format!("../tests/golden/{case}.safetensors"))?)?)?;
+        write("case", case, &cut_case(&golden(case)?, "")?)?;
     }
+    write("case", "f16-master", &cut_case(&golden("options")?, r#""dtype":"f16","#)?)?;
+    write("case", "bf16-stochastic", &cut_case(&golden("options")?, r#""dtype":"bf16","stochastic_seed":7,"#)?)?;
     idx_files()?;
     // Bytes are as good as any to a planner.
     let mut state = 1_u64;
@@ -82,11 +84,18 @@ fn with_counts(file: &[u8], steps: &str, good_steps: &str) -> Outcome<Vec<u8>> {
     Ok([&(header.len() as u64).to_le_bytes(), header.as_bytes(), &file[8 + len..]].concat())
 }
 
-/// A golden case of its first two steps and of a parameter's first two elements.
-fn cut_case(file: &[u8]) -> Outcome<Vec<u8>> {
+fn golden(case: &str) -> Outcome<Vec<u8>> {
+    Ok(fs::read(format!("../tests/golden/{case}.safetensors"))?)
+}
+
+/// A golden case of its first two steps and of a parameter's first two elements, with more fields in every group.
+fn cut_case(file: &[u8], fields: &str) -> Outcome<Vec<u8>> {
     let (_, header) = SafeTensors::read_metadata(file)?;
     let mut metadata = header.metadata().clone().ok_or("no metadata")?;
     metadata.remove("about");
+    if let Some(groups) = metadata.get_mut("groups") {
+        *groups = groups.replace(r#""params":"#, &format!(r#"{fields}"params":"#));
+    }
     if let Some(lrs) = metadata.get_mut("lr_per_step") {
         let steps: Vec<serde_json::Value> = serde_json::from_str(lrs)?;
         *lrs = serde_json::to_string(&steps[..2])?;

@@ -6,11 +6,16 @@
 mod case;
 #[path = "mutator.rs"]
 mod mutator;
+// Made for GPU buffers, too.
+#[allow(dead_code)]
+#[path = "../../examples/replay/device/values.rs"]
+mod values;
 
 use case::Case;
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
 use miadam::ParamGroup;
-use miadam::cpu::{MiAdam, Param, ValuesMut};
+use miadam::cpu::{MiAdam, Param};
+use values::Values;
 
 /// Bytes of state beyond which a case is only read.
 const MAX_STATE: u64 = 1 << 20;
@@ -43,7 +48,8 @@ fn check(case: &Case) {
 
 fn replay(case: &Case) {
     let groups = case.groups.iter().map(|group| {
-        let params = group.params.iter().map(|tensor| Param::new(&tensor.name, tensor.values.len()));
+        let params = group.params.iter();
+        let params = params.map(|tensor| Param::new(&tensor.name, tensor.values.len()).with_dtype(tensor.dtype));
         ParamGroup::new(group.hyperparams.clone(), params)
     });
     let groups: Vec<_> = groups.collect();
@@ -52,16 +58,17 @@ fn replay(case: &Case) {
     }
     let Ok(mut optimizer) = MiAdam::new(groups) else { return };
     optimizer.set_grad_options(case.grad_options).expect("the reader has checked them");
-    let mut params: Vec<_> = case.tensors().map(|tensor| tensor.values.clone()).collect();
+    let mut params: Vec<_> = case.tensors().map(|tensor| Values::new(tensor.dtype, &tensor.values)).collect();
     for step in &case.steps {
         for (group, &lr) in step.lrs.iter().enumerate() {
             if optimizer.set_lr(group, lr).is_err() {
                 return;
             }
         }
-        let mut grads = step.grads.clone();
-        let mut params: Vec<_> = params.iter_mut().map(|param| ValuesMut::F32(param)).collect();
-        let mut grads: Vec<_> = grads.iter_mut().map(|grad| ValuesMut::F32(grad)).collect();
+        let grads = step.grads.iter().zip(case.tensors());
+        let mut grads: Vec<_> = grads.map(|(grad, tensor)| Values::new(tensor.dtype, grad)).collect();
+        let mut params: Vec<_> = params.iter_mut().map(Values::as_mut).collect();
+        let mut grads: Vec<_> = grads.iter_mut().map(Values::as_mut).collect();
         optimizer.step_values(&mut params, &mut grads).expect("a step of what was read");
     }
 }
