@@ -69,17 +69,7 @@ impl Task<'_> {
     #[inline(always)]
     pub fn run(self, scratch: &mut Scratch) {
         let Self { coefs, mut param, grad: mut own_grad, moments, integrals, rounding, stream, first } = self;
-        let clamped;
-        let (coefs, grad) = if coefs.max_value < f32::INFINITY {
-            // Beforehand, so that steps that clip nothing do not pay for it.
-            clamped = Coefs { grad_factor: 1.0, ..*coefs };
-            scratch.grad.resize(own_grad.shared().len(), 0.0);
-            own_grad.shared().copy_to(&mut scratch.grad);
-            scratch.grad.iter_mut().for_each(|g| *g = clamp(coefs.grad_factor * *g, coefs.max_value));
-            (&clamped, &scratch.grad[..])
-        } else {
-            (coefs, own_grad.shared().single(&mut scratch.grad))
-        };
+        let grad = own_grad.shared().single(&mut scratch.grad);
         match (&mut param, rounding) {
             (ValuesMut::F32(param), _) => Chunk { coefs, param, grad, moments, integrals }.run(),
             (_, Rounding::Exact | Rounding::Master) => {
@@ -105,15 +95,20 @@ impl Task<'_> {
     }
 }
 
-/// `store_param` of `mixed.wgsl`, for every element; many quads at a time, so that the compiler vectorises the drawing.
+/// `store_param` of `mixed.wgsl`, for every element; many quads at a time, so that the compiler vectorises it.
 #[inline(always)]
 fn round_stochastic(param: &mut [bf16], values: &[f32], [first, step]: [u32; 2], stream: u32) {
     const QUADS: usize = 64;
     let blocks = param.chunks_mut(4 * QUADS).zip(values.chunks(4 * QUADS));
     for (quad, (param, values)) in (first..).step_by(QUADS).zip(blocks) {
-        let random = philox_of::<QUADS>(quad, step, stream);
-        for (i, (param, &value)) in param.iter_mut().zip(values).enumerate() {
-            *param = bf16_stochastic(value, random[i % 4 / 2][i / 4] >> (16 * (i % 2)));
+        let [low, high] = philox_of::<QUADS>(quad, step, stream);
+        let quads: [u64; QUADS] = std::array::from_fn(
+            #[inline(always)]
+            |lane| (u64::from(low[lane]) | (u64::from(high[lane]) << 32)).to_le(),
+        );
+        let random: &[u16] = bytemuck::cast_slice(&quads);
+        for ((param, &value), &random) in param.iter_mut().zip(values).zip(random) {
+            *param = bf16_stochastic(value, u16::from_le(random).into());
         }
     }
 }
@@ -150,9 +145,11 @@ impl Chunk<'_> {
         let mut planes = integrals.chunks_exact_mut(len);
         let planes = std::array::from_fn(|_| planes.next().unwrap_or_default());
         let moments = [first_moment, second_moment];
-        match largest {
-            [] => update::<N, false>(coefs, param, grad, moments, largest, planes),
-            _ => update::<N, true>(coefs, param, grad, moments, largest, planes),
+        match (largest.is_empty(), coefs.max_value < f32::INFINITY) {
+            (true, false) => update::<N, false, false>(coefs, param, grad, moments, largest, planes),
+            (true, true) => update::<N, false, true>(coefs, param, grad, moments, largest, planes),
+            (false, false) => update::<N, true, false>(coefs, param, grad, moments, largest, planes),
+            (false, true) => update::<N, true, true>(coefs, param, grad, moments, largest, planes),
         }
     }
 
@@ -170,7 +167,9 @@ impl Chunk<'_> {
             let (param, grad) = (&mut param[block.clone()], &grad[block.clone()]);
             let (first_moment, second_moment) = (&mut first_moment[block.clone()], &mut second_moment[block.clone()]);
             for i in 0..block.len() {
-                (nums[i], roots[i]) = average(c, param[i], grad[i], &mut first_moment[i], &mut second_moment[i]);
+                // Clipping to ±∞ changes nothing.
+                (nums[i], roots[i]) =
+                    average::<true>(c, param[i], grad[i], &mut first_moment[i], &mut second_moment[i]);
             }
             if !largest.is_empty() {
                 for (root, largest) in roots.iter_mut().zip(&mut largest[block.clone()]) {
@@ -191,7 +190,7 @@ impl Chunk<'_> {
 
 /// `update_quad` of `update.wgsl`, for every element.
 #[inline(always)]
-fn update<const N: usize, const AMSGRAD: bool>(
+fn update<const N: usize, const AMSGRAD: bool, const CLIP: bool>(
     c: &Coefs,
     param: &mut [f32],
     grad: &[f32],
@@ -208,7 +207,7 @@ fn update<const N: usize, const AMSGRAD: bool>(
         |plane| &mut plane[..len],
     );
     for i in 0..len {
-        let (mut num, mut root) = average(&c, param[i], grad[i], &mut first_moment[i], &mut second_moment[i]);
+        let (mut num, mut root) = average::<CLIP>(&c, param[i], grad[i], &mut first_moment[i], &mut second_moment[i]);
         if AMSGRAD {
             root = raise(root, &mut largest[i]);
         }
@@ -221,8 +220,9 @@ fn update<const N: usize, const AMSGRAD: bool>(
 
 /// The moments, from the gradient.
 #[inline(always)]
-fn average(c: &Coefs, theta: f32, grad: f32, m: &mut f32, v: &mut f32) -> (f32, f32) {
-    let g = c.grad_factor * grad + c.coupled_decay * theta;
+fn average<const CLIP: bool>(c: &Coefs, theta: f32, grad: f32, m: &mut f32, v: &mut f32) -> (f32, f32) {
+    let g = c.grad_factor * grad;
+    let g = if CLIP { clamp(g, c.max_value) } else { g } + c.coupled_decay * theta;
     *m = flush(*m + c.one_minus_beta1 * (g - *m));
     // An infinite v stays so, and its element stands still, where inf - inf would make it NaN.
     *v = if v.is_infinite() { *v } else { *v + c.one_minus_beta2 * (g * g - *v) };

@@ -69,6 +69,7 @@ impl<'a> Values<'a> {
     }
 
     /// The values in `f32`: themselves, or put into `scratch`.
+    #[inline(always)]
     pub fn single<'s>(self, scratch: &'s mut Vec<f32>) -> &'s [f32]
     where
         'a: 's,
@@ -82,6 +83,7 @@ impl<'a> Values<'a> {
     }
 
     /// All values in `f32`.
+    #[inline(always)]
     pub fn copy_to(self, target: &mut [f32]) {
         match self {
             Self::F32(values) => target.copy_from_slice(values),
@@ -150,6 +152,7 @@ impl<'a> ValuesMut<'a> {
     }
 
     /// Takes values in `f32`, rounded to nearest even.
+    #[inline(always)]
     pub(super) fn round(&mut self, source: &[f32]) {
         match self {
             Self::F32(values) => values.copy_from_slice(source),
