@@ -7,7 +7,7 @@ use clap::{Parser, ValueEnum};
 use miadam::{Hyperparams, StepScale};
 
 use crate::data::Data;
-use crate::options::{Options, ScheduleKind};
+use crate::options::{Options, ScheduleKind, Type};
 use crate::recipe::Recipe;
 use crate::saving::{Flags, Saving};
 
@@ -111,8 +111,8 @@ impl Args {
     pub fn recipe(&self, samples: usize) -> Result<Recipe, Box<dyn Error>> {
         let batch_size = self.batch_size.min(samples);
         let accumulate = self.options.accumulate as usize;
-        let grad_options = self.options.grad_options();
-        let mut recipe = Recipe { accumulate, grad_options, ..Recipe::new(Hyperparams::default(), batch_size) };
+        let (dtype, grad_options) = (self.options.dtype(), self.options.grad_options());
+        let mut recipe = Recipe { dtype, accumulate, grad_options, ..Recipe::new(Hyperparams::default(), batch_size) };
         recipe.hyperparams = self.hyperparams(recipe.steps(samples))?;
         Ok(recipe)
     }
@@ -145,6 +145,8 @@ impl Args {
             ("--loss-scale", number(options.loss_scale)),
             ("--skip-non-finite", given(options.skip_non_finite)),
             ("--schedule", Some(schedule)),
+            ("--dtype", (options.dtype != Type::F32).then(|| name(&options.dtype))),
+            ("--stochastic-rounding", given(options.stochastic_rounding)),
         ];
         flags.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
     }
@@ -165,8 +167,10 @@ impl Args {
             Scale::UnitGain => StepScale::UnitGain,
         };
         let schedule = self.options.schedule(u64::from(self.epochs) * steps_per_epoch as u64)?;
+        let half_params = self.options.half_params(self.seed);
         let &Self { lr, order, kappa, .. } = self;
-        let hyperparams = Hyperparams { lr, schedule, order, kappa, switch_step, step_scale, ..Hyperparams::default() };
+        let hyperparams =
+            Hyperparams { lr, schedule, order, kappa, switch_step, step_scale, half_params, ..Hyperparams::default() };
         hyperparams
             .validate(0)
             .map_err(|error| format!("--lr, --order, --kappa, --step-scale or --schedule: {error}"))?;

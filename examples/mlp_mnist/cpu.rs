@@ -11,31 +11,60 @@ use rayon::prelude::*;
 use crate::data::{Data, Samples};
 use crate::network::{CLASSES, INPUTS, Passed, Score, Trainer, Weights};
 use crate::recipe::Recipe;
+use crate::values::Values;
 
 pub struct CpuTrainer {
     data: Data,
     network: Network,
+    /// What the optimizer has instead of the network's own weights and gradients.
+    half: Option<Half>,
     optimizer: cpu::MiAdam,
     recipe: Recipe,
 }
 
 impl CpuTrainer {
     pub fn new(data: Data, weights: Weights, recipe: Recipe) -> Result<Self, miadam::Error> {
-        let params =
-            Weights::NAMES.into_iter().zip(weights.tensors()).map(|(name, tensor)| cpu::Param::new(name, tensor.len()));
+        let params = Weights::NAMES.into_iter().zip(weights.tensors());
+        let params = params.map(|(name, tensor)| cpu::Param::new(name, tensor.len()).with_dtype(recipe.dtype));
         let mut optimizer = cpu::MiAdam::new([ParamGroup::new(recipe.hyperparams.clone(), params)])?;
         optimizer.set_grad_options(recipe.grad_options(recipe.accumulate))?;
         let mut network = Network::new(weights);
-        network.accum = if recipe.adds() { Accum::Add } else { Accum::Replace };
-        Ok(Self { data, network, optimizer, recipe })
+        let half = (recipe.dtype != Dtype::F32).then(|| Half::new(recipe.dtype, &network));
+        if let Some(half) = &half {
+            half.widen(&mut network.weights);
+        } else if recipe.adds() {
+            network.accum = Accum::Add;
+        }
+        Ok(Self { data, network, half, optimizer, recipe })
+    }
+
+    fn backward(&mut self) {
+        self.network.backward();
+        if let Some(half) = &mut self.half {
+            half.take_grads(&self.network.grads, self.recipe.adds());
+        }
     }
 
     /// A step by the gradients of so many batches.
     fn step(&mut self, batches: usize) -> Result<(), miadam::Error> {
         self.optimizer.set_grad_options(self.recipe.grad_options(batches))?;
         let Network { weights, grads, .. } = &mut self.network;
-        let mut params = weights.tensors_mut().map(ValuesMut::from);
-        self.optimizer.step_values(&mut params, &mut grads.tensors_mut().map(ValuesMut::from))
+        let Some(half) = &mut self.half else {
+            let mut params = weights.tensors_mut().map(ValuesMut::from);
+            return self.optimizer.step_values(&mut params, &mut grads.tensors_mut().map(ValuesMut::from));
+        };
+        let mut params = half.params.each_mut().map(Values::as_mut);
+        self.optimizer.step_values(&mut params, &mut half.grads.each_mut().map(Values::as_mut))?;
+        half.widen(weights);
+        Ok(())
+    }
+
+    /// The weights as the optimizer has them.
+    fn params_mut(&mut self) -> [ValuesMut<'_>; 4] {
+        match &mut self.half {
+            Some(half) => half.params.each_mut().map(Values::as_mut),
+            None => self.network.weights.tensors_mut().map(ValuesMut::from),
+        }
     }
 }
 
@@ -53,7 +82,7 @@ impl Trainer for CpuTrainer {
         for (index, batch) in batches.enumerate().skip(passed.batches) {
             self.network.loss_scale = self.optimizer.report().loss_scale;
             total.add(self.network.forward(&self.data.train, batch));
-            self.network.backward();
+            self.backward();
             passed.batches = index + 1;
             stop |= !go_on(batch.len());
             if let Some(batches) = self.recipe.group_ending(index, count) {
@@ -83,34 +112,69 @@ impl Trainer for CpuTrainer {
 
     fn checkpoint(&mut self) -> Result<Checkpoint, Box<dyn Error>> {
         let mut checkpoint = self.optimizer.checkpoint();
-        for (name, tensor) in Weights::NAMES.into_iter().zip(self.network.weights.tensors_mut()) {
-            checkpoint.insert_param(name, &tensor.into())?;
+        for (name, tensor) in Weights::NAMES.into_iter().zip(self.params_mut()) {
+            checkpoint.insert_param(name, &tensor)?;
         }
         Ok(checkpoint)
     }
 
     fn load(&mut self, checkpoint: &Checkpoint) -> Result<(), Box<dyn Error>> {
-        let mut weights = self.network.weights.clone();
-        for (name, tensor) in Weights::NAMES.into_iter().zip(weights.tensors_mut()) {
-            let saved = checkpoint.param(name).filter(|(dtype, _)| *dtype == Dtype::F32);
-            let bytes = saved.map(|(_, bytes)| bytes).ok_or_else(|| format!("it has no weights `{name}` of f32"))?;
-            let values = bytes.as_chunks().0;
-            if values.len() != tensor.len() {
-                let (found, expected) = (values.len(), tensor.len());
+        let own = self.recipe.dtype;
+        let mut loaded = Vec::new();
+        for (name, tensor) in Weights::NAMES.into_iter().zip(self.network.weights.tensors()) {
+            let saved = checkpoint.param(name).filter(|(dtype, _)| *dtype == own);
+            let bytes = saved.map(|(_, bytes)| bytes).ok_or_else(|| format!("it has no weights `{name}` of {own}"))?;
+            let (found, expected) = (bytes.len() / own.width() as usize, tensor.len());
+            if found != expected {
                 return Err(format!("it has {found} weights `{name}` and not {expected}").into());
             }
-            for (weight, &bytes) in tensor.iter_mut().zip(values) {
-                *weight = f32::from_le_bytes(bytes);
-            }
+            loaded.push(Values::from_bytes(own, bytes, expected));
         }
         self.optimizer.load(checkpoint)?;
-        self.network.weights = weights;
+        for (tensor, values) in self.network.weights.tensors_mut().into_iter().zip(&loaded) {
+            tensor.copy_from_slice(&values.single());
+        }
+        if let Some(half) = &mut self.half {
+            half.params.iter_mut().zip(loaded).for_each(|(param, values)| *param = values);
+        }
         Ok(())
     }
 
     #[cfg(test)]
     fn weights(&self) -> Weights {
         self.network.weights.clone()
+    }
+}
+
+/// Weights and gradients in half precision. The network computes with the same weights in `f32`.
+struct Half {
+    dtype: Dtype,
+    params: [Values; 4],
+    grads: [Values; 4],
+}
+
+impl Half {
+    fn new(dtype: Dtype, network: &Network) -> Self {
+        let rounded = |weights: &Weights| weights.tensors().map(|tensor| Values::new(dtype, tensor));
+        Self { dtype, params: rounded(&network.weights), grads: rounded(&network.grads) }
+    }
+
+    /// Takes the gradients, or adds them to those that are there.
+    fn take_grads(&mut self, grads: &Weights, adds: bool) {
+        for (own, grad) in self.grads.iter_mut().zip(grads.tensors()) {
+            *own = if adds {
+                let sums: Vec<_> = own.single().iter().zip(grad).map(|(own, grad)| own + grad).collect();
+                Values::new(self.dtype, &sums)
+            } else {
+                Values::new(self.dtype, grad)
+            };
+        }
+    }
+
+    fn widen(&self, weights: &mut Weights) {
+        for (tensor, param) in weights.tensors_mut().into_iter().zip(&self.params) {
+            tensor.copy_from_slice(&param.single());
+        }
     }
 }
 

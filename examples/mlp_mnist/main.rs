@@ -19,6 +19,8 @@ mod run_file;
 mod saving;
 mod tensor_file;
 mod training;
+#[path = "../shared/values.rs"]
+mod values;
 #[path = "../shared/wait.rs"]
 mod wait;
 

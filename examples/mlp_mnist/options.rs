@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use clap::{Args, ValueEnum};
-use miadam::{GradOptions, GradScaler, Schedule};
+use miadam::{Dtype, GradOptions, GradScaler, HalfParams, Schedule};
 
 /// No normal number of `f32` is smaller.
 const SMALLEST: f64 = f32::MIN_POSITIVE as f64;
@@ -37,6 +37,20 @@ pub struct Options {
     /// How the learning rate changes from step to step
     #[arg(long, value_enum, default_value_t = ScheduleKind::Constant)]
     pub schedule: ScheduleKind,
+    /// What weights and gradients are; those in half precision are updated by way of a master copy in f32
+    #[arg(long, value_enum, default_value_t = Type::F32)]
+    pub dtype: Type,
+    /// Round bf16 weights at random, by --seed, instead of keeping a master copy
+    #[arg(long)]
+    pub stochastic_rounding: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Type {
+    F32,
+    /// Gradients below 6e-8 vanish: add --loss-scale
+    F16,
+    Bf16,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -59,7 +73,23 @@ impl Options {
         check("--clip-norm", self.clip_norm, SMALLEST, f64::INFINITY, bound)?;
         check("--clip-value", self.clip_value, SMALLEST, f64::INFINITY, bound)?;
         check("--accumulate", Some(f64::from(self.accumulate)), 1.0, 1e6, "a number from 1 to 1000000")?;
-        check("--loss-scale", self.loss_scale, SMALLEST, LARGEST_SCALE, scale)
+        check("--loss-scale", self.loss_scale, SMALLEST, LARGEST_SCALE, scale)?;
+        if self.stochastic_rounding && self.dtype != Type::Bf16 {
+            return Err("--stochastic-rounding is of bf16 weights; add --dtype bf16, or drop the flag".into());
+        }
+        Ok(())
+    }
+
+    pub fn dtype(&self) -> Dtype {
+        match self.dtype {
+            Type::F32 => Dtype::F32,
+            Type::F16 => Dtype::F16,
+            Type::Bf16 => Dtype::Bf16,
+        }
+    }
+
+    pub fn half_params(&self, seed: u64) -> HalfParams {
+        if self.stochastic_rounding { HalfParams::Stochastic { seed } } else { HalfParams::Master }
     }
 
     /// For steps of one batch.
@@ -141,6 +171,7 @@ mod tests {
         assert!(options.validate().is_ok());
         assert_eq!((options.grad_options(), options.accumulate), (GradOptions::default(), 1));
         assert_eq!(options.schedule(u64::MAX).unwrap(), Schedule::Constant);
+        assert_eq!((options.dtype(), options.half_params(1)), (Dtype::F32, HalfParams::Master));
     }
 
     #[test]
@@ -157,6 +188,9 @@ mod tests {
         };
         assert_eq!(options.grad_options(), expected);
         assert_eq!(parse("--loss-scale 8").loss_scale, Some(8.0));
+        let options = parse("--dtype bf16 --stochastic-rounding");
+        assert!(options.validate().is_ok());
+        assert_eq!((options.dtype(), options.half_params(1)), (Dtype::Bf16, HalfParams::Stochastic { seed: 1 }));
         // The flag does not take what comes after it for its number.
         assert!(parse("--loss-scale --skip-non-finite").skip_non_finite);
     }
@@ -187,6 +221,8 @@ mod tests {
             let message = Flags::try_parse_from(["mlp_mnist"].into_iter().chain(flags.split(' '))).unwrap_err();
             assert!(message.to_string().contains(flags.split(' ').next().unwrap()), "{flags}: {message}");
         }
+        let message = parse("--dtype f16 --stochastic-rounding").validate().unwrap_err().to_string();
+        assert!(message.starts_with("--stochastic-rounding"), "{message}");
         let message = parse("--schedule one-cycle").schedule(1 << 32).unwrap_err().to_string();
         assert!(message.starts_with("--schedule"), "{message}");
     }

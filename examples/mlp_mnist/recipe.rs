@@ -1,10 +1,12 @@
 //! How to train, whatever the device.
 
-use miadam::{GradOptions, Hyperparams};
+use miadam::{Dtype, GradOptions, Hyperparams};
 
 #[derive(Debug, Clone)]
 pub struct Recipe {
     pub hyperparams: Hyperparams,
+    /// Of weights and gradients.
+    pub dtype: Dtype,
     /// Samples in a batch.
     pub batch_size: usize,
     /// Batches in a step, at least 1.
@@ -14,9 +16,9 @@ pub struct Recipe {
 }
 
 impl Recipe {
-    /// A step for every batch, by its gradients as they are.
+    /// A step for every batch, by its gradients as they are, in `f32`.
     pub fn new(hyperparams: Hyperparams, batch_size: usize) -> Self {
-        Self { hyperparams, batch_size, accumulate: 1, grad_options: GradOptions::default() }
+        Self { hyperparams, dtype: Dtype::F32, batch_size, accumulate: 1, grad_options: GradOptions::default() }
     }
 
     /// Batches in an epoch of so many samples.

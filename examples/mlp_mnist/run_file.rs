@@ -100,7 +100,7 @@ impl RunFile {
         if let Some(difference) = difference(&trainer.flags, &self.flags) {
             return Err(difference.into());
         }
-        let checkpoint = rewrite(&bytes, entries, |_, values| values.to_vec())
+        let checkpoint = rewrite(&bytes, entries, |_, _, values| values.to_vec())
             .and_then(|bytes| Ok(Checkpoint::from_bytes(&bytes)?))
             .map_err(|error| refuse(&error.to_string()))?;
         let totals = trainer.totals.into_iter().map(|bits| {
@@ -126,7 +126,7 @@ impl RunFile {
             (OPTIMIZER.to_owned(), own.unwrap_or_default()),
             (ENTRY.to_owned(), serde_json::to_string(&trainer)?),
         ]);
-        let bytes = rewrite(&bytes, entries, |_, values| values.to_vec())?;
+        let bytes = rewrite(&bytes, entries, |_, _, values| values.to_vec())?;
         self.replace(&bytes).map_err(|error| {
             // Nothing is left behind.
             let _ = fs::remove_file(self.temporary());

@@ -3,22 +3,25 @@
 use std::collections::HashMap;
 use std::error::Error;
 
-use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
+use safetensors::tensor::{SafeTensors, TensorView, serialize};
 
-/// The same file with this metadata, and with what `edit` makes of every tensor of `f32`, by its whole name.
+/// The same file with this metadata, and with what `edit` makes of the bytes of every vector, by its whole name and the bytes
+/// of an element.
 pub fn rewrite(
     bytes: &[u8],
     metadata: HashMap<String, String>,
-    edit: impl Fn(&str, &[f32]) -> Vec<f32>,
+    edit: impl Fn(&str, usize, &[u8]) -> Vec<u8>,
 ) -> Result<Vec<u8>, Box<dyn Error>> {
     let file = SafeTensors::deserialize(bytes)?;
     let mut tensors = Vec::with_capacity(file.len());
     for (name, view) in file.iter() {
         let (mut shape, mut data) = (view.shape().to_vec(), view.data().to_vec());
-        if let (Dtype::F32, [len]) = (view.dtype(), &mut shape[..]) {
-            let values = edit(name, &bytemuck::pod_collect_to_vec::<u8, f32>(&data));
-            *len = values.len();
-            data = bytemuck::cast_slice(&values).to_vec();
+        if let [len] = &mut shape[..]
+            && *len > 0
+        {
+            let width = data.len() / *len;
+            data = edit(name, width, &data);
+            *len = data.len() / width;
         }
         tensors.push((name.to_owned(), view.dtype(), shape, data));
     }

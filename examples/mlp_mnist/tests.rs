@@ -1,6 +1,6 @@
 //! What each option of the training loop does, on the CPU and on the GPU.
 
-use miadam::{GradOptions, GradScaler, Hyperparams, Phase, Report, Schedule};
+use miadam::{Dtype, GradOptions, GradScaler, HalfParams, Hyperparams, Phase, Report, Schedule};
 
 use crate::cpu::CpuTrainer;
 use crate::data::{Data, Samples};
@@ -8,6 +8,7 @@ use crate::gpu::{Gpu, GpuTrainer, open_any};
 use crate::network::{INPUTS, Trainer, Weights};
 use crate::random::Random;
 use crate::recipe::Recipe;
+use crate::values::Values;
 
 /// An adapter, or nothing if MIADAM_ALLOW_NO_ADAPTER says that this is all right.
 pub fn gpu() -> Option<Gpu> {
@@ -59,13 +60,17 @@ fn weights() -> Weights {
     Weights::random(24, &mut Random::new(7, 2))
 }
 
-/// So many epochs over so many samples in their own order.
-fn train_from(weights: Weights, on: On, samples: usize, recipe: Recipe, epochs: usize) -> Outcome {
+fn trainer(on: On, samples: usize, weights: Weights, recipe: Recipe) -> Box<dyn Trainer> {
     let data = data(samples);
-    let mut trainer: Box<dyn Trainer> = match on {
+    match on {
         On::Cpu => Box::new(CpuTrainer::new(data, weights, recipe).unwrap()),
         On::Gpu => Box::new(GpuTrainer::new(gpu().unwrap(), &data, &weights, recipe).unwrap()),
-    };
+    }
+}
+
+/// So many epochs over so many samples in their own order.
+fn train_from(weights: Weights, on: On, samples: usize, recipe: Recipe, epochs: usize) -> Outcome {
+    let mut trainer = trainer(on, samples, weights, recipe);
     let order: Vec<u32> = (0..samples as u32).collect();
     for _ in 0..epochs {
         trainer.epoch(&order);
@@ -184,15 +189,19 @@ fn clipping_bounds_the_step_and_not_the_norm_reported() {
 #[test]
 fn a_power_of_two_as_loss_scale_changes_no_bit() {
     for on in devices() {
-        let plain = train_from(weights(), on, 320, Recipe::new(Hyperparams::default(), 64), 3);
-        let scaler = GradScaler { growth_interval: 6, ..GradScaler::default() };
-        let options = GradOptions { scaler: Some(scaler), ..GradOptions::default() };
-        let scaled = train_from(weights(), on, 320, with(options, Recipe::new(Hyperparams::default(), 64)), 3);
-        assert_eq!(scaled.weights, plain.weights, "{on:?}");
-        // 15 steps: it has doubled twice.
-        let Report { step, skipped, loss_scale, .. } = scaled.report;
-        assert_eq!((step, skipped, loss_scale), (15, 0, 4.0 * 65_536.0), "{on:?}");
-        assert_eq!(plain.report.loss_scale, 1.0);
+        // Not f16, where gradients underflow without a scale.
+        for dtype in [Dtype::F32, Dtype::Bf16] {
+            let recipe = || Recipe { dtype, ..Recipe::new(Hyperparams::default(), 64) };
+            let plain = train_from(weights(), on, 320, recipe(), 3);
+            let scaler = GradScaler { growth_interval: 6, ..GradScaler::default() };
+            let options = GradOptions { scaler: Some(scaler), ..GradOptions::default() };
+            let scaled = train_from(weights(), on, 320, with(options, recipe()), 3);
+            assert_eq!(scaled.weights, plain.weights, "{on:?} in {dtype}");
+            // 15 steps: it has doubled twice.
+            let Report { step, skipped, loss_scale, .. } = scaled.report;
+            assert_eq!((step, skipped, loss_scale), (15, 0, 4.0 * 65_536.0), "{on:?} in {dtype}");
+            assert_eq!(plain.report.loss_scale, 1.0);
+        }
     }
 }
 
@@ -267,4 +276,74 @@ fn devices_agree_with_all_options_together() {
     let [cpu_norm, gpu_norm] = [&mut on_cpu, &mut on_gpu].map(|outcome| outcome.report.grad_norm.take().unwrap());
     assert!((gpu_norm - cpu_norm).abs() < 1e-4 * cpu_norm, "{gpu_norm}, not {cpu_norm}");
     assert_eq!(on_gpu.report, on_cpu.report);
+}
+
+/// Numbers from a power of two up are so far apart, as a part of that power.
+fn ulp(dtype: Dtype) -> f32 {
+    match dtype {
+        Dtype::F32 => f32::EPSILON,
+        Dtype::F16 => 2.0f32.powi(-10),
+        Dtype::Bf16 => 2.0f32.powi(-7),
+    }
+}
+
+#[test]
+fn devices_agree_in_half_precision() {
+    for dtype in [Dtype::F16, Dtype::Bf16] {
+        for accumulate in [1, 2] {
+            // One step: from the second on, a hidden unit near 0 is on in one and off in the other.
+            let recipe = Recipe { dtype, accumulate, ..Recipe::new(smooth(), 64) };
+            let [on_cpu, on_device] =
+                [On::Cpu, *devices().last().unwrap()].map(|on| train(on, 64 * accumulate, recipe.clone()).weights);
+            let far = moves(&weights(), &on_cpu);
+            let tensors = on_device.tensors().into_iter().zip(on_cpu.tensors()).enumerate();
+            for (tensor, (found, expected)) in tensors {
+                assert_eq!(Values::new(dtype, found).single(), found, "not {dtype}");
+                for (found, expected) in found.iter().zip(expected) {
+                    // The weight's own rounding, and of the way it has come those of its gradient and of their sum.
+                    let bound = ulp(dtype) * (expected.abs() + 2.0 * far[tensor]);
+                    let name = Weights::NAMES[tensor];
+                    assert!((found - expected).abs() <= bound, "{dtype}: {name} {found}, not {expected}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn half_precision_learns_what_single_does() {
+    for on in devices() {
+        let [single, f16, bf16] = [Dtype::F32, Dtype::F16, Dtype::Bf16].map(|dtype| {
+            let recipe = Recipe { dtype, ..Recipe::new(Hyperparams::default(), 64) };
+            let mut trainer = trainer(on, 512, weights(), recipe);
+            let order: Vec<u32> = (0..512).collect();
+            std::array::from_fn::<_, 4, _>(|_| trainer.epoch(&order).loss)[3]
+        });
+        for half in [f16, bf16] {
+            // The loss has fallen from ln 10 by more than a third; bf16 rounds by up to a 256th.
+            assert!(single < 1.5 && (half - single).abs() < 0.01 * single, "{on:?}: {half}, not {single}");
+        }
+    }
+}
+
+#[test]
+fn stochastic_rounding_moves_weights_that_nearest_rounding_holds() {
+    // Steps of about 2e-6, a fiftieth of what bf16 weights of 0.02 and more are apart.
+    let hyperparams = Hyperparams { lr: 2e-6, order: 0, ..Hyperparams::default() };
+    for on in devices() {
+        let run = |half_params| {
+            let hyperparams = Hyperparams { half_params, ..hyperparams.clone() };
+            let recipe = Recipe { dtype: Dtype::Bf16, ..Recipe::new(hyperparams, 32) };
+            train(on, 32, recipe).weights.w1
+        };
+        let start = Values::new(Dtype::Bf16, &weights().w1).single();
+        let moved = |weights: &[f32]| {
+            weights.iter().zip(&start).filter(|(now, start)| start.abs() > 0.02 && now != start).count()
+        };
+        assert_eq!(moved(&run(HalfParams::Master)), 0, "{on:?}");
+        let first = run(HalfParams::Stochastic { seed: 1 });
+        assert_eq!(first, run(HalfParams::Stochastic { seed: 1 }), "{on:?}: not repeatable");
+        assert_ne!(first, run(HalfParams::Stochastic { seed: 2 }), "{on:?}: not by the seed");
+        assert!(moved(&first) > 20, "{on:?}: {} moved", moved(&first));
+    }
 }

@@ -8,7 +8,7 @@ mod case;
 mod mutator;
 // Made for GPU buffers, too.
 #[allow(dead_code)]
-#[path = "../../examples/replay/device/values.rs"]
+#[path = "../../examples/shared/values.rs"]
 mod values;
 
 use case::Case;

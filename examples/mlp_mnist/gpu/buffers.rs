@@ -2,6 +2,7 @@
 
 use std::error::Error;
 
+use miadam::Dtype;
 use wgpu::{BindGroup, Buffer, BufferUsages};
 
 use super::device::Gpu;
@@ -24,12 +25,14 @@ pub struct Buffers {
 }
 
 impl Buffers {
-    /// For batches of at most so many rows, and at most so many batches in a submit.
-    pub fn new(gpu: &Gpu, layout: Layout, rows: usize, batches: usize) -> Result<Self, Box<dyn Error>> {
+    /// For weights and gradients of a type, batches of at most so many rows, and at most so many batches in a submit.
+    pub fn new(gpu: &Gpu, layout: Layout, dtype: Dtype, rows: usize, batches: usize) -> Result<Self, Box<dyn Error>> {
         let limits = gpu.device.limits();
         let limit = limits.max_storage_buffer_binding_size;
-        for (flags, elements) in [("--hidden", layout.len()), ("--batch-size or --hidden", rows * layout.row())] {
-            let bytes = 4 * elements as u64;
+        // Whole quads, and so whole words.
+        let words = layout.len() * dtype.width() as usize / 4;
+        for (flags, words) in [("--hidden", words), ("--batch-size or --hidden", rows * layout.row())] {
+            let bytes = 4 * words as u64;
             if bytes > limit {
                 let name = &gpu.name;
                 return Err(format!(
@@ -43,11 +46,11 @@ impl Buffers {
         let stride = BATCH_BYTES.max(limits.min_uniform_buffer_offset_alignment as usize);
         Ok(Self {
             batches: gpu.buffer("batches", stride / 4 * batches, BufferUsages::UNIFORM | BufferUsages::COPY_DST),
-            params: gpu.buffer("params", layout.len(), usage),
+            params: gpu.buffer("params", words, usage),
             hidden: gpu.buffer("hidden", rows * layout.row(), usage),
             dlogits: gpu.buffer("dlogits", rows * CLASSES_PADDED, usage),
             dhidden: gpu.buffer("dhidden", rows * layout.row(), usage),
-            grads: gpu.buffer("grads", layout.len(), usage),
+            grads: gpu.buffer("grads", words, usage),
             totals: gpu.buffer("totals", rows * 2, usage),
             stride,
         })
@@ -72,7 +75,7 @@ impl Buffers {
     }
 
     pub fn read_totals(&self, gpu: &Gpu) -> Result<Vec<Score>, Box<dyn Error>> {
-        let totals = gpu.read(&self.totals)?;
+        let totals = bytemuck::pod_collect_to_vec::<u8, f32>(&gpu.read(&self.totals)?);
         let score = |&[loss, accuracy]: &[f32; 2]| Score { loss: loss.into(), accuracy: accuracy.into() };
         Ok(totals.as_chunks().0.iter().map(score).collect())
     }

@@ -23,14 +23,14 @@ fn resize(checkpoint: &Checkpoint, rows: [(usize, usize); 4]) -> Result<Checkpoi
     let bytes = checkpoint.to_bytes()?;
     let (_, metadata) = SafeTensors::read_metadata(&bytes)?;
     let metadata = metadata.metadata().clone().unwrap_or_default();
-    let resized = rewrite(&bytes, metadata, |entry, values| {
+    let resized = rewrite(&bytes, metadata, |entry, width, values| {
         let name = entry.rsplit('/').next();
         let tensor = Weights::NAMES.iter().position(|&own| Some(own) == name);
-        match tensor.map(|tensor| rows[tensor]) {
+        match tensor.map(|tensor| (width * rows[tensor].0, width * rows[tensor].1)) {
             // What is no rows of that length fits no optimizer, which says so.
             Some((from, to)) if values.len().is_multiple_of(from) => {
-                let zeros = to.saturating_sub(from);
-                let row = |row: &[f32]| [&row[..from.min(to)], &vec![0.0; zeros]].concat();
+                let zeros = vec![0; to.saturating_sub(from)];
+                let row = |row: &[u8]| [&row[..from.min(to)], &zeros].concat();
                 values.chunks_exact(from).flat_map(row).collect()
             }
             _ => values.to_vec(),

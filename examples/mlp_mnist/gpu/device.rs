@@ -42,9 +42,9 @@ impl Gpu {
         format!("{}: {error}; lower --hidden or --batch-size, or use --device cpu", self.name).into()
     }
 
-    /// A zeroed buffer of so many elements of four bytes.
-    pub fn buffer(&self, label: &str, elements: usize, usage: BufferUsages) -> Buffer {
-        let size = 4 * elements as u64;
+    /// A zeroed buffer of so many words of four bytes.
+    pub fn buffer(&self, label: &str, words: usize, usage: BufferUsages) -> Buffer {
+        let size = 4 * words as u64;
         self.device.create_buffer(&BufferDescriptor { label: Some(label), size, usage, mapped_at_creation: false })
     }
 
@@ -56,8 +56,8 @@ impl Gpu {
         self.check()
     }
 
-    /// A copy of a buffer of floats.
-    pub fn read(&self, source: &Buffer) -> Result<Vec<f32>, Box<dyn Error>> {
+    /// A copy of a buffer's bytes.
+    pub fn read(&self, source: &Buffer) -> Result<Vec<u8>, Box<dyn Error>> {
         let copy = self.buffer("copy", source.size() as usize / 4, BufferUsages::COPY_DST | BufferUsages::MAP_READ);
         let mut encoder = self.device.create_command_encoder(&Default::default());
         encoder.copy_buffer_to_buffer(source, 0, &copy, 0, source.size());
@@ -65,7 +65,6 @@ impl Gpu {
         // A failure shows when the range is asked for.
         copy.map_async(MapMode::Read, .., |_| ());
         self.wait(&submission)?;
-        let bytes = copy.get_mapped_range(..)?;
-        Ok(bytemuck::pod_collect_to_vec(&bytes))
+        Ok(copy.get_mapped_range(..)?.to_vec())
     }
 }

@@ -7,7 +7,11 @@ use wgpu::{
     ShaderSource, ShaderStages,
 };
 
+use miadam::Dtype;
+
 const COMMON: &str = include_str!("../shaders/common.wgsl");
+/// The crate's conversions.
+const HALF: &str = include_str!("../../../shaders/half.wgsl");
 
 /// Bytes of `Batch` in common.wgsl.
 pub const BATCH_BYTES: usize = 8;
@@ -23,9 +27,14 @@ pub struct Kernels {
 }
 
 impl Kernels {
-    /// `quads` is a fourth of the padded number of hidden units; `adds` says whether gradients are added to those that
-    /// are there.
-    pub fn new(device: &Device, quads: usize, adds: bool) -> Self {
+    /// `quads` is a fourth of the padded number of hidden units; `dtype` is that of weights and gradients; `adds` says
+    /// whether gradients are added to those that are there.
+    pub fn new(device: &Device, quads: usize, dtype: Dtype, adds: bool) -> Self {
+        let values = match dtype {
+            Dtype::F32 => include_str!("../shaders/f32.wgsl").to_owned(),
+            Dtype::F16 => [HALF, include_str!("../shaders/f16.wgsl")].concat(),
+            Dtype::Bf16 => [HALF, include_str!("../shaders/bf16.wgsl")].concat(),
+        };
         let storage = |binding| entry(binding, BufferBindingType::Storage { read_only: binding <= 3 });
         let uniforms = [0, 9].map(|binding| entry(binding, BufferBindingType::Uniform));
         let entries: Vec<_> = uniforms.into_iter().chain((1..9).map(storage)).collect();
@@ -37,7 +46,7 @@ impl Kernels {
         let pipeline = |name: &str, source: &str| {
             let module = device.create_shader_module(ShaderModuleDescriptor {
                 label: Some(name),
-                source: ShaderSource::Wgsl([COMMON, source].concat().into()),
+                source: ShaderSource::Wgsl([COMMON, &values, source].concat().into()),
             });
             device.create_compute_pipeline(&ComputePipelineDescriptor {
                 label: Some(name),

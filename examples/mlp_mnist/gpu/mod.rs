@@ -23,6 +23,7 @@ use samples::DeviceSamples;
 use crate::data::Data;
 use crate::network::{INPUTS, Passed, Score, Trainer, Weights};
 use crate::recipe::Recipe;
+use crate::values::Values;
 
 /// Rows of a batch when testing, where any number gives the same score.
 const TEST_ROWS: usize = 256;
@@ -58,13 +59,15 @@ enum Goal {
 impl GpuTrainer {
     pub fn new(gpu: Gpu, data: &Data, weights: &Weights, recipe: Recipe) -> Result<Self, Box<dyn Error>> {
         let layout = Layout::new(weights.b1.len());
-        let kernels = Kernels::new(&gpu.device, layout.quads(), recipe.adds());
-        let buffers = Buffers::new(&gpu, layout, padded_rows(recipe.batch_size.max(TEST_ROWS)), MAX_BATCHES)?;
-        gpu.queue.write_buffer(&buffers.params, 0, bytemuck::cast_slice(&layout.pack(weights)));
+        let dtype = recipe.dtype;
+        let kernels = Kernels::new(&gpu.device, layout.quads(), dtype, recipe.adds());
+        let buffers = Buffers::new(&gpu, layout, dtype, padded_rows(recipe.batch_size.max(TEST_ROWS)), MAX_BATCHES)?;
+        gpu.queue.write_buffer(&buffers.params, 0, &Values::new(dtype, &layout.pack(weights)).bytes());
         gpu.check()?;
 
         let params = Weights::NAMES.into_iter().zip(layout.tensors()).map(|(name, range)| {
-            let slice = |buffer| Slice::new(buffer, 4 * range.start as u64, range.len() as u64);
+            let offset = dtype.width() * range.start as u64;
+            let slice = |buffer| Slice::new(buffer, offset, range.len() as u64).with_dtype(dtype);
             Param::new(name, slice(&buffers.params), slice(&buffers.grads))
         });
         let group = ParamGroup::new(recipe.hyperparams.clone(), params);
@@ -217,7 +220,19 @@ impl Trainer for GpuTrainer {
 
     #[cfg(test)]
     fn weights(&self) -> Weights {
-        self.layout.unpack(&self.gpu.read(&self.buffers.params).unwrap())
+        self.unpack(&self.buffers.params)
+    }
+}
+
+#[cfg(test)]
+impl GpuTrainer {
+    /// A pool of weights or gradients in `f32`.
+    fn pool(&self, buffer: &wgpu::Buffer) -> Vec<f32> {
+        Values::from_bytes(self.recipe.dtype, &self.gpu.read(buffer).unwrap(), self.layout.len()).single()
+    }
+
+    fn unpack(&self, buffer: &wgpu::Buffer) -> Weights {
+        self.layout.unpack(&self.pool(buffer))
     }
 }
 

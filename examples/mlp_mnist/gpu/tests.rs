@@ -1,6 +1,6 @@
 //! The shaders against the CPU path.
 
-use miadam::Hyperparams;
+use miadam::{Dtype, Hyperparams};
 
 use super::*;
 use crate::cpu::{CpuTrainer, Network};
@@ -16,24 +16,40 @@ fn frozen() -> Hyperparams {
     Hyperparams { lr: 0.0, ..Hyperparams::default() }
 }
 
-fn assert_near(found: &Weights, expected: &Weights) {
+const DTYPES: [Dtype; 3] = [Dtype::F32, Dtype::F16, Dtype::Bf16];
+
+/// `found` is in `dtype`, `expected` is not rounded.
+fn assert_near(found: &Weights, expected: &Weights, dtype: Dtype) {
+    // Half the distance between neighbours, as a part of the value and, for subnormal numbers, at the least.
+    let (rounding, least) = match dtype {
+        Dtype::F32 => (0.0, 0.0),
+        Dtype::F16 => (2.0f32.powi(-11), 2.0f32.powi(-25)),
+        Dtype::Bf16 => (2.0f32.powi(-8), 0.0),
+    };
     for ((found, expected), name) in found.tensors().into_iter().zip(expected.tensors()).zip(Weights::NAMES) {
         assert_eq!(found.len(), expected.len());
         let largest = expected.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
         for (i, (found, expected)) in found.iter().zip(expected).enumerate() {
             // Sums of up to 784 terms in another order.
-            assert!((found - expected).abs() <= 1e-5 * largest, "{name}[{i}]: {found}, not {expected}");
+            let bound = 1e-5 * largest + rounding * expected.abs() + least;
+            assert!((found - expected).abs() <= bound, "{name}[{i}] in {dtype}: {found}, not {expected}");
         }
     }
 }
 
 #[test]
 fn gradients_equal_those_of_the_cpu() {
-    for (hidden, batch_size) in [(1, 1), (5, 13), (37, 50), (64, 128), (100, 3)] {
+    let shapes = [(1, 1), (5, 13), (37, 50), (64, 128), (100, 3)];
+    for ((hidden, batch_size), dtype) in shapes.into_iter().flat_map(|shape| DTYPES.map(|dtype| (shape, dtype))) {
         let Some(gpu) = gpu() else { return };
         let data = data(batch_size);
-        let weights = Weights::random(hidden, &mut Random::new(7, 2));
-        let mut trainer = trainer(gpu, &data, &weights, frozen(), batch_size);
+        let mut weights = Weights::random(hidden, &mut Random::new(7, 2));
+        for tensor in weights.tensors_mut() {
+            let rounded = Values::new(dtype, tensor).single();
+            tensor.copy_from_slice(&rounded);
+        }
+        let recipe = Recipe { dtype, ..Recipe::new(frozen(), batch_size) };
+        let mut trainer = GpuTrainer::new(gpu, &data, &weights, recipe).unwrap();
         let mut order: Vec<u32> = (0..batch_size as u32).collect();
         Random::new(7, 1).shuffle(&mut order);
 
@@ -42,12 +58,12 @@ fn gradients_equal_those_of_the_cpu() {
         let expected = network.forward(&data.train, &order);
         network.backward();
 
-        let grads = trainer.gpu.read(&trainer.buffers.grads).unwrap();
-        assert_near(&trainer.layout.unpack(&grads), &network.grads);
+        let grads = trainer.pool(&trainer.buffers.grads);
+        assert_near(&trainer.layout.unpack(&grads), &network.grads, dtype);
         assert_eq!(
             trainer.layout.pack(&trainer.layout.unpack(&grads)),
             grads,
-            "hidden {hidden}, batch {batch_size}: padding has gradients"
+            "hidden {hidden}, batch {batch_size}, {dtype}: padding has gradients"
         );
         let loss = expected.loss / batch_size as f64;
         assert!((found.loss - loss).abs() <= 1e-5 * loss, "{found:?}, not {loss}");
@@ -73,7 +89,7 @@ fn a_short_last_batch_is_averaged_over_its_own_size() {
     let mut network = Network::new(weights);
     network.forward(&data.train, &order[33..]);
     network.backward();
-    assert_near(&trainer.layout.unpack(&trainer.gpu.read(&trainer.buffers.grads).unwrap()), &network.grads);
+    assert_near(&trainer.unpack(&trainer.buffers.grads), &network.grads, Dtype::F32);
 }
 
 #[test]

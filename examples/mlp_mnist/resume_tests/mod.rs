@@ -93,6 +93,9 @@ const ALL: &str = "--accumulate 3 --clip-norm 0.5 --clip-value 0.1 --loss-scale 
                    --order 2 --lr 0.1 --step-scale unit-gain --schedule one-cycle --switch-epoch 2 \
                    --label-noise 0.1 --seed 3";
 
+const F16: &str = "--dtype f16 --loss-scale --accumulate 2";
+const BF16: &str = "--dtype bf16 --stochastic-rounding";
+
 /// The devices that there are, and parts that end inside epochs: the GPU asks after 32 batches, while 32 more run.
 fn devices() -> Vec<(&'static str, usize)> {
     let mut devices = vec![("--device cpu", 37)];
@@ -104,7 +107,7 @@ fn devices() -> Vec<(&'static str, usize)> {
 fn a_resumed_run_is_the_same_to_the_bit() {
     let folder = Folder::new("same");
     for (device, asks) in devices() {
-        for options in ["", ALL] {
+        for options in ["", ALL, F16, BF16] {
             let flags = format!("{device} {SMALL} {options}");
             let name = |part: &str| format!("{part}{device}{}", options.len()).replace(' ', "");
             let [whole, parts] = ["whole", "parts"].map(name);

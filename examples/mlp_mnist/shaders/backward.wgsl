@@ -3,7 +3,7 @@
 // An invocation does four columns of four rows.
 
 fn class_weights(digit: u32, column: u32) -> vec4<f32> {
-    return params[(W2 + digit) * QUADS + column];
+    return param((W2 + digit) * QUADS + column);
 }
 
 @compute @workgroup_size(64)

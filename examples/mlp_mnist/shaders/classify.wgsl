@@ -4,15 +4,15 @@
 // An invocation does one row. The rows that pad the batch get dz = 0 and do not count.
 
 fn class_weights(digit: u32, quad: u32) -> vec4<f32> {
-    return params[(W2 + digit) * QUADS + quad];
+    return param((W2 + digit) * QUADS + quad);
 }
 
 @compute @workgroup_size(8)
 fn classify(@builtin(global_invocation_id) id: vec3<u32>) {
     let row = id.x;
-    var z0 = params[B2 * QUADS];
-    var z1 = params[B2 * QUADS + 1u];
-    var z2 = params[B2 * QUADS + 2u].xy;
+    var z0 = param(B2 * QUADS);
+    var z1 = param(B2 * QUADS + 1u);
+    var z2 = param(B2 * QUADS + 2u).xy;
     for (var quad = 0u; quad < QUADS; quad++) {
         let h = hidden[row * QUADS + quad];
         z0 += h * mat4x4(class_weights(0u, quad), class_weights(1u, quad), class_weights(2u, quad), class_weights(3u, quad));

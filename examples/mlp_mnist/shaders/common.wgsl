@@ -1,5 +1,6 @@
-// The bindings that all kernels share. Rows of every matrix are padded to whole vec4s ("quads") with zeros, which
-// the kernels keep zero, so that nothing needs to know where a row really ends.
+// The bindings that all kernels share; those of weights (3) and gradients (7) are in a file for each type. Rows of every
+// matrix are padded to whole vec4s ("quads") with zeros, which the kernels keep zero, so that nothing needs to know where
+// a row really ends.
 
 // Hidden units, padded to a multiple of 8, in quads.
 override QUADS: u32;
@@ -25,11 +26,9 @@ struct Batch {
 @group(0) @binding(1) var<storage, read> images: array<vec4<u32>>;
 // 16 · image + label; each batch is padded to a multiple of 8.
 @group(0) @binding(2) var<storage, read> samples: array<vec4<u32>>;
-@group(0) @binding(3) var<storage, read> params: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read_write> hidden: array<vec4<f32>>;
 @group(0) @binding(5) var<storage, read_write> dlogits: array<vec4<f32>>;
 @group(0) @binding(6) var<storage, read_write> dhidden: array<vec4<f32>>;
-@group(0) @binding(7) var<storage, read_write> grads: array<vec4<f32>>;
 // For each row of a batch: loss and correct answers since they were last cleared.
 @group(0) @binding(8) var<storage, read_write> totals: array<vec2<f32>>;
 // The factor on the loss whose gradients are computed.
@@ -37,9 +36,9 @@ struct Batch {
 
 fn store_gradient(i: u32, gradient: vec4<f32>) {
     if ADD {
-        grads[i] += gradient;
+        write_grad(i, grad(i) + gradient);
     } else {
-        grads[i] = gradient;
+        write_grad(i, gradient);
     }
 }
 

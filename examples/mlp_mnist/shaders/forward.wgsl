@@ -12,7 +12,7 @@ struct Tile {
 }
 
 fn weights(i: u32) -> mat4x4<f32> {
-    return mat4x4(params[i], params[i + QUADS], params[i + 2u * QUADS], params[i + 3u * QUADS]);
+    return mat4x4(param(i), param(i + QUADS), param(i + 2u * QUADS), param(i + 3u * QUADS));
 }
 
 // Adds the terms of four pixels of rows 0 to 3, `x`, and 4 to 7, `y`. Their weights start at `i`.
@@ -26,7 +26,7 @@ fn add_terms(tile: ptr<function, Tile>, x: mat4x4<f32>, y: mat4x4<f32>, i: u32) 
 }
 
 fn store(row: u32, column: u32, sums: mat4x4<f32>) {
-    let bias = params[B1 * QUADS + column];
+    let bias = param(B1 * QUADS + column);
     let i = row * QUADS + column;
     hidden[i] = max(sums[0] * PIXEL + bias, vec4(0.0));
     hidden[i + QUADS] = max(sums[1] * PIXEL + bias, vec4(0.0));

@@ -2,6 +2,7 @@
 
 mod cpu;
 mod gpu;
+#[path = "../../shared/values.rs"]
 mod values;
 #[path = "../../shared/wait.rs"]
 mod wait;

@@ -1,8 +1,11 @@
+//! Tensors of any type.
+
 use half::{bf16, f16};
 use miadam::Dtype;
 use miadam::cpu::ValuesMut;
 
-/// A tensor in the type that a case asks for; the case itself has `f32`.
+/// A tensor in a type that is known at run time.
+#[derive(Debug, Clone, PartialEq)]
 pub enum Values {
     F32(Vec<f32>),
     F16(Vec<f16>),
@@ -19,7 +22,7 @@ impl Values {
         }
     }
 
-    /// The first `len` elements of a buffer.
+    /// The first `len` elements of little-endian bytes.
     pub fn from_bytes(dtype: Dtype, bytes: &[u8], len: usize) -> Self {
         let halves = || bytes.as_chunks().0.iter().take(len).map(|&bytes| u16::from_le_bytes(bytes));
         match dtype {
@@ -40,6 +43,7 @@ impl Values {
         bytes
     }
 
+    /// In `f32`.
     pub fn single(&self) -> Vec<f32> {
         match self {
             Self::F32(values) => values.clone(),
