@@ -12,6 +12,8 @@ mod device;
 mod output;
 #[cfg(test)]
 mod tests;
+#[path = "../shared/values.rs"]
+mod values;
 
 use std::error::Error;
 use std::io::{self, Write};

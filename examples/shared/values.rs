@@ -32,15 +32,13 @@ impl Values {
         }
     }
 
-    /// In whole 32-bit words, as a buffer takes them.
+    /// Little-endian.
     pub fn bytes(&self) -> Vec<u8> {
-        let mut bytes: Vec<u8> = match self {
+        match self {
             Self::F32(values) => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
             Self::F16(values) => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
             Self::Bf16(values) => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
-        };
-        bytes.resize(bytes.len().next_multiple_of(4), 0);
-        bytes
+        }
     }
 
     /// In `f32`.

@@ -10,6 +10,7 @@ use miadam::{
 };
 
 use crate::common::{Gpu, Random, gpu};
+use crate::values::Values;
 
 /// Name, group, length and type.
 type Tensor = (&'static str, usize, usize, Dtype);
@@ -159,31 +160,6 @@ impl Run for OnGpu {
     }
 }
 
-enum Values {
-    F32(Vec<f32>),
-    F16(Vec<f16>),
-    Bf16(Vec<bf16>),
-}
-
-impl Values {
-    fn new(dtype: Dtype, bytes: &[u8]) -> Self {
-        let halves = || bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]]));
-        match dtype {
-            Dtype::F32 => Self::F32(bytemuck::pod_collect_to_vec(bytes)),
-            Dtype::F16 => Self::F16(halves().map(f16::from_bits).collect()),
-            Dtype::Bf16 => Self::Bf16(halves().map(bf16::from_bits).collect()),
-        }
-    }
-
-    fn as_mut(&mut self) -> ValuesMut<'_> {
-        match self {
-            Self::F32(values) => ValuesMut::F32(values),
-            Self::F16(values) => ValuesMut::F16(values),
-            Self::Bf16(values) => ValuesMut::Bf16(values),
-        }
-    }
-}
-
 pub struct OnCpu {
     optimizer: cpu::MiAdam,
     /// In the order of the layout's groups.
@@ -201,7 +177,7 @@ impl Run for OnCpu {
         });
         let mut optimizer = cpu::MiAdam::new(groups).unwrap();
         optimizer.set_grad_options(options()).unwrap();
-        let params = tensors.iter().map(|&tensor| Values::new(tensor.3, &start(tensor))).collect();
+        let params = tensors.iter().map(|&tensor| Values::from_bytes(tensor.3, &start(tensor), tensor.2)).collect();
         Some(Self { optimizer, tensors, params })
     }
 
@@ -226,7 +202,7 @@ impl Run for OnCpu {
         self.optimizer.load(checkpoint).unwrap();
         for (tensor, param) in self.tensors.iter().zip(&mut self.params) {
             let (dtype, bytes) = checkpoint.param(tensor.0).unwrap();
-            *param = Values::new(dtype, bytes);
+            *param = Values::from_bytes(dtype, bytes, tensor.2);
         }
     }
 }

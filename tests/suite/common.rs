@@ -21,6 +21,13 @@ pub fn gpu() -> Option<Gpu> {
 }
 
 impl Gpu {
+    /// What lives on the device: buffers, bind groups and their layouts, pipelines and modules.
+    pub fn live_objects(&self) -> [isize; 5] {
+        let hal = self.device.get_internal_counters().hal;
+        [&hal.buffers, &hal.bind_groups, &hal.bind_group_layouts, &hal.compute_pipelines, &hal.shader_modules]
+            .map(|counter| counter.read())
+    }
+
     pub fn new(limits: wgpu::Limits) -> Option<Self> {
         let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
             backends: wgpu::Backends::PRIMARY,

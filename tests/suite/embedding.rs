@@ -127,20 +127,16 @@ fn a_moved_parameter_costs_its_own_dispatch() {
     let large = Spot { group: 0, len: 40_000, param: (0, 0), grad: (1, 0) };
     let spots = [large, Spot { param: (2, 0), grad: (3, 0), ..large }, Spot { param: (4, 0), grad: (5, 0), ..large }];
     let mut rig = Rig::new(gpu.clone(), &[Hyperparams::default()], &[40_000; 6], &spots, 3);
-    let count = || {
-        let hal = gpu.device.get_internal_counters().hal;
-        [hal.buffers.read(), hal.bind_groups.read()]
-    };
     rig.step_gpu();
     gpu.wait();
     let fresh = gpu.buffer(&vec![0.0; 40_000]);
-    let before = count();
+    let before = gpu.live_objects();
     // The gradient of one tensor, in another buffer at the same offset: its bind group is replaced, and nothing else
     // is made. (Buffers that wgpu had for its own writes may have gone meanwhile.)
     rig.optimizer.rebind("tensor.1", Slice::whole(&rig.buffers[2]), Slice::whole(&fresh)).unwrap();
     assert_eq!(rig.optimizer.dispatches().unwrap(), 4);
     gpu.wait();
-    let after = count();
+    let after = gpu.live_objects();
     assert!(after[0] <= before[0] && after[1] == before[1], "{after:?} after {before:?}");
 }
 
@@ -188,12 +184,7 @@ fn a_steady_step_makes_nothing() {
         rig.step_gpu();
         own.wait();
         let mut encoder = own.encoder();
-        let count = || {
-            let hal = own.device.get_internal_counters().hal;
-            [&hal.buffers, &hal.bind_groups, &hal.bind_group_layouts, &hal.compute_pipelines, &hal.shader_modules]
-                .map(|counter| counter.read())
-        };
-        let before = count();
+        let before = own.live_objects();
         assert!(before[0] > 0, "the counters count");
         for _ in 0..10 {
             let spots = rig.spots.clone();
@@ -205,7 +196,7 @@ fn a_steady_step_makes_nothing() {
             }
             rig.optimizer.step(&mut encoder).unwrap();
         }
-        assert_eq!(count(), before);
+        assert_eq!(own.live_objects(), before);
         own.queue.submit([encoder.finish()]);
         assert!(rig.optimizer.dispatches().unwrap() <= 5);
     }

@@ -17,6 +17,8 @@ use miadam::{GradOptions, GradScaler, Hyperparams, Report, StepScale, WeightDeca
 use safetensors::{Dtype, SafeTensors};
 
 use crate::common::Gpu as TestGpu;
+// `device` looks for it here.
+use crate::values;
 
 pub const EPSILON: f64 = f32::EPSILON as f64;
 

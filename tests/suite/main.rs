@@ -23,3 +23,5 @@ mod plan;
 mod report;
 mod schedule;
 mod shaders;
+#[path = "../../examples/shared/values.rs"]
+mod values;

@@ -1,69 +1,13 @@
 //! Parameters and gradients in half precision: the optimizer on the GPU against the CPU twin, bit for bit where nothing but
 //! rounding to half precision could differ.
 
-use half::{bf16, f16};
-use miadam::cpu::ValuesMut;
+use half::bf16;
 use miadam::{
     Dtype, Error, GradOptions, GradScaler, HalfParams, Hyperparams, MiAdam, Param, ParamGroup, Slice, State, cpu,
 };
 
 use crate::common::{Gpu, Random, gpu};
-
-/// A tensor in half precision, or in `f32`.
-#[derive(Clone, PartialEq, Debug)]
-enum Values {
-    F32(Vec<f32>),
-    F16(Vec<f16>),
-    Bf16(Vec<bf16>),
-}
-
-impl Values {
-    fn new(dtype: Dtype, values: &[f32]) -> Self {
-        match dtype {
-            Dtype::F32 => Self::F32(values.to_vec()),
-            Dtype::F16 => Self::F16(values.iter().map(|&value| f16::from_f32(value)).collect()),
-            Dtype::Bf16 => Self::Bf16(values.iter().map(|&value| bf16::from_f32(value)).collect()),
-        }
-    }
-
-    fn as_mut(&mut self) -> ValuesMut<'_> {
-        match self {
-            Self::F32(values) => ValuesMut::F32(values),
-            Self::F16(values) => ValuesMut::F16(values),
-            Self::Bf16(values) => ValuesMut::Bf16(values),
-        }
-    }
-
-    fn bytes(&self) -> Vec<u8> {
-        match self {
-            Self::F32(values) => values.iter().flat_map(|value| value.to_ne_bytes()).collect(),
-            Self::F16(values) => values.iter().flat_map(|value| value.to_ne_bytes()).collect(),
-            Self::Bf16(values) => values.iter().flat_map(|value| value.to_ne_bytes()).collect(),
-        }
-    }
-
-    fn set_bytes(&mut self, bytes: &[u8]) {
-        match self {
-            Self::F32(values) => *values = bytemuck::pod_collect_to_vec(bytes),
-            Self::F16(values) => {
-                let bits: Vec<u16> = bytemuck::pod_collect_to_vec(bytes);
-                *values = bits.into_iter().map(f16::from_bits).collect();
-            }
-            Self::Bf16(values) => {
-                let bits: Vec<u16> = bytemuck::pod_collect_to_vec(bytes);
-                *values = bits.into_iter().map(bf16::from_bits).collect();
-            }
-        }
-    }
-
-    fn single(&self) -> Vec<f32> {
-        match self {
-            Self::F32(values) => values.clone(),
-            Self::F16(values) => values.iter().map(|value| value.to_f32()).collect(),
-            Self::Bf16(values) => values.iter().map(|value| value.to_f32()).collect(),
-        }
-    }
-}
+use crate::values::Values;
 
 /// What lies between tensors in a buffer.
 const FILL: u8 = 0xa5;
@@ -197,7 +141,8 @@ impl Mixed {
                 if param.buffer == number {
                     let range = param.at..param.at + param.len;
                     other[range.clone()].copy_from_slice(&found[range.clone()]);
-                    tensor.param.set_bytes(&found[range]);
+                    let dtype = tensor.param.as_mut().dtype();
+                    tensor.param = Values::from_bytes(dtype, &found[range], usize::MAX);
                 }
             }
             assert!(found == other, "buffer {number}: a byte of no parameter has changed");

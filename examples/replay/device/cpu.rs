@@ -2,7 +2,7 @@ use miadam::cpu::{MiAdam, Param};
 use miadam::{Dtype, ParamGroup, Report, State};
 
 use super::super::case::{Case, Tensor};
-use super::values::Values;
+use super::super::values::Values;
 use super::{Device, DeviceError};
 
 /// The CPU twin over host memory.

@@ -4,7 +4,7 @@ use miadam::{Dtype, MiAdam, Param, ParamGroup, Report, Slice, State};
 use wgpu::{BufferUsages, ErrorFilter, MapMode};
 
 use super::super::case::{Case, Tensor};
-use super::values::Values;
+use super::super::values::Values;
 use super::wait::wait;
 use super::{Device, DeviceError};
 
@@ -137,7 +137,9 @@ fn write(
     buffer: &wgpu::Buffer,
     values: &Values,
 ) -> Result<(), DeviceError> {
-    guard(device, "take a tensor", || queue.write_buffer(buffer, 0, &values.bytes()))
+    let mut bytes = values.bytes();
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
+    guard(device, "take a tensor", || queue.write_buffer(buffer, 0, &bytes))
 }
 
 /// Runs `act`, and returns what the device objected to; outside a scope an error would abort the program.

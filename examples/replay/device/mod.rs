@@ -2,8 +2,6 @@
 
 mod cpu;
 mod gpu;
-#[path = "../../shared/values.rs"]
-mod values;
 #[path = "../../shared/wait.rs"]
 mod wait;
 
