@@ -53,11 +53,13 @@ fn update_quad(chunk: Chunk, c: Coefs, quad: u32) {
     }
     let first = chunk.moments + quad;
     let second = first + chunk.stride;
-    let m = moments[first] + c.one_minus_beta1 * (g - moments[first]);
-    let old = moments[second];
+    // Loaded once: a driver may go to memory for each mention.
+    let old_m = moments[first];
+    let old_v = moments[second];
+    let m = old_m + c.one_minus_beta1 * (g - old_m);
     // An infinite v stays so, and its element stands still, where inf - inf would make it NaN.
-    let is_infinite = bitcast<vec4<u32>>(old) == vec4(0x7f800000u);
-    let v = select(old + c.one_minus_beta2 * (g * g - old), old, is_infinite);
+    let is_infinite = bitcast<vec4<u32>>(old_v) == vec4(0x7f800000u);
+    let v = select(old_v + c.one_minus_beta2 * (g * g - old_v), old_v, is_infinite);
     moments[first] = m;
     moments[second] = v;
 

@@ -2,7 +2,7 @@
 
     torch_adam.py fused|foreach THREADS
 
-First it prints torch's version. Then it answers
+First it prints torch's version; `src/serve.rs` prints burn's name and answers the same. Then it answers
 
     case LEN…   has made tensors of these lengths: ok
     step        has taken a step: the milliseconds it took

@@ -4,14 +4,15 @@ use burn::module::{Param, ParamId};
 use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Tensor, TensorData};
 
-use crate::cases::Case;
+use miadam::Hyperparams;
+
 use crate::device;
-use crate::runner::{Entry, Runner, timed};
+use crate::runner::{Runner, timed};
 use crate::steppers::GRAD;
 
 pub const NAME: &str = "burn 0.22.1";
 
-struct Burn {
+pub struct Burn {
     device: Device,
     optimizer: ModuleOptimizer,
     lr: f64,
@@ -20,20 +21,22 @@ struct Burn {
     grads: Vec<(ParamId, Tensor<1>)>,
 }
 
-/// `adapter` is the kind of the one that miadam runs on.
-pub fn adam(case: &Case, adapter: wgpu::DeviceType) -> Entry<'static> {
-    let device = device::of_kind(adapter);
-    let training = device.clone().autodiff();
-    // From host data: a constant that burn knew of could be fused away instead of being read.
-    let filled = |value: f32, len: usize, device: &Device| {
-        Tensor::<1>::from_data(TensorData::new(vec![value; len], [len]), device)
-    };
-    let module: Vec<_> = case.lens.iter().map(|&len| Param::from_tensor(filled(0.0, len, &training))).collect();
-    let grads = case.lens.iter().zip(&module).map(|(&len, param)| (param.id, filled(GRAD, len, &device))).collect();
-    let hyperparams = case.hyperparams();
-    // Not burn's own ε of 1e-5.
-    let optimizer = AdamConfig::new().with_epsilon(hyperparams.eps as f32).init();
-    Ok(Box::new(Burn { device, optimizer, lr: hyperparams.lr, module, grads }))
+impl Burn {
+    /// Over tensors of these lengths; `adapter` is the kind of the one that miadam runs on.
+    pub fn new(lens: &[usize], adapter: wgpu::DeviceType) -> Self {
+        let device = device::of_kind(adapter);
+        let training = device.clone().autodiff();
+        // From host data: a constant that burn knew of could be fused away instead of being read.
+        let filled = |value: f32, len: usize, device: &Device| {
+            Tensor::<1>::from_data(TensorData::new(vec![value; len], [len]), device)
+        };
+        let module: Vec<_> = lens.iter().map(|&len| Param::from_tensor(filled(0.0, len, &training))).collect();
+        let grads = lens.iter().zip(&module).map(|(&len, param)| (param.id, filled(GRAD, len, &device))).collect();
+        let hyperparams = Hyperparams::default();
+        // Not burn's own ε of 1e-5.
+        let optimizer = AdamConfig::new().with_epsilon(hyperparams.eps as f32).init();
+        Self { device, optimizer, lr: hyperparams.lr, module, grads }
+    }
 }
 
 impl Runner for Burn {

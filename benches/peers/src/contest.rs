@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use crate::cases::{self, Case, Home};
+use crate::process::Process;
 use crate::report::Table;
 use crate::runner::{Entrant, race};
 use crate::steppers::gpu::Gpu;
-use crate::torch::Torch;
 use crate::{burn, candle, device, miadam};
 
 /// What names of cases start with: the shapes, without the home of their tensors.
@@ -16,7 +16,8 @@ pub struct Contest {
     cases: Vec<Case>,
     threads: usize,
     gpu: Result<Gpu, String>,
-    torch: [(&'static str, Result<Torch, String>); 2],
+    burn: Result<Process, String>,
+    torch: [(&'static str, Result<Process, String>); 2],
 }
 
 impl Contest {
@@ -25,7 +26,8 @@ impl Contest {
             cases: cases::all(),
             threads,
             gpu: Gpu::new(device::BACKENDS).map_err(|reason| format!("no adapter: {reason}")),
-            torch: ["fused", "foreach"].map(|variant| (variant, Torch::new(python, variant, threads))),
+            burn: Process::burn(),
+            torch: ["fused", "foreach"].map(|variant| (variant, Process::torch(python, variant, threads))),
         }
     }
 
@@ -42,14 +44,18 @@ impl Contest {
         let mut cases: Vec<_> = self.cases.iter().filter(|case| case.name.starts_with(shape)).collect();
         // Orders above 0 are for information, and stay beside the order 0 that they are compared with.
         cases.sort_by_key(|case| (case.home == Home::Separate, case.order));
-        let mut entrants = enter_gpu(&cases, &self.gpu);
+        let mut entrants = enter_gpu(&cases, &self.gpu, &mut self.burn);
         entrants.extend(enter_cpu(&cases, &mut self.torch));
         race(&mut entrants, rounds);
         Table::new(shape, &entrants)
     }
 }
 
-fn enter_gpu<'a>(cases: &[&'a Case], gpu: &'a Result<Gpu, String>) -> Vec<Entrant<'a>> {
+fn enter_gpu<'a>(
+    cases: &[&'a Case],
+    gpu: &'a Result<Gpu, String>,
+    burn: &'a mut Result<Process, String>,
+) -> Vec<Entrant<'a>> {
     let homes =
         if cases.iter().any(|case| case.home == Home::Separate) { &[", pool", ", separate"] } else { &["", ""] };
     let name = |case: &Case| format!("miadam GPU{}", homes[usize::from(case.home == Home::Separate)]);
@@ -61,13 +67,13 @@ fn enter_gpu<'a>(cases: &[&'a Case], gpu: &'a Result<Gpu, String>) -> Vec<Entran
     let adams = || cases.iter().filter(|case| case.order == 0);
     if let Some(case) = adams().next() {
         let against = adams().map(|case| name(case)).collect();
-        let burn = gpu.and_then(|gpu| burn::adam(case, gpu.info.device_type));
+        let burn = burn.as_mut().map_err(|reason| reason.clone()).and_then(|burn| burn.adam(case));
         entrants.push(Entrant::new(format!("{} GPU", burn::NAME), against, case, burn));
     }
     entrants
 }
 
-fn enter_cpu<'a>(cases: &[&'a Case], torch: &'a mut [(&'static str, Result<Torch, String>)]) -> Vec<Entrant<'a>> {
+fn enter_cpu<'a>(cases: &[&'a Case], torch: &'a mut [(&'static str, Result<Process, String>)]) -> Vec<Entrant<'a>> {
     const NAME: &str = "miadam CPU";
     // To the CPU, parts of a pool are slices like any other.
     let pooled: Vec<_> = cases.iter().filter(|case| case.home == Home::Pool).collect();
@@ -75,8 +81,8 @@ fn enter_cpu<'a>(cases: &[&'a Case], torch: &'a mut [(&'static str, Result<Torch
     if let Some(case) = pooled.iter().find(|case| case.order == 0) {
         let against = || vec![NAME.to_owned()];
         for (variant, torch) in torch {
-            let version = torch.as_ref().map_or("", |torch| &torch.version);
-            let name = format!("torch {version} {variant} CPU").replace("  ", " ");
+            let name = torch.as_ref().map_or_else(|_| format!("torch {variant}"), |torch| torch.name.clone());
+            let name = format!("{name} CPU");
             let runner = torch.as_mut().map_err(|reason| reason.clone()).and_then(|torch| torch.adam(case));
             entrants.push(Entrant::new(name, against(), case, runner));
         }

@@ -9,11 +9,12 @@ mod cases;
 mod contest;
 mod device;
 mod miadam;
+mod process;
 mod report;
 mod runner;
+mod serve;
 #[path = "../../steppers/mod.rs"]
 mod steppers;
-mod torch;
 
 use std::path::PathBuf;
 
@@ -40,6 +41,9 @@ struct Flags {
     /// Threads of every CPU optimizer; as many as there are cores by default
     #[arg(long)]
     threads: Option<usize>,
+    /// Run burn's steps for another process of this program
+    #[arg(long, hide = true)]
+    serve_burn: bool,
 }
 
 fn main() {
@@ -50,6 +54,10 @@ fn main() {
 }
 
 fn run(flags: &Flags) -> Result<(), Box<dyn std::error::Error>> {
+    if flags.serve_burn {
+        serve::serve();
+        return Ok(());
+    }
     let shapes: Vec<_> = SHAPES.into_iter().filter(|shape| shape.contains(&flags.case)).collect();
     if shapes.is_empty() {
         return Err(format!("no shape matches --case {}; there are: {}", flags.case, SHAPES.join(", ")).into());
