@@ -13,6 +13,7 @@ mod report;
 #[path = "../shared/wait.rs"]
 mod wait;
 
+use std::io;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -45,7 +46,13 @@ struct Flags {
 
 fn main() -> ExitCode {
     env_logger::init();
-    command_line::main(run)
+    // Nobody wants the rest of the table.
+    command_line::main(|flags| run(flags).or_else(|error| if is_closed(&*error) { Ok(()) } else { Err(error) }))
+}
+
+/// Whether stdout has been closed, as `| head` does.
+fn is_closed(error: &(dyn std::error::Error + 'static)) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
 fn run(flags: &Flags) -> Result<(), Box<dyn std::error::Error>> {
@@ -53,7 +60,7 @@ fn run(flags: &Flags) -> Result<(), Box<dyn std::error::Error>> {
     let gpu = match gpu::Gpu::new(flags.adapter.as_deref()) {
         Ok(gpu) => Some(gpu),
         Err(gpu::NoGpu::NoAdapter(reason)) if flags.adapter.is_none() => {
-            report.note(&format!("no GPU adapter, so CPU rows only: {reason}"));
+            report.note(&format!("no GPU adapter, so CPU rows only: {reason}"))?;
             None
         }
         Err(error) => return Err(error.into()),
@@ -73,16 +80,14 @@ fn run(flags: &Flags) -> Result<(), Box<dyn std::error::Error>> {
             } else {
                 gpu.measure(case, flags.rounds).map(|row| report.row(&row))
             };
-            if let Err(reason) = measured {
-                report.note(&format!("{}: left out {case}: {reason}", gpu.name));
-            }
+            measured.unwrap_or_else(|reason| report.note(&format!("{}: left out {case}: {reason}", gpu.name)))?;
         }
     }
     for case in &wanted {
         if flags.options {
-            report.costs(&options::measure_cpu(case, flags.rounds)?);
+            report.costs(&options::measure_cpu(case, flags.rounds)?)?;
         } else {
-            report.row(&cpu::measure(case, flags.rounds)?);
+            report.row(&cpu::measure(case, flags.rounds)?)?;
         }
     }
     Ok(())

@@ -1,5 +1,7 @@
 //! A table for people, or JSON lines for programs.
 
+use std::io::{self, Write};
+
 use serde::Serialize;
 
 use crate::Case;
@@ -68,48 +70,51 @@ impl Report {
     }
 
     /// Something to tell a person; JSON stays JSON.
-    pub fn note(&self, text: &str) {
-        if self.json {
-            eprintln!("{text}");
-        } else {
-            println!("{text}");
-        }
+    pub fn note(&self, text: &str) -> io::Result<()> {
+        if self.json { writeln!(io::stderr(), "{text}") } else { writeln!(io::stdout(), "{text}") }
     }
 
-    fn json(line: &impl Serialize) {
-        match serde_json::to_string(line) {
-            Ok(line) => println!("{line}"),
-            Err(error) => eprintln!("error: {error}"),
-        }
+    fn json(line: &impl Serialize) -> io::Result<()> {
+        writeln!(io::stdout(), "{}", serde_json::to_string(line)?)
     }
 
-    pub fn costs(&mut self, costs: &[Cost]) {
+    pub fn costs(&mut self, costs: &[Cost]) -> io::Result<()> {
         if self.json {
-            return costs.iter().for_each(Self::json);
+            return costs.iter().try_for_each(Self::json);
         }
         for Cost { device, case, order, option, ms, plain_ratio } in costs {
             if *device != self.device {
                 self.device.clone_from(device);
-                println!("\n{device}\n{:<22}{:>6}  {:<18}{:>8}{:>10}", "case", "order", "option", "ms", "to plain");
+                let header = format!("{:<22}{:>6}  {:<18}{:>8}{:>10}", "case", "order", "option", "ms", "to plain");
+                writeln!(io::stdout(), "\n{device}\n{header}")?;
             }
-            println!("{case:<22}{order:>6}  {option:<18}{ms:>8.3}{plain_ratio:>10.2}");
+            writeln!(io::stdout(), "{case:<22}{order:>6}  {option:<18}{ms:>8.3}{plain_ratio:>10.2}")?;
         }
+        Ok(())
     }
 
-    pub fn row(&mut self, row: &Row) {
+    pub fn row(&mut self, row: &Row) -> io::Result<()> {
         if self.json {
             return Self::json(row);
         }
         if row.device != self.device {
             self.device.clone_from(&row.device);
-            println!("\n{}", row.device);
-            println!(
-                "{:<22}{:>6}{:>10}{:>8}{:>12}{:>11}{:>8}  of the limit",
-                "case", "order", "ms", "GB/s", "dispatches", "record µs", "ratio"
-            );
+            writeln!(
+                io::stdout(),
+                "\n{}\n{:<22}{:>6}{:>10}{:>8}{:>12}{:>11}{:>8}  of the limit",
+                row.device,
+                "case",
+                "order",
+                "ms",
+                "GB/s",
+                "dispatches",
+                "record µs",
+                "ratio"
+            )?;
         }
         let share = (1.0 / row.limit_ratio).min(1.0);
-        println!(
+        writeln!(
+            io::stdout(),
             "{:<22}{:>6}{:>10.3}{:>8.1}{:>12}{:>11.0}{:>8.2}  {:<20} {:.0} %",
             row.case,
             row.order,
@@ -120,6 +125,6 @@ impl Report {
             row.limit_ratio,
             "█".repeat((20.0 * share).round() as usize),
             100.0 * share
-        );
+        )
     }
 }
