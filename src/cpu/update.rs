@@ -302,10 +302,12 @@ mod tests {
 
     #[test]
     fn wider_instructions_change_no_bit() {
+        // Miri takes a thousand times as long, and the same paths are in fewer elements.
+        let lens: &[usize] = if cfg!(miri) { &[1, 257] } else { &[1, 63, 64, 255, 257, 4000] };
         for order in [0, 1, 2, 3, 5] {
             for amsgrad in [false, true] {
                 let hyperparams = Hyperparams { order, amsgrad, switch_step: 3, ..Hyperparams::default() };
-                for len in [1, 63, 64, 255, 257, 4000] {
+                for &len in lens {
                     assert_eq!(run(len, &hyperparams, true), run(len, &hyperparams, false), "{len} at order {order}");
                 }
             }

@@ -67,7 +67,7 @@ pub(super) fn window_count(form: Form, limits: &Limits) -> usize {
     match form {
         Form::One => 1,
         Form::Two => 2,
-        Form::Many => limits.windows,
+        Form::Pairs | Form::Many => limits.windows,
     }
 }
 

@@ -112,25 +112,37 @@ fn access(access: Access, format: Format) -> String {
 }
 
 /// `read_word` and `write_word` over the windows, of a parameter or of its gradient: WGSL cannot index bindings, so that a choice
-/// among them is a `switch`.
+/// among them is a `switch`. A software driver goes through all of its cases, so that there are no more than need be.
 fn windows_wgsl(form: Form, windows: usize) -> String {
     let mut source = "const PARAM = 0u;\nconst GRAD = 1u;\n".to_owned();
     for window in 0..windows {
         let binding = layout::update::WINDOWS + window as u32;
         source += &format!("@group(0) @binding({binding}) var<storage, read_write> window_{window}: array<Word>;\n");
     }
-    let choose = |access: &dyn Fn(usize) -> String| match form {
-        Form::One => access(0),
-        Form::Two => format!("if role == PARAM {{ {} }} else {{ {} }}", access(0), access(1)),
-        Form::Many => {
-            let last = windows - 1;
-            let cases: String = (0..last).map(|window| format!("case {window}u: {{ {} }} ", access(window))).collect();
-            format!("switch (chunk.windows >> (16u * role)) & 0xffffu {{ {cases}default: {{ {} }} }}", access(last))
-        }
-    };
-    let read = choose(&|window| format!("return window_{window}[at];"));
-    let write = choose(&|window| format!("window_{window}[at] = value;"));
+    for (function, access) in [
+        ("read_word(chunk: Chunk, role: u32, at: u32) -> Word", "return WINDOW[at];"),
+        ("write_word(chunk: Chunk, role: u32, at: u32, value: Word)", "WINDOW[at] = value;"),
+    ] {
+        let among = |numbers: Vec<usize>| choose(&numbers, access);
+        let by_role = |param, grad| format!("if role == PARAM {{ {param} }} else {{ {grad} }}");
+        let body = match form {
+            Form::One => among(vec![0]),
+            Form::Two => by_role(among(vec![0]), among(vec![1])),
+            Form::Pairs => by_role(among((0..windows).step_by(2).collect()), among((1..windows).step_by(2).collect())),
+            Form::Many => among((0..windows).collect()),
+        };
+        source += &format!("fn {function} {{ {body} }}\n");
+    }
     source
-        + &format!("fn read_word(chunk: Chunk, role: u32, at: u32) -> Word {{ {read} }}\n")
-        + &format!("fn write_word(chunk: Chunk, role: u32, at: u32, value: Word) {{ {write} }}\n")
+}
+
+/// An access to the one of these windows that the chunk names for the role.
+fn choose(numbers: &[usize], access: &str) -> String {
+    let to = |number: &usize| access.replace("WINDOW", &format!("window_{number}"));
+    let (last, others) = numbers.split_last().unwrap_or_else(|| unreachable!("every form has a window"));
+    if others.is_empty() {
+        return to(last);
+    }
+    let cases: String = others.iter().map(|number| format!("case {number}u: {{ {} }} ", to(number))).collect();
+    format!("switch (chunk.windows >> (16u * role)) & 0xffffu {{ {cases}default: {{ {} }} }}", to(last))
 }

@@ -199,9 +199,11 @@ impl Batch {
     }
 
     fn form(&self) -> Form {
+        let paired = self.pieces.iter().all(|(_, [param, grad])| param % 2 == 0 && grad % 2 == 1);
         match self.windows.len() {
             1 => Form::One,
-            2 if self.pieces.iter().all(|(_, numbers)| *numbers == [0, 1]) => Form::Two,
+            2 if paired => Form::Two,
+            _ if paired => Form::Pairs,
             _ => Form::Many,
         }
     }

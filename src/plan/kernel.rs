@@ -8,7 +8,9 @@ pub enum Form {
     One,
     /// Parameters in the first, gradients in the second.
     Two,
-    /// Each chunk names its windows.
+    /// Each chunk names its two: its parameter's among the even windows, its gradient's among the odd ones.
+    Pairs,
+    /// Each chunk names its two, of all windows.
     Many,
 }
 

@@ -120,7 +120,7 @@ fn check_dispatch(dispatch: &Dispatch, limits: &Limits) {
     match kernel.form {
         Form::One => assert_eq!(windows.len(), 1),
         Form::Two => assert_eq!(windows.len(), 2),
-        Form::Many => assert!(windows.len() <= limits.windows),
+        Form::Pairs | Form::Many => assert!(windows.len() <= limits.windows),
     }
     for (number, window) in windows.iter().enumerate() {
         assert!(window.size <= limits.binding, "{window:?}");
@@ -137,8 +137,11 @@ fn reach(dispatch: &Dispatch, chunk: &Chunk, element: u64) -> ((usize, u64), Rea
     let numbers = match dispatch.kernel.form {
         Form::One => [0, 0],
         Form::Two => [0, 1],
-        Form::Many => [chunk.windows as usize & 0xffff, chunk.windows as usize >> 16],
+        Form::Pairs | Form::Many => [chunk.windows as usize & 0xffff, chunk.windows as usize >> 16],
     };
+    if dispatch.kernel.form == Form::Pairs {
+        assert_eq!(numbers.map(|number| number % 2), [0, 1], "the windows that the kernel looks among");
+    }
     let unit = match dispatch.kernel.access {
         Access::Quads => {
             assert_eq!(u64::from(chunk.len) % QUAD, 0, "whole quads");
@@ -349,7 +352,10 @@ fn small_tensors_in_separate_buffers_share_dispatches() {
     let layout = StateLayout::new(&tensors, &bindings, &DEFAULT).unwrap();
     for (windows, dispatches) in [(2, 1000), (4, 500), (16, 125)] {
         let limits = Limits { windows, ..DEFAULT };
-        assert_eq!(Plan::new(&tensors, &bindings, &layout, &limits).dispatches.len(), dispatches);
+        let plan = Plan::new(&tensors, &bindings, &layout, &limits).dispatches;
+        assert_eq!(plan.len(), dispatches);
+        let form = if windows == 2 { Form::Two } else { Form::Pairs };
+        assert!(plan.iter().all(|dispatch| dispatch.kernel.form == form));
     }
 }
 

@@ -21,7 +21,9 @@ pub fn sources() -> Vec<(String, String)> {
     let mut sources = advance.to_vec();
     for access in [Access::Quads, Access::Elements] {
         for shape in [Shape::Run, Shape::Table] {
-            for (form, windows) in [(Form::One, 1), (Form::Two, 2), (Form::Many, 2), (Form::Many, 4), (Form::Many, 16)]
+            let [pairs, many] = [Form::Pairs, Form::Many];
+            for (form, windows) in
+                [(Form::One, 1), (Form::Two, 2), (pairs, 3), (pairs, 4), (pairs, 16), (many, 2), (many, 4), (many, 16)]
             {
                 let kernel = Kernel { access, form, shape, format: Format::default(), extras: Extras::default() };
                 for format in mixed_formats() {

@@ -38,8 +38,11 @@ fn part<'a>(dispatch: &'a Dispatch, chunk: &'a Chunk) -> Part<'a> {
     let numbers = match dispatch.kernel.form {
         Form::One => [0, 0],
         Form::Two => [0, 1],
-        Form::Many => [chunk.windows as usize & 0xffff, chunk.windows as usize >> 16],
+        Form::Pairs | Form::Many => [chunk.windows as usize & 0xffff, chunk.windows as usize >> 16],
     };
+    if dispatch.kernel.form == Form::Pairs {
+        assert_eq!(numbers.map(|number| number % 2), [0, 1], "the windows that the kernel looks among");
+    }
     let format = dispatch.kernel.format;
     let unit = match dispatch.kernel.access {
         Access::Quads => {
@@ -103,7 +106,7 @@ fn check_dispatch(dispatch: &Dispatch, limits: &Limits) {
     match kernel.form {
         Form::One => assert_eq!(windows.len(), 1),
         Form::Two => assert_eq!(windows.len(), 2),
-        Form::Many => assert!(windows.len() <= limits.windows),
+        Form::Pairs | Form::Many => assert!(windows.len() <= limits.windows),
     }
     for (number, window) in windows.iter().enumerate() {
         assert!(window.size <= limits.binding, "{window:?}");
