@@ -8,6 +8,9 @@ use crate::layout::{self, CHUNK, MEASURED_QUADS, QUAD, WORKGROUP};
 /// their own dispatch: the `switch` over many windows costs each access more than a dispatch costs.
 const SMALL: u64 = 32_768;
 
+/// A table of fewer chunks than this is cut twice as fine, so that none of a device's cores waits for another's last chunk.
+const FEW: u64 = 16;
+
 /// A range of a caller's buffer, bound as one storage binding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {
@@ -220,7 +223,8 @@ impl Batch {
         let (shape, chunks, workgroups) = if let [run] = runs[..] {
             (Shape::Run, runs, u64::from(run.len).div_ceil(WORKGROUP))
         } else {
-            let chunks: Vec<_> = runs.iter().flat_map(|run| split(run, stride)).collect();
+            let most = if self.chunks < FEW { CHUNK / 2 } else { CHUNK };
+            let chunks: Vec<_> = runs.iter().flat_map(|run| split(run, most as u32, stride)).collect();
             let workgroups = chunks.len() as u64;
             (Shape::Table, chunks, workgroups)
         };
@@ -309,11 +313,11 @@ fn after(run: &layout::Chunk, stride: Stride) -> Option<layout::Chunk> {
     u64::from(run.len).is_multiple_of(QUAD).then(|| tail(run, run.len, stride))
 }
 
-/// The chunks of a table that make up a run.
-fn split(run: &layout::Chunk, stride: Stride) -> impl Iterator<Item = layout::Chunk> {
-    let starts = (0..run.len).step_by(CHUNK as usize);
+/// The chunks of a table, of `most` elements each, that make up a run.
+fn split(run: &layout::Chunk, most: u32, stride: Stride) -> impl Iterator<Item = layout::Chunk> {
+    let starts = (0..run.len).step_by(most as usize);
     starts.map(move |start| {
         let rest = tail(run, start, stride);
-        layout::Chunk { len: rest.len.min(CHUNK as u32), ..rest }
+        layout::Chunk { len: rest.len.min(most), ..rest }
     })
 }
