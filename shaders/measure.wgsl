@@ -4,12 +4,8 @@
 //
 // One partial a workgroup; advance.wgsl puts them together. Infinities and NaN are found by their bits, since a compiler
 // may assume that there are none. `TABLE` and `MEASURED_QUADS` are constants that the host declares: whether the dispatch
-// lists many chunks, one a workgroup, or is a single run, and the quads of it that an invocation takes. `load_grad` comes
+// lists many chunks, one a workgroup, or is a single run, and the quads of a run that an invocation takes. `load_grad` comes
 // from quads.wgsl or elements.wgsl, `Partial` and `gather` from partial.wgsl, `Chunk` from chunk.wgsl.
-
-// Neighbours that read side by side, a cache line of a GPU at a time. Each such team goes through a stretch of its own
-// from end to end: a software driver, which runs one team after the other, would jump through memory otherwise.
-const TEAM = 8u;
 
 @group(0) @binding(0) var<storage, read> chunks: array<Chunk>;
 @group(0) @binding(1) var<storage, read_write> partials: array<Partial>;
@@ -22,13 +18,15 @@ fn measure(
 ) {
     let index = workgroup.y * workgroups.x + workgroup.x;
     var chunk = chunks[0];
-    var first = index * WORKGROUP_SIZE * MEASURED_QUADS;
+    var start = index * WORKGROUP_SIZE * MEASURED_QUADS;
+    var each = MEASURED_QUADS;
     if TABLE {
         chunk = chunks[index];
-        first = 0u;
+        start = 0u;
+        each = quads_each(chunk);
     }
-    first += lane / TEAM * TEAM * MEASURED_QUADS + lane % TEAM;
-    let end = min(first + TEAM * MEASURED_QUADS, (chunk.len + 3u) / 4u);
+    let first = start + first_quad(lane, each);
+    let end = min(first + TEAM * each, quads_of(chunk));
     var squares = vec4(0.0);
     var small_squares = vec4(0.0);
     var largest = vec4(0u);

@@ -16,7 +16,10 @@ fn update(
     }
     let chunk = chunks[index];
     let c = coefs[chunk.group];
-    for (var quad = lane; 4u * quad < chunk.len; quad += WORKGROUP_SIZE) {
+    let each = quads_each(chunk);
+    let first = first_quad(lane, each);
+    let end = min(first + TEAM * each, quads_of(chunk));
+    for (var quad = first; quad < end; quad += TEAM) {
         update_quad(chunk, c, quad);
     }
 }

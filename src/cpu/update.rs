@@ -1,5 +1,7 @@
 //! `update.wgsl`'s twin, statement by statement, and its rows of elements.
 
+use std::ops::Range;
+
 use half::bf16;
 
 use super::values::{Values, ValuesMut};
@@ -8,7 +10,11 @@ use crate::layout::Coefs;
 use crate::plan::Rounding;
 use crate::state::NO_MASTER;
 
-/// Elements that go through one integral after the other where there are many.
+/// The most integrals that go through one loop with the rest.
+const FEW: u32 = 3;
+
+/// Elements that stay in the nearest cache between the loops that they go through: conversions where any are in half
+/// precision, one loop for each of many integrals.
 const BLOCK: usize = 256;
 
 /// Below this, moments and integrals count as 0. Where gradients stay 0 they decay without end, and processors take
@@ -68,29 +74,42 @@ pub(super) struct Scratch {
 impl Task<'_> {
     #[inline(always)]
     pub fn run(self, scratch: &mut Scratch) {
-        let Self { coefs, mut param, grad: mut own_grad, moments, integrals, rounding, stream, first } = self;
-        let grad = own_grad.shared().single(&mut scratch.grad);
-        match (&mut param, rounding) {
-            (ValuesMut::F32(param), _) => Chunk { coefs, param, grad, moments, integrals }.run(),
-            (_, Rounding::Exact | Rounding::Master) => {
-                let (moments, master) = moments.split_at_mut(moments.len() - grad.len());
-                if coefs.step <= 1 || master[0].to_bits() == NO_MASTER {
-                    param.shared().copy_to(master);
+        let Self { coefs, mut param, mut grad, moments, integrals, rounding, stream, first } = self;
+        let len = grad.shared().len();
+        let is_single = matches!((&param, grad.shared()), (ValuesMut::F32(_), Values::F32(_)));
+        let block_len = if is_single && coefs.order <= FEW { len } else { BLOCK };
+        let masters = if rounding == Rounding::Master { len } else { 0 };
+        let (moments, master) = moments.split_at_mut(moments.len() - masters);
+        let new_master = coefs.step <= 1 || master.first().is_some_and(|master| master.to_bits() == NO_MASTER);
+        for start in (0..len).step_by(block_len) {
+            let within = start..len.min(start + block_len);
+            let (mut own_param, mut own_grad);
+            (own_param, param) = param.split_at(within.len());
+            (own_grad, grad) = grad.split_at(within.len());
+            let grad_f32 = own_grad.shared().single(&mut scratch.grad);
+            let state = TaskState { coefs, moments, integrals, len, within: within.clone() };
+            match (&mut own_param, rounding) {
+                (ValuesMut::F32(param), _) => state.update(param, grad_f32),
+                (_, Rounding::Exact | Rounding::Master) => {
+                    let master = &mut master[within];
+                    if new_master {
+                        own_param.shared().copy_to(master);
+                    }
+                    state.update(master, grad_f32);
+                    own_param.round(master);
                 }
-                Chunk { coefs, param: master, grad, moments, integrals }.run();
-                param.round(master);
-            }
-            (_, Rounding::Stochastic) => {
-                scratch.param.resize(grad.len(), 0.0);
-                param.shared().copy_to(&mut scratch.param);
-                Chunk { coefs, param: &mut scratch.param, grad, moments, integrals }.run();
-                if let ValuesMut::Bf16(param) = &mut param {
-                    round_stochastic(param, &scratch.param, [first, coefs.step], stream);
+                (_, Rounding::Stochastic) => {
+                    scratch.param.resize(grad_f32.len(), 0.0);
+                    own_param.shared().copy_to(&mut scratch.param);
+                    state.update(&mut scratch.param, grad_f32);
+                    if let ValuesMut::Bf16(param) = &mut own_param {
+                        round_stochastic(param, &scratch.param, [first + (start / 4) as u32, coefs.step], stream);
+                    }
                 }
             }
-        }
-        if let Grad::Zero(grad) = &mut own_grad {
-            grad.zero();
+            if let Grad::Zero(grad) = &mut own_grad {
+                grad.zero();
+            }
         }
     }
 }
@@ -113,77 +132,77 @@ fn round_stochastic(param: &mut [bf16], values: &[f32], [first, step]: [u32; 2],
     }
 }
 
-/// A task's planes, all of the same length.
-struct Chunk<'a> {
+/// A task's planes, each of `len` elements, of which those `within` are updated.
+struct TaskState<'a> {
     coefs: &'a Coefs,
-    param: &'a mut [f32],
-    grad: &'a [f32],
     moments: &'a mut [f32],
     integrals: &'a mut [f32],
+    len: usize,
+    within: Range<usize>,
 }
 
-impl Chunk<'_> {
+impl TaskState<'_> {
     #[inline(always)]
-    fn run(self) {
+    fn update(self, param: &mut [f32], grad: &[f32]) {
         match self.coefs.order {
-            0 => self.few::<0>(),
-            1 => self.few::<1>(),
-            2 => self.few::<2>(),
-            3 => self.few::<3>(),
-            _ => self.any(),
+            0 => self.few::<0>(param, grad),
+            1 => self.few::<1>(param, grad),
+            2 => self.few::<2>(param, grad),
+            FEW => self.few::<{ FEW as usize }>(param, grad),
+            _ => self.any(param, grad),
         }
     }
 
     /// `N` integrals, in one loop over all planes that the compiler vectorises.
     #[inline(always)]
-    fn few<const N: usize>(self) {
-        let Self { coefs, param, grad, moments, integrals } = self;
-        let len = param.len();
+    fn few<const N: usize>(self, param: &mut [f32], grad: &[f32]) {
+        let Self { coefs, moments, integrals, len, within } = self;
         let (moments, largest) = moments.split_at_mut(2 * len);
         let (first_moment, second_moment) = moments.split_at_mut(len);
         let (integrals, _) = integrals.split_at_mut(N * len);
         let mut planes = integrals.chunks_exact_mut(len);
-        let planes = std::array::from_fn(|_| planes.next().unwrap_or_default());
-        let moments = [first_moment, second_moment];
-        match (largest.is_empty(), coefs.max_value < f32::INFINITY) {
-            (true, false) => update::<N, false, false>(coefs, param, grad, moments, largest, planes),
-            (true, true) => update::<N, false, true>(coefs, param, grad, moments, largest, planes),
-            (false, false) => update::<N, true, false>(coefs, param, grad, moments, largest, planes),
-            (false, true) => update::<N, true, true>(coefs, param, grad, moments, largest, planes),
+        let planes = std::array::from_fn(|_| &mut planes.next().unwrap_or_default()[within.clone()]);
+        let moments = [&mut first_moment[within.clone()], &mut second_moment[within.clone()]];
+        let clips = coefs.max_value < f32::INFINITY;
+        if largest.is_empty() {
+            match clips {
+                false => update::<N, false, false>(coefs, param, grad, moments, largest, planes),
+                true => update::<N, false, true>(coefs, param, grad, moments, largest, planes),
+            }
+        } else {
+            let largest = &mut largest[within];
+            match clips {
+                false => update::<N, true, false>(coefs, param, grad, moments, largest, planes),
+                true => update::<N, true, true>(coefs, param, grad, moments, largest, planes),
+            }
         }
     }
 
-    /// Any number of integrals: a loop for each plane, over blocks that stay in the nearest cache meanwhile.
+    /// Any number of integrals of at most [`BLOCK`] elements: a loop for each plane.
     #[inline(always)]
-    fn any(self) {
-        let Self { coefs: c, param, grad, moments, integrals } = self;
-        let len = param.len();
+    fn any(self, param: &mut [f32], grad: &[f32]) {
+        let Self { coefs: c, moments, integrals, len, within } = self;
         let (first_moment, rest) = moments.split_at_mut(len);
         let (second_moment, largest) = rest.split_at_mut(len);
-        for start in (0..len).step_by(BLOCK) {
-            let block = start..(start + BLOCK).min(len);
-            let (mut nums, mut roots) = ([0.0; BLOCK], [0.0; BLOCK]);
-            let (nums, roots) = (&mut nums[..block.len()], &mut roots[..block.len()]);
-            let (param, grad) = (&mut param[block.clone()], &grad[block.clone()]);
-            let (first_moment, second_moment) = (&mut first_moment[block.clone()], &mut second_moment[block.clone()]);
-            for i in 0..block.len() {
-                // Clipping to ±∞ changes nothing.
-                (nums[i], roots[i]) =
-                    average::<true>(c, param[i], grad[i], &mut first_moment[i], &mut second_moment[i]);
+        let (first_moment, second_moment) = (&mut first_moment[within.clone()], &mut second_moment[within.clone()]);
+        let (mut nums, mut roots) = ([0.0; BLOCK], [0.0; BLOCK]);
+        let (nums, roots) = (&mut nums[..within.len()], &mut roots[..within.len()]);
+        for i in 0..within.len() {
+            // Clipping to ±∞ changes nothing.
+            (nums[i], roots[i]) = average::<true>(c, param[i], grad[i], &mut first_moment[i], &mut second_moment[i]);
+        }
+        if !largest.is_empty() {
+            for (root, largest) in roots.iter_mut().zip(&mut largest[within.clone()]) {
+                *root = raise(*root, largest);
             }
-            if !largest.is_empty() {
-                for (root, largest) in roots.iter_mut().zip(&mut largest[block.clone()]) {
-                    *root = raise(*root, largest);
-                }
+        }
+        for plane in integrals.chunks_exact_mut(len).take(c.order as usize) {
+            for (num, s) in nums.iter_mut().zip(&mut plane[within.clone()]) {
+                *num = integrate(c, *num, s);
             }
-            for plane in integrals.chunks_exact_mut(len).take(c.order as usize) {
-                for (num, s) in nums.iter_mut().zip(&mut plane[block.clone()]) {
-                    *num = integrate(c, *num, s);
-                }
-            }
-            for i in 0..block.len() {
-                param[i] = apply(c, param[i], nums[i], roots[i]);
-            }
+        }
+        for i in 0..within.len() {
+            param[i] = apply(c, param[i], nums[i], roots[i]);
         }
     }
 }

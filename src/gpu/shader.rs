@@ -40,10 +40,7 @@ pub fn update_wgsl(kernel: Kernel, windows: usize) -> String {
 /// The source of the measure kernel over the tensors of an update kernel, whose extras do not matter.
 #[must_use]
 pub fn measure_wgsl(kernel: Kernel, windows: usize) -> String {
-    let (table, quads) = match kernel.shape {
-        Shape::Run => (false, layout::MEASURED_QUADS),
-        Shape::Table => (true, (layout::CHUNK / layout::WORKGROUP) as u32),
-    };
+    let (table, quads) = (kernel.shape == Shape::Table, layout::MEASURED_QUADS);
     [
         &workgroup_size(),
         &format!("const TABLE = {table};\nconst MEASURED_QUADS = {quads}u;\n"),
