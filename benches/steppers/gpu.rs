@@ -6,7 +6,7 @@ use miadam::{MiAdam, Param, ParamGroup, Slice};
 
 use super::GRAD;
 use super::wait::wait;
-use crate::cases::{Case, Home};
+use crate::cases::Case;
 
 /// After this the GPU counts as hung.
 const TIMEOUT: Duration = Duration::from_secs(300);
@@ -38,10 +38,7 @@ impl Gpu {
 
     /// Whether the adapter has buffers as large as the case asks for.
     pub fn check_size(&self, case: &Case) -> Result<(), String> {
-        let len = match case.home {
-            Home::Pool => case.elements(),
-            Home::Separate => case.lens.iter().copied().max().unwrap_or(0),
-        };
+        let len = case.places().0.into_iter().max().unwrap_or(0);
         let (size, most) = (4 * len as u64, self.device.limits().max_buffer_size);
         if size > most { Err(format!("a buffer of {size} bytes is above the adapter's {most}")) } else { Ok(()) }
     }
@@ -54,21 +51,6 @@ impl Gpu {
             usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
         })
-    }
-
-    /// A slice for every tensor of the case.
-    fn slices(&self, case: &Case) -> Vec<Slice> {
-        if case.home == Home::Separate {
-            return case.lens.iter().map(|&len| Slice::whole(&self.buffer(len))).collect();
-        }
-        let pool = self.buffer(case.elements());
-        let mut offset = 0;
-        let place = |&len: &usize| {
-            let slice = Slice::new(&pool, offset, len as u64);
-            offset += 4 * len as u64;
-            slice
-        };
-        case.lens.iter().map(place).collect()
     }
 
     fn fill(&self, slice: &Slice, value: f32) {
@@ -100,12 +82,15 @@ impl<'a> GpuStepper<'a> {
     }
 
     fn new_in_scope(gpu: &'a Gpu, case: &Case) -> Result<Self, String> {
-        let (params, grads) = (gpu.slices(case), gpu.slices(case));
-        for grad in &grads {
-            gpu.fill(grad, GRAD);
-        }
-        let pairs = params.into_iter().zip(grads).enumerate();
-        let params = pairs.map(|(number, (param, grad))| Param::new(number.to_string(), param, grad));
+        let (buffers, places) = case.places();
+        let buffers: Vec<_> = buffers.into_iter().map(|len| gpu.buffer(len)).collect();
+        let tensors = places.into_iter().zip(&case.lens).enumerate();
+        let params = tensors.map(|(number, (places, &len))| {
+            let [param, grad] =
+                places.map(|(buffer, first)| Slice::new(&buffers[buffer], 4 * first as u64, len as u64));
+            gpu.fill(&grad, GRAD);
+            Param::new(number.to_string(), param, grad)
+        });
         let optimizer = MiAdam::new(&gpu.device, &gpu.queue, [ParamGroup::new(case.hyperparams(), params)])
             .map_err(|error| error.to_string())?;
         Ok(Self { gpu, optimizer })

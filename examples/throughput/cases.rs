@@ -7,11 +7,16 @@ use miadam::Hyperparams;
 /// How the tensors lie in the caller's buffers.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Home {
-    /// One buffer of parameters and one of gradients.
+    /// One buffer of parameters and one of gradients: neighbours in both, which make up one run.
     Pool,
+    /// One buffer in which each gradient follows its parameter, so that no two tensors make up a run.
+    Mixed,
     /// Two buffers for every tensor.
     Separate,
 }
+
+/// Where something lies: a buffer's number, and the first element in it.
+pub type Place = (usize, usize);
 
 pub struct Case {
     pub name: &'static str,
@@ -36,6 +41,24 @@ impl Case {
         (28 + 8 * u64::from(self.order)) * self.elements() as u64
     }
 
+    /// The elements of each buffer, and where the parameter and the gradient of each tensor lie.
+    pub fn places(&self) -> (Vec<usize>, Vec<[Place; 2]>) {
+        let all = self.elements();
+        let mut at = 0;
+        let firsts = self.lens.iter().map(|&len| {
+            at += len;
+            (at - len, len)
+        });
+        match self.home {
+            Home::Pool => (vec![all; 2], firsts.map(|(first, _)| [(0, first), (1, first)]).collect()),
+            Home::Mixed => (vec![2 * all], firsts.map(|(first, len)| [(0, 2 * first), (0, 2 * first + len)]).collect()),
+            Home::Separate => {
+                let buffers = self.lens.iter().flat_map(|&len| [len; 2]).collect();
+                (buffers, (0..self.lens.len()).map(|number| [(2 * number, 0), (2 * number + 1, 0)]).collect())
+            }
+        }
+    }
+
     pub fn hyperparams(&self) -> Hyperparams {
         Hyperparams { order: self.order, ..Hyperparams::default() }
     }
@@ -43,11 +66,12 @@ impl Case {
 
 /// Every shape at orders 0, 1 and 3.
 pub fn all() -> Vec<Case> {
-    use Home::{Pool, Separate};
+    use Home::{Mixed, Pool, Separate};
     let shapes = [
         ("1 x 4M", Pool, vec![4 << 20]),
         ("1 x 16M", Pool, vec![16 << 20]),
         ("1000 x 4096 pool", Pool, vec![4096; 1000]),
+        ("1000 x 4096 mixed", Mixed, vec![4096; 1000]),
         ("1000 x 4096 separate", Separate, vec![4096; 1000]),
         ("10000 x 256 pool", Pool, vec![256; 10_000]),
         ("ResNet-18 separate", Separate, resnet18()),

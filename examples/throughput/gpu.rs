@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use miadam::{Dtype, MiAdam, Param, ParamGroup, Slice};
 
-use crate::cases::{Case, Home};
+use crate::cases::Case;
 use crate::options::Setting;
 use crate::report::{Row, Times, median};
 use crate::wait::wait;
@@ -98,8 +98,16 @@ impl Gpu {
 
     /// An optimizer over tensors of its own.
     pub fn optimizer(&self, case: &Case, setting: &Setting) -> Result<MiAdam, String> {
-        let pairs = self.slices(case, setting.dtype)?.into_iter().zip(self.slices(case, setting.dtype)?).enumerate();
-        let params = pairs.map(|(number, (param, grad))| Param::new(number.to_string(), param, grad));
+        let (buffers, places) = case.places();
+        let buffers = buffers.into_iter().map(|len| self.buffer(len)).collect::<Result<Vec<_>, _>>()?;
+        let tensors = places.into_iter().zip(&case.lens).enumerate();
+        let params = tensors.map(|(number, (places, &len))| {
+            let [param, grad] = places.map(|(buffer, first)| {
+                let offset = setting.dtype.width() * first as u64;
+                Slice::new(&buffers[buffer], offset, len as u64).with_dtype(setting.dtype)
+            });
+            Param::new(number.to_string(), param, grad)
+        });
         let group = ParamGroup::new(setting.hyperparams(case), params);
         let mut optimizer = MiAdam::new(&self.device, &self.queue, [group]).map_err(|error| error.to_string())?;
         optimizer.set_grad_options(setting.grad_options).map_err(|error| error.to_string())?;
@@ -117,25 +125,6 @@ impl Gpu {
         let submission = self.queue.submit([commands]);
         wait(&self.device, &submission, TIMEOUT).map_err(|error| error.to_string())?;
         Ok(1e3 * start.elapsed().as_secs_f64())
-    }
-
-    /// A slice for every tensor of the case.
-    fn slices(&self, case: &Case, dtype: Dtype) -> Result<Vec<Slice>, String> {
-        let slice =
-            |buffer: &wgpu::Buffer, offset, len: usize| Slice::new(buffer, offset, len as u64).with_dtype(dtype);
-        match case.home {
-            Home::Separate => case.lens.iter().map(|&len| Ok(slice(&self.buffer(len)?, 0, len))).collect(),
-            Home::Pool => {
-                let pool = self.buffer(case.elements())?;
-                let mut offset = 0;
-                let place = |&len: &usize| {
-                    let slice = slice(&pool, offset, len);
-                    offset += dtype.width() * len as u64;
-                    slice
-                };
-                Ok(case.lens.iter().map(place).collect())
-            }
-        }
     }
 
     fn buffer(&self, len: usize) -> Result<wgpu::Buffer, String> {
@@ -247,6 +236,7 @@ impl Limit {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cases::Home;
 
     /// The default adapter's device with small buffers, or nothing if MIADAM_ALLOW_NO_ADAPTER says that this is all right.
     fn small_gpu() -> Option<Gpu> {

@@ -41,7 +41,8 @@ impl Contest {
 
     /// Lets everybody step over the shape, in turns.
     pub fn hold(&mut self, shape: &str, rounds: u32) -> Table {
-        let mut cases: Vec<_> = self.cases.iter().filter(|case| case.name.starts_with(shape)).collect();
+        let of_shape = |case: &&Case| case.name.starts_with(shape) && case.home != Home::Mixed;
+        let mut cases: Vec<_> = self.cases.iter().filter(of_shape).collect();
         // Orders above 0 are for information, and stay beside the order 0 that they are compared with.
         cases.sort_by_key(|case| (case.home == Home::Separate, case.order));
         let mut entrants = enter_gpu(&cases, &self.gpu, &mut self.burn);
