@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use miadam::{Dtype, MiAdam, Param, ParamGroup, Slice};
+use miadam::{MiAdam, Param, ParamGroup, Slice};
 
 use crate::cases::Case;
 use crate::options::Setting;
