@@ -272,14 +272,15 @@ fn tables<'a>(
     let mut places = Vec::new();
     for dispatch in dispatches {
         let chunks: &[u8] = bytemuck::cast_slice(&dispatch.chunks);
-        if contents.last().is_none_or(|last| (last.len() + chunks.len()) as u64 > limits.buffer) {
+        let aligned = |table: &Vec<u8>| table.len().next_multiple_of(limits.alignment as usize);
+        if contents.last().is_none_or(|last| (aligned(last) + chunks.len()) as u64 > limits.buffer) {
             contents.push(Vec::new());
         }
         let number = contents.len() - 1;
         let table = &mut contents[number];
+        table.resize(aligned(table), 0);
         places.push((number, table.len() as u64));
         table.extend(chunks);
-        table.resize(table.len().next_multiple_of(limits.alignment as usize), 0);
     }
     let buffers = contents.iter().map(|contents| memory.filled("miadam chunks", contents));
     let buffers: Vec<_> = buffers.collect::<Result<_, _>>()?;

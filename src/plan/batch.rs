@@ -1,4 +1,5 @@
 use std::collections::HashMap;
+use std::hash::Hash;
 
 use super::pieces::{self, Access, Piece, Tile};
 use super::{Binding, Extras, Form, Format, Kernel, Limits, Place, Rounding, Shape, StateLayout, Tensor};
@@ -9,7 +10,7 @@ use crate::layout::{self, CHUNK, MEASURED_QUADS, QUAD, WORKGROUP};
 const SMALL: u64 = 32_768;
 
 /// A table of fewer chunks than this is cut twice as fine, so that none of a device's cores waits for another's last chunk.
-const FEW: u64 = 16;
+const FEW_CHUNKS: u64 = 16;
 
 /// A range of a caller's buffer, bound as one storage binding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,35 +109,28 @@ struct Batch {
 
 /// Batches whose pieces share the tile of their parameters and that of their gradients.
 fn gather(pieces: Vec<Piece>, state: &StateLayout, limits: &Limits) -> Vec<Batch> {
-    collect(
-        pieces.into_iter().map(|piece| Batch::new(state.segments[piece.segment].page, piece, limits)),
-        limits,
-        |batch| {
-            let [param, grad] = batch.pieces[0].1.map(|number| batch.windows[number].0);
-            Some((batch.kind(), Some([param, grad])))
-        },
-    )
+    let batches = pieces.into_iter().map(|piece| Batch::new(state.segments[piece.segment].page, piece, limits));
+    collect(batches, limits, |batch| Some((batch.kind(), batch.pieces[0].1.map(|number| batch.windows[number].0))))
 }
 
-/// Merges batches as far as the device can bind their windows at once: the small ones, and those of one buffer,
-/// which must not take more dispatches than there are pages.
+/// Merges batches as far as the device can bind their windows at once: those of one buffer, whose number of dispatches must
+/// not depend on how its tensors lie, and then the small ones of all buffers.
 fn merge(batches: Vec<Batch>, limits: &Limits) -> Vec<Batch> {
-    collect(batches.into_iter(), limits, |batch| {
-        (batch.elements <= SMALL || batch.is_in_one_buffer()).then(|| (batch.kind(), None))
-    })
+    let of_buffers = collect(batches, limits, |batch| Some((batch.kind(), batch.buffer()?)));
+    collect(of_buffers, limits, |batch| (batch.elements <= SMALL).then(|| batch.kind()))
 }
 
 /// Lets each batch be absorbed by the last one of the same key that has room; one without a key stays alone.
-fn collect(
-    batches: impl Iterator<Item = Batch>,
+fn collect<Key: Eq + Hash>(
+    batches: impl IntoIterator<Item = Batch>,
     limits: &Limits,
-    key: impl Fn(&Batch) -> Option<(Kind, Option<[Tile; 2]>)>,
+    key: impl Fn(&Batch) -> Option<Key>,
 ) -> Vec<Batch> {
     let mut collected: Vec<Batch> = Vec::new();
     let mut open: HashMap<_, usize> = HashMap::new();
     for batch in batches {
         let key = key(&batch);
-        let host = key.and_then(|key| open.get(&key)).copied();
+        let host = key.as_ref().and_then(|key| open.get(key)).copied();
         if host.is_some_and(|number| collected[number].absorb(&batch, limits)) {
             continue;
         }
@@ -164,9 +158,10 @@ impl Batch {
         (self.page, piece.access, piece.format)
     }
 
-    fn is_in_one_buffer(&self) -> bool {
+    /// The buffer that all of its windows are in, if there is one.
+    fn buffer(&self) -> Option<usize> {
         let (_, first) = self.windows[0];
-        self.windows.iter().all(|(_, window)| window.buffer == first.buffer)
+        self.windows.iter().all(|(_, window)| window.buffer == first.buffer).then_some(first.buffer)
     }
 
     /// Takes in the pieces of another batch, sharing a window where both look into the same tile, or leaves all
@@ -183,15 +178,13 @@ impl Batch {
             }
             numbers.push(number.unwrap_or(windows.len() - 1));
         }
-        let disjoint = || {
-            let pairs =
-                windows.iter().enumerate().flat_map(|(n, (_, a))| windows[..n].iter().map(move |(_, b)| (a, b)));
-            !pairs.into_iter().any(|(a, b)| a.overlaps(b))
-        };
+        let mut pairs =
+            windows.iter().enumerate().flat_map(|(n, (_, a))| windows[..n].iter().map(move |(_, b)| (a, b)));
         let chunks = self.chunks + other.chunks;
+        // A window that has grown may reach into another, too: into the quad on a seam.
         let fits = windows.len() <= limits.windows
             && chunks * size_of::<layout::Chunk>() as u64 <= limits.binding.min(limits.buffer)
-            && (windows.len() == self.windows.len() || disjoint());
+            && !pairs.any(|(a, b)| a.overlaps(b));
         if fits {
             self.windows = windows;
             self.chunks = chunks;
@@ -223,7 +216,8 @@ impl Batch {
         let (shape, chunks, workgroups) = if let [run] = runs[..] {
             (Shape::Run, runs, u64::from(run.len).div_ceil(WORKGROUP))
         } else {
-            let most = if self.chunks < FEW { CHUNK / 2 } else { CHUNK };
+            let chunks: u64 = runs.iter().map(|run| u64::from(run.len).div_ceil(CHUNK)).sum();
+            let most = if chunks < FEW_CHUNKS { CHUNK / 2 } else { CHUNK };
             let chunks: Vec<_> = runs.iter().flat_map(|run| split(run, most as u32, stride)).collect();
             let workgroups = chunks.len() as u64;
             (Shape::Table, chunks, workgroups)

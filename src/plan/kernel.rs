@@ -61,19 +61,22 @@ pub enum Integrals {
     /// None has any.
     #[default]
     None,
-    /// 1 to 3, all alike: compiled without a loop, which costs a software driver a twentieth of the step.
+    /// 1 to [`FEW`](Self::FEW), all alike: compiled without a loop, which costs a software driver a twentieth of the step.
     Few(u32),
     /// Any numbers.
     Any,
 }
 
 impl Integrals {
+    /// The most that are compiled without a loop over them.
+    pub const FEW: u32 = 3;
+
     /// What a group of this order has.
     #[must_use]
     pub fn of(order: u32) -> Self {
         match order {
             0 => Self::None,
-            1..=3 => Self::Few(order),
+            1..=Self::FEW => Self::Few(order),
             _ => Self::Any,
         }
     }

@@ -330,6 +330,41 @@ fn tensors_scattered_over_more_than_a_binding_take_as_few() {
     }
 }
 
+/// Tensors of `f32` by themselves, and where each lies: its length, its parameter's and its gradient's byte in buffer 0.
+fn in_one_buffer(places: &[(u64, u64, u64)]) -> (Vec<Tensor>, Vec<Binding>) {
+    let place = |offset| Place { buffer: 0, offset };
+    let tensor = |&(len, ..): &(u64, u64, u64)| Tensor { len, moment_planes: 2, ..Tensor::default() };
+    let binding = |&(_, param, grad): &(u64, u64, u64)| Binding { param: place(param), grad: place(grad) };
+    (places.iter().map(tensor).collect(), places.iter().map(binding).collect())
+}
+
+/// A window that only grows must not reach into the one around a quad on a seam, either.
+#[test]
+fn a_window_that_grows_overlaps_no_other() {
+    let limits = Limits { binding: 1024, buffer: 4096, windows: 4, workgroups: 65_535, alignment: 256 };
+    let (tensors, bindings) = in_one_buffer(&[(1, 4, 1540), (2, 1020, 1796), (1, 1284, 900)]);
+    let layout = StateLayout::new(&tensors, &bindings, &limits).unwrap();
+    let plan = Plan::new(&tensors, &bindings, &layout, &limits);
+    check_coverage(&coverage(&plan, &limits), &tensors, &bindings, &[2048]);
+}
+
+#[test]
+fn a_large_tensor_goes_alone_whatever_lies_elsewhere() {
+    let tensor = |len| Tensor { len, moment_planes: 2, ..Tensor::default() };
+    let place = |buffer, offset| Place { buffer, offset };
+    const LARGE: u64 = 1 << 20;
+    // Three layers, each in a buffer of its own with its gradient, and two small tensors.
+    let mut tensors = vec![tensor(LARGE); 3];
+    let mut bindings: Vec<_> =
+        (0..3).map(|buffer| Binding { param: place(buffer, 0), grad: place(buffer, 4 * LARGE) }).collect();
+    tensors.extend(vec![tensor(64); 2]);
+    bindings.extend([3, 5].map(|buffer| Binding { param: place(buffer, 0), grad: place(buffer + 1, 0) }));
+    let layout = StateLayout::new(&tensors, &bindings, &DEFAULT).unwrap();
+    let plan = Plan::new(&tensors, &bindings, &layout, &DEFAULT).dispatches;
+    let shapes: Vec<_> = plan.iter().map(|dispatch| (dispatch.kernel.shape, dispatch.kernel.form)).collect();
+    assert_eq!(shapes, [[(Shape::Run, Form::One); 3].as_slice(), &[(Shape::Table, Form::Pairs)]].concat());
+}
+
 #[test]
 fn neighbours_of_one_group_are_one_run() {
     let tensor = Tensor { group: 0, len: 4096, moment_planes: 2, integral_planes: 3, ..Tensor::default() };
@@ -393,11 +428,12 @@ fn limits_below_the_shaders_needs_are_refused_by_name() {
     };
     assert_eq!(accept(|_| {}), Ok(Limits { buffer: 256 << 20, ..DEFAULT }));
     type Change = fn(&mut wgpu::Limits);
-    let refused: [(&str, Change); 8] = [
+    let refused: [(&str, Change); 9] = [
         ("max_storage_buffers_per_shader_stage", |limits| limits.max_storage_buffers_per_shader_stage = 4),
         ("max_bindings_per_bind_group", |limits| limits.max_bindings_per_bind_group = 5),
         ("max_compute_invocations_per_workgroup", |limits| limits.max_compute_invocations_per_workgroup = 32),
         ("max_compute_workgroup_size_x", |limits| limits.max_compute_workgroup_size_x = WORKGROUP_SIZE - 1),
+        ("max_compute_workgroup_storage_size", |limits| limits.max_compute_workgroup_storage_size = 1024),
         ("max_dynamic_storage_buffers_per_pipeline_layout", |limits| {
             limits.max_dynamic_storage_buffers_per_pipeline_layout = 0;
         }),
