@@ -20,7 +20,8 @@
 @group(0) @binding(2) var<storage, read_write> moments: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read_write> integrals: array<vec4<f32>>;
 
-// Bits of a master copy that is still to be made, after a checkpoint without one: NaN, as no arithmetic makes it.
+// Bits of a master copy that is still to be made, after a checkpoint without one: NaN. Where it is NaN by arithmetic, so is
+// the parameter that it is made of.
 const NO_MASTER = 0xffffffffu;
 
 fn update_quad(chunk: Chunk, c: Coefs, quad: u32) {
@@ -35,8 +36,9 @@ fn update_quad(chunk: Chunk, c: Coefs, quad: u32) {
     var theta = vec4(0.0);
     if MASTER && c.step > 1u {
         theta = moments[master];
-        if any(bitcast<vec4<u32>>(theta) == vec4(NO_MASTER)) {
-            theta = load_param(chunk, quad);
+        let missing = bitcast<vec4<u32>>(theta) == vec4(NO_MASTER);
+        if any(missing) {
+            theta = select(theta, load_param(chunk, quad), missing);
         }
     } else {
         theta = load_param(chunk, quad);

@@ -7,18 +7,19 @@ use half::bf16;
 use super::values::{Values, ValuesMut};
 use crate::half::{bf16_stochastic, philox_of};
 use crate::layout::Coefs;
-use crate::plan::Rounding;
+use crate::plan::{Integrals, Rounding};
 use crate::state::NO_MASTER;
 
-/// The most integrals that go through one loop with the rest.
-const FEW: u32 = 3;
+/// As many integrals go through one loop with the rest.
+const FEW: u32 = Integrals::FEW;
 
 /// Elements that stay in the nearest cache between the loops that they go through: conversions where any are in half
 /// precision, one loop for each of many integrals.
 const BLOCK: usize = 512;
 
-/// Below this, moments and integrals count as 0. Where gradients stay 0 they decay without end, and processors take
-/// a hundred times as long for subnormal numbers; GPUs do not, or flush them. Divided by any sensible ε it is nothing.
+/// Below this, first moments and integrals count as 0, and second moments where they are subnormal. Where gradients stay 0
+/// they decay without end, and processors take a hundred times as long for subnormal numbers; GPUs do not, or flush them.
+/// Divided by any sensible ε it is nothing.
 const TINY: f32 = 1e-34;
 
 /// Gradients that are read, or set to 0 once they are.
@@ -80,7 +81,6 @@ impl Task<'_> {
         let block_len = if is_single && coefs.order <= FEW { len } else { BLOCK };
         let masters = if rounding == Rounding::Master { len } else { 0 };
         let (moments, master) = moments.split_at_mut(moments.len() - masters);
-        let new_master = coefs.step <= 1 || master.first().is_some_and(|master| master.to_bits() == NO_MASTER);
         for start in (0..len).step_by(block_len) {
             let within = start..len.min(start + block_len);
             let (mut own_param, mut own_grad);
@@ -92,9 +92,7 @@ impl Task<'_> {
                 (ValuesMut::F32(param), _) => state.update(param, grad_f32),
                 (_, Rounding::Exact | Rounding::Master) => {
                     let master = &mut master[within];
-                    if new_master {
-                        own_param.shared().copy_to(master);
-                    }
+                    make_master(master, own_param.shared(), coefs.step, &mut scratch.param);
                     state.update(master, grad_f32);
                     own_param.round(master);
                 }
@@ -109,6 +107,20 @@ impl Task<'_> {
             }
             if let Grad::Zero(grad) = &mut own_grad {
                 grad.zero();
+            }
+        }
+    }
+}
+
+/// Takes the elements that are still to be made from the parameter.
+#[inline(always)]
+fn make_master(master: &mut [f32], param: Values<'_>, step: u32, scratch: &mut Vec<f32>) {
+    if step <= 1 {
+        param.copy_to(master);
+    } else if master.iter().fold(false, |found, master| found | (master.to_bits() == NO_MASTER)) {
+        for (master, &param) in master.iter_mut().zip(param.single(scratch)) {
+            if master.to_bits() == NO_MASTER {
+                *master = param;
             }
         }
     }
@@ -244,7 +256,9 @@ fn average<const CLIP: bool>(c: &Coefs, theta: f32, grad: f32, m: &mut f32, v: &
     let g = if CLIP { clamp(g, c.max_value) } else { g } + c.coupled_decay * theta;
     *m = flush(*m + c.one_minus_beta1 * (g - *m));
     // An infinite v stays so, and its element stands still, where inf - inf would make it NaN.
-    *v = if v.is_infinite() { *v } else { *v + c.one_minus_beta2 * (g * g - *v) };
+    let new_v = if v.is_infinite() { *v } else { *v + c.one_minus_beta2 * (g * g - *v) };
+    // Without ε, 0 would make it NaN as well.
+    *v = if new_v < f32::MIN_POSITIVE && c.eps > 0.0 { 0.0 } else { new_v };
     (*m, *v)
 }
 
