@@ -119,7 +119,8 @@ fn add(a: vec2<u32>, b: vec2<u32>) -> vec2<u32> {
     return vec2(a.x + b.x + u32(low < a.y), low);
 }
 
-// A 0.64 fixed-point number above 0, rounded to nearest even.
+// A 0.64 fixed-point number, which is above 0 where the step is taken (a first step that is skipped has t = 0, and
+// nothing reads its coefficients), rounded to nearest even.
 fn to_f32(fixed: vec2<u32>) -> f32 {
     let shift = select(countLeadingZeros(fixed.x), 32u + countLeadingZeros(fixed.y), fixed.x == 0u);
     let normalized = shift_left(fixed, shift);

@@ -17,18 +17,19 @@ struct Chunk {
 // goes through a stretch of its own from end to end: a software driver, which runs one team after the other, would jump
 // through memory otherwise.
 const TEAM = 8u;
+const_assert WORKGROUP_SIZE % TEAM == 0u;
 
 // The first of the `each` quads that an invocation takes; each of them is TEAM after the one before.
 fn first_quad(lane: u32, each: u32) -> u32 {
     return lane / TEAM * TEAM * each + lane % TEAM;
 }
 
-// Of which the last may be cut short.
+// Quads of a chunk, of which the last may be cut short.
 fn quads_of(chunk: Chunk) -> u32 {
     return (chunk.len + 3u) / 4u;
 }
 
-// As many as it takes a workgroup to go through a chunk.
+// Quads that each invocation of a workgroup takes of a chunk.
 fn quads_each(chunk: Chunk) -> u32 {
     return (quads_of(chunk) + WORKGROUP_SIZE - 1u) / WORKGROUP_SIZE;
 }

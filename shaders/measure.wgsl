@@ -17,6 +17,10 @@ fn measure(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let index = workgroup.y * workgroups.x + workgroup.x;
+    // More workgroups than work, where they do not fit one dimension, have no partial.
+    if index >= arrayLength(&partials) {
+        return;
+    }
     var chunk = chunks[0];
     var start = index * WORKGROUP_SIZE * MEASURED_QUADS;
     var each = MEASURED_QUADS;
@@ -46,8 +50,7 @@ fn measure(
         0u,
     );
     let all = gather(lane, own);
-    // More workgroups than work, where they do not fit one dimension, have no partial.
-    if lane == 0u && index < arrayLength(&partials) {
+    if lane == 0u {
         partials[index] = all;
     }
 }

@@ -12,6 +12,7 @@ struct Partial {
 
 // Invocations whose finds one of them sums up.
 const PART = 16u;
+const_assert PART * PART == WORKGROUP_SIZE;
 
 var<workgroup> gathered: array<Partial, WORKGROUP_SIZE>;
 

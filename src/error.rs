@@ -233,11 +233,11 @@ pub enum Error {
     },
 
     /// An entry of a checkpoint that is missing, unknown or ill-shaped, or does not fit the optimizer.
-    #[error("checkpoint entry `{entry}`: {reason}; make the optimizer as it was, or load leniently")]
+    #[error("checkpoint entry `{entry}`: {reason}")]
     CheckpointEntry {
         /// The entry of the file, the parameter, or the first parameter of the group.
         entry: String,
-        /// What is wrong with it.
+        /// What is wrong with it, and how to mend that.
         reason: String,
     },
 
@@ -267,15 +267,15 @@ pub enum Error {
         available: u64,
     },
 
-    /// The device could not allocate the optimizer's buffers.
-    #[error("the device ran out of memory allocating {bytes} bytes of optimizer buffers; free memory or lower `order`")]
+    /// The device, or the host under the CPU optimizer, has no memory for what the optimizer needs.
+    #[error("out of memory: the optimizer needs {bytes} bytes more; free memory or lower `order`")]
     OutOfMemory {
         /// Bytes asked for.
         bytes: u64,
     },
 
     /// wgpu refused an operation.
-    #[error("wgpu refused to {operation}: {reason}")]
+    #[error("wgpu refused to {operation}: {reason}; report it, with the adapter and its driver")]
     Gpu {
         /// What was being done.
         operation: &'static str,

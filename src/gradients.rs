@@ -7,8 +7,8 @@ use crate::verdict::MAX_SCALE;
 /// What happens to the gradients of all groups on their way into the update, in this order:
 ///
 /// ```text
-/// g    ← factor · g / scale                          accumulation, loss scale
 ///        any g not finite: the step is skipped       with `skip_non_finite` or a `scaler`
+/// g    ← factor · g / scale                          accumulation, loss scale
 /// norm = √(Σ g²)                                     over all groups
 /// g    ← g · min(1, clip_norm / (norm + 1e-6))       torch.nn.utils.clip_grad_norm_
 /// g    ← max(-clip_value, min(clip_value, g))        torch.nn.utils.clip_grad_value_

@@ -4,6 +4,7 @@
 use half::bf16;
 
 use crate::HalfParams;
+use crate::plan::Rounding;
 
 /// To the neighbour above with a probability of the distance to the one below, in 65,536ths, by the low 16 bits of
 /// `random`: over all of them the mean is the value. What a bf16 can represent stays as it is; a finite value beyond
@@ -28,10 +29,10 @@ fn quiet(bits: u32) -> u32 {
 }
 
 /// What the stochastic rounding of a group's parameter draws from: a hash (FNV-1a) of seed and name, so that it is the same
-/// wherever the parameter lies. 0 without stochastic rounding.
+/// wherever the parameter lies. 0 where nothing is drawn.
 #[must_use]
-pub fn stream(half_params: HalfParams, name: &str) -> u32 {
-    let HalfParams::Stochastic { seed } = half_params else { return 0 };
+pub fn stream(rounding: Rounding, half_params: HalfParams, name: &str) -> u32 {
+    let (Rounding::Stochastic, HalfParams::Stochastic { seed }) = (rounding, half_params) else { return 0 };
     let bytes = seed.to_le_bytes().into_iter().chain(name.bytes());
     let hash =
         bytes.fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));

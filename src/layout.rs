@@ -3,7 +3,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-/// Invocations of a workgroup of the update, each of which handles one quad of four elements.
+/// Invocations of a workgroup. Of the update, each handles a quad of four elements at a time.
 pub const WORKGROUP_SIZE: u32 = 256;
 
 /// Elements of a quad: a `vec4<f32>`.

@@ -16,6 +16,7 @@
 //! | `gpu` | shaders, pipelines and buffers |
 //! | `optimizer` | records the advance of the step counter and the update |
 //! | `verdict`, `coefs`, `cpu`, `half` | the twins of `verdict.wgsl`, `advance.wgsl`, `update.wgsl`, `half.wgsl` and `philox.wgsl` |
+//! | `error` | what can go wrong, and how to mend it |
 //! | `readback`, `state`, `report`, `checkpoint` | the state, and a step's numbers, on their way to the host and back |
 
 #![forbid(unsafe_code)]

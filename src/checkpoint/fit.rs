@@ -50,6 +50,7 @@ impl<'a> Fit<'a> {
                 skipped.push(Skipped { entry, reason });
                 return Ok(());
             }
+            let reason = format!("{reason}; make the optimizer as it was, or load leniently");
             Err(Error::CheckpointEntry { entry, reason })
         };
         let known: HashMap<_, _> = own.iter().map(|own| (&own.name[..], own.group)).collect();
@@ -104,8 +105,10 @@ fn check_released(own: &[Own], hyperparams: &[Hyperparams], step: u32) -> Result
     match own.iter().find(needs) {
         None => Ok(()),
         Some(own) => {
-            let reason =
-                format!("it uses its integrals again at step {}, but the optimizer has released them", step + 1);
+            let reason = format!(
+                "it uses its integrals again at step {}, but the optimizer has released them; make a new optimizer",
+                step + 1
+            );
             Err(Error::CheckpointEntry { entry: own.name.clone(), reason })
         }
     }

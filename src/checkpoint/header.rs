@@ -24,7 +24,7 @@ pub(crate) struct Header {
     pub skipped: u32,
     /// Steps recorded, by which schedules go.
     pub recorded: u32,
-    /// The last norm of the gradients, which may be NaN or infinite.
+    /// The norm of the gradients at the last step, which may be NaN or infinite; 0 where it was not measured.
     pub grad_norm_bits: u32,
     pub loss_scale: f32,
     /// Steps since the loss scale last changed.
@@ -44,6 +44,7 @@ impl Header {
     pub fn new(
         progress: &Progress,
         scaler: &Scaler,
+        measured: bool,
         recorded: u32,
         gradients: GradOptions,
         groups: Vec<HeaderGroup>,
@@ -51,8 +52,13 @@ impl Header {
         let &Progress { step, skipped, norm, .. } = progress;
         let &Scaler { scale, good_steps, .. } = scaler;
         let version = VERSION;
-        let (grad_norm_bits, loss_scale) = (norm, scale);
+        let (grad_norm_bits, loss_scale) = (if measured { norm } else { 0 }, scale);
         Self { version, step, skipped, recorded, grad_norm_bits, loss_scale, good_steps, gradients, groups }
+    }
+
+    /// Whether the last step measured the norm of its gradients.
+    pub fn is_measured(&self) -> bool {
+        self.grad_norm_bits != 0
     }
 
     pub fn counts(&self) -> (Progress, Scaler) {
@@ -90,14 +96,13 @@ impl Header {
         let mut names = HashSet::new();
         for name in self.groups.iter().flat_map(|group| &group.params) {
             if name.is_empty() || !names.insert(name) {
-                let reason = "a parameter's name has to be unique and not empty".to_owned();
-                return Err(Error::CheckpointEntry { entry: name.clone(), reason });
+                return Err(super::malformed_entry(name, "a parameter's name has to be unique and not empty"));
             }
         }
         let normal = f32::MIN_POSITIVE..=crate::verdict::MAX_SCALE;
         if !normal.contains(&self.loss_scale) {
             let reason = format!("it is {}, outside the range 1.2e-38 to 8.5e37", self.loss_scale);
-            return Err(Error::CheckpointEntry { entry: "loss_scale".into(), reason });
+            return Err(super::malformed_entry("loss_scale", &reason));
         }
         Ok(())
     }

@@ -237,7 +237,7 @@ impl Entries<'_> {
             Dtype::F16 => crate::Dtype::F16,
             Dtype::BF16 => crate::Dtype::Bf16,
             other => {
-                return Err(Error::CheckpointEntry { entry, reason: format!("it is {other:?}, not F32, F16 or BF16") });
+                return Err(malformed_entry(&entry, &format!("it is {other:?}, not F32, F16 or BF16")));
             }
         };
         check_shape(&entry, view.shape(), Some(state.first_moment.len()))?;
@@ -254,10 +254,10 @@ impl Entries<'_> {
     fn plane(&mut self, kind: &str, name: &str, len: Option<usize>) -> Result<Vec<f32>, Error> {
         let entry = format!("{kind}/{name}");
         let Ok(view) = self.file.tensor(&entry) else {
-            return Err(Error::CheckpointEntry { entry, reason: "it is missing".into() });
+            return Err(malformed_entry(&entry, "it is missing"));
         };
         if view.dtype() != Dtype::F32 {
-            return Err(Error::CheckpointEntry { entry, reason: format!("it is {:?}, not F32", view.dtype()) });
+            return Err(malformed_entry(&entry, &format!("it is {:?}, not F32", view.dtype())));
         }
         check_shape(&entry, view.shape(), len)?;
         let values = view.data().as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect();
@@ -268,10 +268,7 @@ impl Entries<'_> {
     /// Every tensor of the file has been read.
     fn check_all_taken(&self) -> Result<(), Error> {
         let left = self.file.names().into_iter().filter(|&name| !self.taken.contains(name)).min();
-        left.map_or(Ok(()), |entry| {
-            let reason = "it belongs to no parameter of any group".into();
-            Err(Error::CheckpointEntry { entry: entry.to_owned(), reason })
-        })
+        left.map_or(Ok(()), |entry| Err(malformed_entry(entry, "it belongs to no parameter of any group")))
     }
 }
 
@@ -281,10 +278,15 @@ fn check_shape(entry: &str, shape: &[usize], len: Option<usize>) -> Result<(), E
         (&[found], Some(len)) if found == len => Ok(()),
         _ => {
             let expected = len.map_or("one dimension".to_owned(), |len| format!("[{len}]"));
-            let reason = format!("it has shape {shape:?}, not {expected}");
-            Err(Error::CheckpointEntry { entry: entry.to_owned(), reason })
+            Err(malformed_entry(entry, &format!("it has shape {shape:?}, not {expected}")))
         }
     }
+}
+
+/// An entry that no checkpoint has like this.
+fn malformed_entry(entry: &str, reason: &str) -> Error {
+    let reason = format!("{reason}; use a file written by `Checkpoint::save`");
+    Error::CheckpointEntry { entry: entry.to_owned(), reason }
 }
 
 fn safetensors_dtype(dtype: crate::Dtype) -> Dtype {

@@ -16,7 +16,8 @@ impl MiAdam {
             params: names(number).map(|tensor| tensor.name.clone()).collect(),
             hyperparams: group.hyperparams.clone(),
         });
-        let header = Header::new(&self.progress, &self.scaler, self.recorded, self.grad_options, groups.collect());
+        let (recorded, gradients) = (self.recorded, self.grad_options);
+        let header = Header::new(&self.progress, &self.scaler, self.measured, recorded, gradients, groups.collect());
         Checkpoint::new(header, self.state().tensors)
     }
 
@@ -50,11 +51,13 @@ impl MiAdam {
         let groups: Vec<_> = self.hyperparams().cloned().collect();
         let Fit { hyperparams, tensors, skipped } = Fit::new(checkpoint, &groups, &own, lenient)?;
 
-        for (group, hyperparams) in self.groups.iter_mut().zip(hyperparams) {
+        for ((number, group), hyperparams) in self.groups.iter_mut().enumerate().zip(hyperparams) {
+            hyperparams.report(number);
             *group = CpuGroup { constants: Group::new(&hyperparams), hyperparams };
         }
         for tensor in &mut self.tensors {
-            tensor.stream = half::stream(self.groups[tensor.group].hyperparams.half_params, &tensor.name);
+            let half_params = self.groups[tensor.group].hyperparams.half_params;
+            tensor.stream = half::stream(tensor.rounding, half_params, &tensor.name);
         }
         let (mut moments, mut integrals) = (&mut self.moments[..], &mut self.integrals[..]);
         for (tensor, state) in self.tensors.iter().zip(tensors) {
@@ -63,7 +66,7 @@ impl MiAdam {
         self.grad_options = checkpoint.header.gradients;
         (self.progress, self.scaler) = checkpoint.header.counts();
         self.recorded = checkpoint.header.recorded;
-        self.measured = self.recorded > 0 && self.grad_options.measures();
+        self.measured = checkpoint.header.is_measured();
         for (lr, group) in self.lrs.iter_mut().zip(&self.groups) {
             *lr = group.hyperparams.lr_at(self.recorded.saturating_sub(1));
         }

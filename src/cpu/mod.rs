@@ -119,14 +119,15 @@ struct Tensor {
 impl Tensor {
     fn new(group: usize, hyperparams: &Hyperparams, param: &Param) -> Self {
         let dtype = param.dtype;
+        let rounding = Format::new(dtype, Dtype::F32, hyperparams.half_params).rounding;
         Self {
             name: param.name.clone(),
             len: param.len,
             group,
             dtype,
             planes: Planes::new(hyperparams, dtype),
-            rounding: Format::new(dtype, Dtype::F32, hyperparams.half_params).rounding,
-            stream: crate::half::stream(hyperparams.half_params, &param.name),
+            rounding,
+            stream: crate::half::stream(rounding, hyperparams.half_params, &param.name),
         }
     }
 }

@@ -20,7 +20,7 @@ pub(crate) fn scoped<T>(
     for scope in scopes.into_iter().rev() {
         if let Some(error) = ready(scope.pop()).flatten() {
             found = Err(match error {
-                wgpu::Error::OutOfMemory { .. } => Error::OutOfMemory { bytes },
+                wgpu::Error::OutOfMemory { .. } if bytes > 0 => Error::OutOfMemory { bytes },
                 other => Error::Gpu { operation, reason: one_line(&other.to_string()) },
             });
         }

@@ -5,7 +5,7 @@ use crate::checkpoint::{Fit, Own};
 use crate::gpu::{Advance, PageBuffers, Update};
 use crate::group::{Param, Role};
 use crate::layout::{Group, QUAD};
-use crate::plan::{Rounding, Segment, Tensor};
+use crate::plan::{Segment, Tensor};
 use crate::report::KnownStep;
 use crate::state::{NO_MASTER, TensorState};
 use crate::{Checkpoint, Error, Skipped, half};
@@ -76,14 +76,14 @@ impl MiAdam {
         self.advance = advance;
         self.update.replace(update);
         self.groups = hyperparams;
+        self.groups.iter().enumerate().for_each(|(number, group)| group.report(number));
         for (param, tensor) in self.params.iter().zip(&mut self.tensors) {
             let half_params = self.groups[tensor.group as usize].half_params;
-            let draws = tensor.format.rounding == Rounding::Stochastic;
-            tensor.stream = if draws { half::stream(half_params, &param.name) } else { 0 };
+            tensor.stream = half::stream(tensor.format.rounding, half_params, &param.name);
         }
         self.grad_options = checkpoint.header.gradients;
         self.recorded = checkpoint.header.recorded;
-        self.measured = self.recorded > 0 && self.grad_options.measures();
+        self.measured = checkpoint.header.is_measured();
         for (lr, group) in self.lrs.iter_mut().zip(&self.groups) {
             *lr = group.lr_at(self.recorded.saturating_sub(1));
         }
@@ -137,7 +137,10 @@ impl MiAdam {
 fn saved<'a>(checkpoint: &'a Checkpoint, Param { name, param, .. }: &Param) -> Result<&'a [u8], Error> {
     let (role, name) = (Role::Param, name.clone());
     let Some((dtype, bytes)) = checkpoint.param(&name) else {
-        return Err(Error::CheckpointEntry { entry: format!("param/{name}"), reason: "it was not saved".into() });
+        return Err(Error::CheckpointEntry {
+            entry: format!("param/{name}"),
+            reason: "it was not saved; read the checkpoint with parameters, or insert it".into(),
+        });
     };
     if dtype != param.dtype {
         return Err(Error::DtypeMismatch { name, role, expected: param.dtype, found: dtype });

@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 use crate::gpu::{Advance, Memory, Update};
 use crate::group::{self, Param, ParamGroup, Role, Slice};
 use crate::layout::{Group, Rates};
-use crate::plan::{Binding, Extras, Format, Integrals, Limits, Place, Plan, Rounding, StateLayout, Tensor};
+use crate::plan::{Binding, Extras, Format, Integrals, Limits, Place, Plan, StateLayout, Tensor};
 use crate::report::{self, KnownStep};
 use crate::state::Planes;
 use crate::{Error, GradOptions, Hyperparams, half};
@@ -152,11 +152,11 @@ impl MiAdam {
     fn prepare_step(&mut self) -> Result<(), Error> {
         self.memory.check_alive()?;
         self.prepare()?;
-        for (lr, group) in self.lrs.iter_mut().zip(&self.groups) {
-            *lr = group.lr_at(self.recorded);
-        }
-        let rates = self.groups.iter().zip(&self.lrs).map(|(group, &lr)| Rates::new(group, lr));
-        self.advance.set(&self.memory, &self.grad_options.recorded(), rates)
+        let lrs: Vec<_> = self.groups.iter().map(|group| group.lr_at(self.recorded)).collect();
+        let rates = self.groups.iter().zip(&lrs).map(|(group, &lr)| Rates::new(group, lr));
+        self.advance.set(&self.memory, &self.grad_options.recorded(), rates)?;
+        self.lrs = lrs;
+        Ok(())
     }
 
     /// Plans and binds anew after a parameter has moved.
@@ -189,8 +189,8 @@ impl MiAdam {
     /// that parameters can trade places.
     ///
     /// # Errors
-    /// If no parameter has this name, or a slice cannot be bound or has another length than before. Nothing
-    /// is changed then.
+    /// If no parameter has this name, or a slice cannot be bound or has another length or type than before.
+    /// Nothing is changed then.
     pub fn rebind(&mut self, name: &str, param: Slice, grad: Slice) -> Result<(), Error> {
         let number = *self.numbers.get(name).ok_or_else(|| Error::UnknownParam { name: name.to_owned() })?;
         let current = &mut self.params[number];
@@ -234,13 +234,17 @@ impl MiAdam {
     /// is recorded before a scaler comes or goes.
     ///
     /// # Errors
-    /// If a value is out of range, or the device is lost. Nothing is changed then.
+    /// If a value is out of range, or a scaler comes or goes and the device is lost. Nothing is changed then.
     pub fn set_grad_options(&mut self, options: GradOptions) -> Result<(), Error> {
         options.validate()?;
-        match (&self.grad_options.scaler, &options.scaler) {
-            (None, Some(scaler)) => self.advance.set_scale(&self.memory, scaler.init_scale as f32)?,
-            (Some(_), None) => self.advance.set_scale(&self.memory, 1.0)?,
-            _ => {}
+        let scale = match (&self.grad_options.scaler, &options.scaler) {
+            (None, Some(scaler)) => Some(scaler.init_scale as f32),
+            (Some(_), None) => Some(1.0),
+            _ => None,
+        };
+        if let Some(scale) = scale {
+            self.memory.check_alive()?;
+            self.advance.set_scale(&self.memory, scale)?;
         }
         self.moved |= options.measures() != self.grad_options.measures();
         self.grad_options = options;
@@ -317,6 +321,7 @@ impl MiAdam {
     /// # Errors
     /// As for [`step`](Self::step), whose plan it makes if a parameter has moved.
     pub fn dispatches(&mut self) -> Result<usize, Error> {
+        self.memory.check_alive()?;
         self.prepare()?;
         Ok(1 + self.update.dispatches())
     }
@@ -333,8 +338,7 @@ impl MiAdam {
 fn tensor(group: u32, hyperparams: &Hyperparams, param: &Param) -> Tensor {
     let format = Format::new(param.param.dtype, param.grad.dtype, hyperparams.half_params);
     let planes = Planes::new(hyperparams, param.param.dtype);
-    let draws = format.rounding == Rounding::Stochastic;
-    let stream = if draws { half::stream(hyperparams.half_params, &param.name) } else { 0 };
+    let stream = half::stream(format.rounding, hyperparams.half_params, &param.name);
     Tensor {
         group,
         len: param.param.len,

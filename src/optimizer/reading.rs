@@ -84,13 +84,15 @@ impl MiAdam {
         let params: Vec<_> =
             params.iter().map(|param| (param.name.clone(), param.param.dtype, param.param.len)).collect();
         let (planes, known) = (self.state_planes(), self.known_step.clone());
-        let (recorded, gradients, groups) = (self.recorded, self.grad_options, self.header_groups());
+        let (recorded, measured) = (self.recorded, self.measured);
+        let (gradients, groups) = (self.grad_options, self.header_groups());
         Ok(async move {
             let mut contents = contents.await?;
             let saved = contents.split_off(states);
             let progress: Progress = readback::head(&contents[0]);
             known.raise(progress.step);
-            let header = Header::new(&progress, &readback::head(&contents[1]), recorded, gradients, groups);
+            let scaler = readback::head(&contents[1]);
+            let header = Header::new(&progress, &scaler, measured, recorded, gradients, groups);
             let mut checkpoint = Checkpoint::new(header, planes.assemble(&contents[2..]));
             for ((name, dtype, len), mut bytes) in params.into_iter().zip(saved) {
                 bytes.truncate((len * dtype.width()) as usize);
