@@ -20,9 +20,7 @@ use crate::run_file::{RunFile, Saved};
 pub fn run(args: &Args, out: &mut dyn Write, is_stopped: &dyn Fn() -> bool) -> Result<(), Box<dyn Error>> {
     args.validate()?;
     let mut data = args.data.as_deref().map_or_else(Data::built_in, Data::from_folder)?;
-    // Before anything is written: a run that may not go on leaves its metrics as they are.
     let (file, saved) = args.saving.open(|| args.flags(&data))?;
-    let metrics = if saved.is_none() { args.metrics.as_deref().map(Metrics::create).transpose()? } else { None };
     data.train.add_label_noise(args.label_noise, &mut Random::new(args.seed, 0));
     let samples = data.train.len();
     let recipe = args.recipe(samples)?;
@@ -35,6 +33,8 @@ pub fn run(args: &Args, out: &mut dyn Write, is_stopped: &dyn Fn() -> bool) -> R
         Some(gpu) => Box::new(GpuTrainer::new(gpu, &data, &weights, recipe.clone())?),
         None => Box::new(CpuTrainer::new(data, weights, recipe.clone())?),
     };
+    // Last, so that a run that may not start leaves the metrics of another as they are.
+    let metrics = if saved.is_none() { args.metrics.as_deref().map(Metrics::create).transpose()? } else { None };
     let position = Position::default();
     let mut training = Training { args, trainer, recipe, samples, device, file, metrics, position };
     if let Some(saved) = saved {

@@ -53,6 +53,9 @@ fn main() -> ExitCode {
 
 fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let case = read(&args.case)?;
+    if args.out.canonicalize().is_ok_and(|out| args.case.canonicalize().is_ok_and(|case| case == out)) {
+        return Err(format!("`{}` is the case itself; give --out another file", args.out.display()).into());
+    }
     check(&case).map_err(|error| format!("`{}`: {error}", args.case.display()))?;
     let output = Output::create(&args.out)?;
     let mut device = open(args, &case)?;

@@ -2,8 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use miadam::{Report, State};
@@ -33,7 +32,8 @@ impl Output {
             return Err(fail("it is a directory"));
         }
         let mut name = path.file_name().ok_or_else(|| fail("it has no file name"))?.to_owned();
-        name.push(format!(".{}.partial", std::process::id()));
+        // Always the same name, so that what a killed process leaves is overwritten by the next.
+        name.push(".partial");
         let partial = path.with_file_name(name);
         File::create(&partial).map_err(|error| fail(&error.to_string()))?;
         Ok(Self { path: path.to_owned(), partial })
@@ -43,10 +43,12 @@ impl Output {
         let info = info(report);
         let fail = |reason: String| OutputError { path: self.path.clone(), reason };
         let unsorted = info.clone().into_iter().collect();
-        safetensors::serialize_to_file(planes(case, params, state), Some(unsorted), &self.partial)
+        let mut bytes = safetensors::serialize(planes(case, params, state), Some(unsorted))
             .map_err(|error: SafeTensorError| fail(error.to_string()))?;
-        sort_info(&self.partial, &info).map_err(|error| fail(error.to_string()))?;
-        fs::rename(&self.partial, &self.path).map_err(|error| fail(error.to_string()))
+        sort_info(&mut bytes, &info);
+        fs::write(&self.partial, bytes)
+            .and_then(|()| fs::rename(&self.partial, &self.path))
+            .map_err(|error| fail(error.to_string()))
     }
 }
 
@@ -70,22 +72,17 @@ fn info(report: &Report) -> BTreeMap<String, String> {
     info
 }
 
-/// Puts the metadata of a file in order in its place: safetensors writes it in the order of a `HashMap`, and the same
-/// results should be the same bytes.
-fn sort_info(path: &Path, info: &BTreeMap<String, String>) -> io::Result<()> {
+/// Puts the metadata in order in its place: safetensors writes it in the order of a `HashMap`, and the same results should be
+/// the same bytes.
+fn sort_info(file: &mut [u8], info: &BTreeMap<String, String>) {
     // The length of the header, and the first key in it.
-    const START: u64 = 8 + br#"{"__metadata__":"#.len() as u64;
-    let sorted = serde_json::to_vec(info)?;
-    let mut file = OpenOptions::new().read(true).write(true).open(path)?;
-    let mut found = vec![0; sorted.len()];
-    file.seek(SeekFrom::Start(START))?;
-    file.read_exact(&mut found)?;
+    const START: usize = 8 + br#"{"__metadata__":"#.len();
+    let Ok(sorted) = serde_json::to_vec(info) else { return };
+    let Some(found) = file.get_mut(START..START + sorted.len()) else { return };
     // Nothing else is written over, wherever another version of safetensors puts it.
-    if serde_json::from_slice::<BTreeMap<String, String>>(&found).is_ok_and(|found| found == *info) {
-        file.seek(SeekFrom::Start(START))?;
-        file.write_all(&sorted)?;
+    if serde_json::from_slice::<BTreeMap<String, String>>(found).is_ok_and(|found| found == *info) {
+        found.copy_from_slice(&sorted);
     }
-    Ok(())
 }
 
 /// A plane of results in the shape of its parameter.

@@ -18,6 +18,7 @@ pub enum Home {
 /// Where something lies: a buffer's number, and the first element in it.
 pub type Place = (usize, usize);
 
+#[derive(Clone)]
 pub struct Case {
     pub name: &'static str,
     pub home: Home,

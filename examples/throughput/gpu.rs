@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use miadam::{MiAdam, Param, ParamGroup, Slice};
+use half::{bf16, f16};
+use miadam::{Dtype, MiAdam, Param, ParamGroup, Slice};
 
 use crate::cases::Case;
 use crate::options::Setting;
@@ -11,6 +12,9 @@ use crate::wait::wait;
 
 /// After this the GPU counts as hung.
 const TIMEOUT: Duration = Duration::from_secs(300);
+
+/// Every element of every gradient, as the CPU's.
+const GRAD: f32 = 0.02;
 
 pub struct Gpu {
     pub name: String,
@@ -60,19 +64,19 @@ impl Gpu {
         Ok(Self { name: format!("{} ({})", info.name, info.backend), device, queue })
     }
 
-    /// Or why the case does not fit this adapter.
-    pub fn measure(&self, case: &Case, rounds: u32) -> Result<Row, String> {
+    /// What `work` gives, or why it does not fit this adapter: in wgpu's own hands, that would be a panic.
+    pub fn within<T>(&self, work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
         let scope = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let validation = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
-        let row = self.measure_in_scope(case, rounds);
+        let result = work();
         let errors = [pollster::block_on(validation.pop()), pollster::block_on(scope.pop())];
         match errors.into_iter().flatten().next() {
             Some(error) => Err(error.to_string()),
-            None => row,
+            None => result,
         }
     }
 
-    fn measure_in_scope(&self, case: &Case, rounds: u32) -> Result<Row, String> {
+    pub fn measure(&self, case: &Case, rounds: u32) -> Result<Row, String> {
         let mut optimizer = self.optimizer(case, &Setting::plain())?;
         let limit = Limit::new(self, case);
         let (mut times, mut record) = (Times::default(), Vec::new());
@@ -106,6 +110,7 @@ impl Gpu {
                 let offset = setting.dtype.width() * first as u64;
                 Slice::new(&buffers[buffer], offset, len as u64).with_dtype(setting.dtype)
             });
+            self.fill(&grad);
             Param::new(number.to_string(), param, grad)
         });
         let group = ParamGroup::new(setting.hyperparams(case), params);
@@ -127,6 +132,20 @@ impl Gpu {
         Ok(1e3 * start.elapsed().as_secs_f64())
     }
 
+    /// With numbers as a gradient has them: zeros may be faster.
+    fn fill(&self, slice: &Slice) {
+        // Two elements in half precision.
+        let word = match slice.dtype {
+            Dtype::F32 => GRAD.to_bits(),
+            Dtype::F16 => 0x1_0001 * u32::from(f16::from_f32(GRAD).to_bits()),
+            Dtype::Bf16 => 0x1_0001 * u32::from(bf16::from_f32(GRAD).to_bits()),
+        };
+        let words = slice.dtype.width() * slice.len / 4;
+        self.queue.write_buffer(&slice.buffer, slice.offset, &word.to_ne_bytes().repeat(words as usize));
+        // Each at once: all copies together would take as much memory as the gradients.
+        self.queue.submit([]);
+    }
+
     fn buffer(&self, len: usize) -> Result<wgpu::Buffer, String> {
         let size = 4 * len as u64;
         let most = self.device.limits().max_buffer_size;
@@ -136,7 +155,7 @@ impl Gpu {
         Ok(self.device.create_buffer(&wgpu::BufferDescriptor {
             label: None,
             size,
-            usage: wgpu::BufferUsages::STORAGE,
+            usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
         }))
     }
@@ -261,10 +280,10 @@ mod tests {
         let Some(gpu) = small_gpu() else { return };
         for (home, len, count) in [(Home::Pool, 1024, 1024), (Home::Separate, 1 << 20, 1)] {
             let large = Case { name: "large", home, lens: vec![len; count], order: 1 };
-            let reason = gpu.measure(&large, 1).map(|row| row.ms).unwrap_err();
+            let reason = gpu.within(|| gpu.measure(&large, 1)).map(|row| row.ms).unwrap_err();
             assert!(reason.contains("4194304 bytes") && reason.contains("1048576"), "{reason}");
             let small = Case { name: "small", home, lens: vec![1024; 8], order: 1 };
-            gpu.measure(&small, 1).map(|row| row.ms).unwrap();
+            gpu.within(|| gpu.measure(&small, 1)).map(|row| row.ms).unwrap();
         }
     }
 }

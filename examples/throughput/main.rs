@@ -44,6 +44,24 @@ struct Flags {
     rounds: u32,
 }
 
+impl Flags {
+    /// The cases that are asked for.
+    fn cases(&self) -> Result<Vec<Case>, String> {
+        let mut all = cases::all();
+        all.retain(|case| !self.options || case.elements() <= options::MOST);
+        let is_wanted =
+            |case: &&Case| case.name.contains(&self.case) && self.order.is_none_or(|order| order == case.order);
+        let wanted: Vec<_> = all.iter().filter(is_wanted).cloned().collect();
+        if wanted.is_empty() {
+            let mut names: Vec<_> = all.iter().map(|case| case.name).collect();
+            names.dedup();
+            let orders = if self.order.is_some() { ", each at orders 0, 1 and 3" } else { "" };
+            return Err(format!("no case matches --case `{}`; there are: {}{orders}", self.case, names.join(", ")));
+        }
+        Ok(wanted)
+    }
+}
+
 fn main() -> ExitCode {
     env_logger::init();
     // Nobody wants the rest of the table.
@@ -65,20 +83,13 @@ fn run(flags: &Flags) -> Result<(), Box<dyn std::error::Error>> {
         }
         Err(error) => return Err(error.into()),
     };
-    let wanted: Vec<Case> = cases::all()
-        .into_iter()
-        .filter(|case| case.name.contains(&flags.case) && flags.order.is_none_or(|order| order == case.order))
-        .filter(|case| !flags.options || case.elements() <= options::MOST)
-        .collect();
-    if wanted.is_empty() {
-        return Err(format!("no case matches --case {} and --order {:?}", flags.case, flags.order).into());
-    }
+    let wanted = flags.cases()?;
     for case in &wanted {
         if let Some(gpu) = &gpu {
             let measured = if flags.options {
-                options::measure_gpu(gpu, case, flags.rounds).map(|costs| report.costs(&costs))
+                gpu.within(|| options::measure_gpu(gpu, case, flags.rounds)).map(|costs| report.costs(&costs))
             } else {
-                gpu.measure(case, flags.rounds).map(|row| report.row(&row))
+                gpu.within(|| gpu.measure(case, flags.rounds)).map(|row| report.row(&row))
             };
             measured.unwrap_or_else(|reason| report.note(&format!("{}: left out {case}: {reason}", gpu.name)))?;
         }

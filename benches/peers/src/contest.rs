@@ -45,9 +45,12 @@ impl Contest {
         let mut cases: Vec<_> = self.cases.iter().filter(of_shape).collect();
         // Orders above 0 are for information, and stay beside the order 0 that they are compared with.
         cases.sort_by_key(|case| (case.home == Home::Separate, case.order));
+        // Apart, since long steps on all cores slow a virtual machine down for a while.
         let mut entrants = enter_gpu(&cases, &self.gpu, &mut self.burn);
-        entrants.extend(enter_cpu(&cases, &mut self.torch));
         race(&mut entrants, rounds);
+        let mut on_cpu = enter_cpu(&cases, &mut self.torch);
+        race(&mut on_cpu, rounds);
+        entrants.extend(on_cpu);
         Table::new(shape, &entrants)
     }
 }

@@ -6,6 +6,8 @@ mod burn;
 mod candle;
 #[path = "../../../examples/throughput/cases.rs"]
 mod cases;
+#[path = "../../../examples/shared/command_line.rs"]
+mod command_line;
 mod contest;
 mod device;
 mod miadam;
@@ -17,6 +19,7 @@ mod serve;
 mod steppers;
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use clap::Parser;
 
@@ -46,11 +49,8 @@ struct Flags {
     serve_burn: bool,
 }
 
-fn main() {
-    if let Err(error) = run(&Flags::parse()) {
-        eprintln!("error: {error}");
-        std::process::exit(1);
-    }
+fn main() -> ExitCode {
+    command_line::main(run)
 }
 
 fn run(flags: &Flags) -> Result<(), Box<dyn std::error::Error>> {
@@ -69,9 +69,9 @@ fn run(flags: &Flags) -> Result<(), Box<dyn std::error::Error>> {
     rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
     let report = Report::new(flags.json);
     let mut contest = Contest::new(&flags.python, threads);
-    report.note(&contest.description());
+    report.note(&contest.description())?;
     for shape in shapes {
-        report.table(&contest.hold(shape, flags.rounds));
+        report.table(&contest.hold(shape, flags.rounds))?;
     }
     Ok(())
 }

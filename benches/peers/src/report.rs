@@ -1,5 +1,7 @@
 //! A table for people, or JSON lines for programs.
 
+use std::io::{self, Write};
+
 use serde::Serialize;
 
 use crate::runner::Entrant;
@@ -69,37 +71,27 @@ impl Report {
     }
 
     /// Something to tell a person; JSON stays JSON.
-    pub fn note(&self, text: &str) {
-        if self.json {
-            eprintln!("{text}");
-        } else {
-            println!("{text}");
-        }
+    pub fn note(&self, text: &str) -> io::Result<()> {
+        if self.json { writeln!(io::stderr(), "{text}") } else { writeln!(io::stdout(), "{text}") }
     }
 
-    pub fn table(&self, table: &Table) {
+    pub fn table(&self, table: &Table) -> io::Result<()> {
+        let mut out = io::stdout();
         if self.json {
-            for row in &table.rows {
-                match serde_json::to_string(row) {
-                    Ok(line) => println!("{line}"),
-                    Err(error) => eprintln!("error: {error}"),
-                }
-            }
-            return;
+            return table.rows.iter().try_for_each(|row| writeln!(out, "{}", serde_json::to_string(row)?));
         }
-        println!("\n{:<34}{:>10}{:>8}{:>8}", table.shape, "ms", "GB/s", "ratio");
-        table.rows.iter().for_each(print);
+        writeln!(out, "\n{:<34}{:>10}{:>8}{:>8}", table.shape, "ms", "GB/s", "ratio")?;
+        table.rows.iter().try_for_each(|row| writeln!(out, "  {:<32}{}", row.entrant, figures(row)))
     }
 }
 
-fn print(row: &Row) {
+fn figures(row: &Row) -> String {
     let (Some(ms), Some(gbps)) = (row.ms, row.gbps) else {
-        println!("  {:<32}{:>10}  {}", row.entrant, "-", row.missing.as_deref().unwrap_or("not measured"));
-        return;
+        return format!("{:>10}  {}", "-", row.missing.as_deref().unwrap_or("not measured"));
     };
-    print!("  {:<32}{ms:>10.3}{gbps:>8.1}", row.entrant);
-    match (row.ratio, &row.against) {
-        (Some(ratio), Some(against)) => println!("{ratio:>8.2}  of {against}"),
-        _ => println!(),
-    }
+    let compared = match (row.ratio, &row.against) {
+        (Some(ratio), Some(against)) => format!("{ratio:>8.2}  of {against}"),
+        _ => String::new(),
+    };
+    format!("{ms:>10.3}{gbps:>8.1}{compared}")
 }

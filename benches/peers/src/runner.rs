@@ -99,10 +99,15 @@ impl<'a> Entrant<'a> {
     }
 }
 
-/// Everybody takes a turn in every round, so that what slows the machine down slows all of them.
+/// Everybody takes a turn in every round, so that what slows the machine down slows all of them; every other round backward,
+/// so that nobody always comes after the same one.
 pub fn race(entrants: &mut [Entrant<'_>], rounds: u32) {
     entrants.iter_mut().for_each(Entrant::warm_up);
-    for _ in 0..rounds {
-        entrants.iter_mut().for_each(Entrant::round);
+    for round in 0..rounds {
+        if round % 2 == 0 {
+            entrants.iter_mut().for_each(Entrant::round);
+        } else {
+            entrants.iter_mut().rev().for_each(Entrant::round);
+        }
     }
 }

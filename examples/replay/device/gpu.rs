@@ -48,10 +48,7 @@ impl Gpu {
     /// Submits and waits: a queue that runs ahead would hold a copy of every step's gradients.
     fn run(&self, encoder: wgpu::CommandEncoder) -> Result<(), DeviceError> {
         let submission = guard(&self.device, "run its commands", || self.queue.submit([encoder.finish()]))?;
-        wait(&self.device, &submission, TIMEOUT).map_err(|error| match error {
-            wgpu::PollError::Timeout => DeviceError::Timeout { seconds: TIMEOUT.as_secs() },
-            other => refused("finish its commands", other),
-        })
+        wait(&self.device, &submission, TIMEOUT).map_err(|error| refused("finish its commands", error))
     }
 
     fn encoder(&self) -> wgpu::CommandEncoder {

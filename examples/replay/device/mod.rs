@@ -37,9 +37,6 @@ pub enum DeviceError {
 
     #[error("the device failed to {operation}: {reason}; try --device cpu")]
     Refused { operation: &'static str, reason: String },
-
-    #[error("the device did not finish within {seconds} s; try --device cpu, or a case with smaller tensors")]
-    Timeout { seconds: u64 },
 }
 
 /// Finds what the optimizer would refuse, before a device is opened.

@@ -75,7 +75,7 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The one that `mlp_mnist --device gpu` takes.
+/// The fastest, as `mlp_mnist --device gpu` wants it.
 fn best_adapter() -> Result<wgpu::AdapterInfo, Box<dyn Error>> {
     let backends = device::BACKENDS;
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
