@@ -1,9 +1,9 @@
 //! Whether the dispatches reach every element once, with its own gradient and state, and exceed no limit.
 
-use miadam::layout::{CHUNK, Chunk, WORKGROUP};
-use miadam::plan::{
-    Access, Binding, Dispatch, Extras, Form, Limits, Place, Plan, Rounding, Segment, Shape, StateLayout, Tensor,
-};
+use miadam::layout::Chunk;
+use miadam::plan::{Binding, Dispatch, Extras, Limits, Place, Plan, Rounding, Segment, StateLayout, Tensor};
+
+use crate::dispatch;
 
 /// The elements of a chunk, one after the other.
 struct Part<'a> {
@@ -18,7 +18,7 @@ struct Part<'a> {
 pub fn check(plan: &Plan, layout: &StateLayout, tensors: &[Tensor], bindings: &[Binding], limits: &Limits) {
     let mut parts = Vec::new();
     for dispatch in &plan.dispatches {
-        check_dispatch(dispatch, limits);
+        dispatch::check(dispatch, limits);
         parts.extend(dispatch.chunks.iter().map(|chunk| part(dispatch, chunk)));
     }
     parts.sort_unstable_by_key(|part| part.param);
@@ -33,32 +33,9 @@ pub fn check(plan: &Plan, layout: &StateLayout, tensors: &[Tensor], bindings: &[
     }
 }
 
-/// As `update.wgsl` computes it.
 fn part<'a>(dispatch: &'a Dispatch, chunk: &'a Chunk) -> Part<'a> {
-    let numbers = match dispatch.kernel.form {
-        Form::One => [0, 0],
-        Form::Two => [0, 1],
-        Form::Pairs | Form::Many => [chunk.windows as usize & 0xffff, chunk.windows as usize >> 16],
-    };
-    if dispatch.kernel.form == Form::Pairs {
-        assert_eq!(numbers.map(|number| number % 2), [0, 1], "the windows that the kernel looks among");
-    }
+    let [param, grad] = dispatch::places(dispatch, chunk);
     let format = dispatch.kernel.format;
-    let unit = match dispatch.kernel.access {
-        Access::Quads => {
-            assert!(chunk.len.is_multiple_of(4), "whole quads");
-            format.quad_word()
-        }
-        Access::Elements => 4,
-    };
-    assert!(chunk.len > 0);
-    let roles = [(numbers[0], chunk.param, format.param), (numbers[1], chunk.grad, format.grad)];
-    let [param, grad] = roles.map(|(number, first, dtype)| {
-        let window = dispatch.windows[number];
-        let byte = unit * u64::from(first);
-        assert!(byte + dtype.width() * u64::from(chunk.len) <= window.size, "byte {byte} of {window:?}");
-        Place { buffer: window.buffer, offset: window.offset + byte }
-    });
     Part { dispatch, chunk, param, grad, bytes: format.param.width() * u64::from(chunk.len) }
 }
 
@@ -84,36 +61,5 @@ fn check_segment(segment: &Segment, tensor: &Tensor, binding: &Binding, parts: &
             assert_eq!((chunk.stream, 4 * u64::from(chunk.first) + own), (tensor.stream, element));
         }
         element += u64::from(chunk.len) - own;
-    }
-}
-
-fn check_dispatch(dispatch: &Dispatch, limits: &Limits) {
-    let Dispatch { kernel, windows, chunks, workgroups: [x, y], .. } = dispatch;
-    assert!(*x <= limits.workgroups && *y <= limits.workgroups, "{x} x {y} workgroups");
-    let needed = match kernel.shape {
-        Shape::Run => {
-            assert_eq!(chunks.len(), 1);
-            u64::from(chunks[0].len).div_ceil(WORKGROUP)
-        }
-        Shape::Table => {
-            assert!(chunks.iter().all(|chunk| u64::from(chunk.len) <= CHUNK));
-            assert!(size_of_val(&chunks[..]) as u64 <= limits.binding.min(limits.buffer), "{} chunks", chunks.len());
-            chunks.len() as u64
-        }
-    };
-    let groups = u64::from(*x) * u64::from(*y);
-    assert!(groups >= needed && groups < needed + u64::from(*y), "{x} x {y} for {needed}");
-    match kernel.form {
-        Form::One => assert_eq!(windows.len(), 1),
-        Form::Two => assert_eq!(windows.len(), 2),
-        Form::Pairs | Form::Many => assert!(windows.len() <= limits.windows),
-    }
-    for (number, window) in windows.iter().enumerate() {
-        assert!(window.size <= limits.binding, "{window:?}");
-        assert!(window.offset.is_multiple_of(limits.alignment) && window.size.is_multiple_of(4), "{window:?}");
-        for other in &windows[..number] {
-            let apart = window.offset >= other.offset + other.size || other.offset >= window.offset + window.size;
-            assert!(window.buffer != other.buffer || apart, "{window:?} overlaps {other:?}");
-        }
     }
 }

@@ -1,6 +1,8 @@
-//! Plans any tensors anywhere under any limits, and checks by ranges what `tests/suite/plan.rs` checks by elements.
+//! Plans any tensors anywhere under any limits, and checks by ranges what `tests/suite/plan` checks by elements.
 #![no_main]
 
+#[path = "../../../tests/suite/plan/dispatch.rs"]
+mod dispatch;
 mod dispatches;
 mod input;
 mod state;

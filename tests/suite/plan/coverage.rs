@@ -1,0 +1,211 @@
+//! What the dispatches of a plan reach, element by element, and that this is everything once.
+
+use std::collections::HashMap;
+
+use miadam::layout::{Chunk, QUAD};
+use miadam::plan::{Binding, Dispatch, Extras, Format, Limits, Place, Plan, Rounding, StateLayout, Tensor};
+use miadam::{Dtype, HalfParams};
+use proptest::prelude::*;
+
+use super::dispatch;
+
+/// Limits small enough that a few thousand elements exceed them. Workgroups squared suffice for the largest
+/// binding, as `Limits::new` demands.
+fn limits() -> impl Strategy<Value = Limits> {
+    (10..16u32, 10..16u32, 2..6usize, 5..9u32, 32..40u32).prop_map(
+        |(binding, buffer, windows, alignment, workgroups)| Limits {
+            binding: 1 << binding,
+            buffer: 1 << buffer,
+            windows,
+            workgroups,
+            alignment: 1 << alignment,
+        },
+    )
+}
+
+/// Tensors of a few groups, and buffers laid out with gaps: sometimes params and grads apart, sometimes mixed.
+fn tensors() -> impl Strategy<Value = (Vec<Tensor>, Vec<Binding>, Vec<u64>)> {
+    let planes = prop::collection::vec((2..4u64, 0..4u64), 1..4);
+    let len = prop_oneof![0..9u64, 0..700u64, 0..9000u64];
+    let place = (0..4usize, prop_oneof![Just(None), (0..9u64).prop_map(Some)]);
+    let tensor = (0..4usize, len, format(), place.clone(), place);
+    (planes, prop::collection::vec(tensor, 0..24), any::<bool>()).prop_map(|(planes, tensors, grads_last)| {
+        let mut ends = vec![0; 8];
+        // In 32-bit words: a gap, or the next whole quad of f32.
+        let mut put = |len: u64, dtype: Dtype, (buffer, gap): (usize, Option<u64>)| {
+            let end: &mut u64 = &mut ends[buffer];
+            let start = gap.map_or(end.next_multiple_of(QUAD), |gap| *end + gap);
+            *end = start + (dtype.width() * len).div_ceil(4);
+            Place { buffer, offset: 4 * start }
+        };
+        let params: Vec<_> = tensors.iter().map(|&(_, len, format, param, _)| put(len, format.param, param)).collect();
+        let grads: Vec<_> = tensors
+            .iter()
+            .map(|&(_, len, format, _, (buffer, gap))| {
+                put(len, format.grad, (buffer + if grads_last { 4 } else { 0 }, gap))
+            })
+            .collect();
+        let shapes = tensors.iter().zip(1..).map(|(&(group, len, format, ..), number)| {
+            let group = group % planes.len();
+            let (moment_planes, integral_planes) = planes[group];
+            let stream = if format.rounding == Rounding::Stochastic { number } else { 0 };
+            let group = group as u32;
+            Tensor { group, len, moment_planes, integral_planes, format, stream, extras: Extras::default() }
+        });
+        let bindings = params.into_iter().zip(grads).map(|(param, grad)| Binding { param, grad });
+        (shapes.collect(), bindings.collect(), ends.into_iter().map(|end| 4 * end).collect())
+    })
+}
+
+/// Mostly f32.
+fn format() -> impl Strategy<Value = Format> {
+    use Dtype::{Bf16, F16, F32};
+    let half = |half_params| move |(param, grad)| Format::new(param, grad, half_params);
+    let dtypes = || (prop_oneof![Just(F16), Just(Bf16), Just(F32)], prop_oneof![Just(F16), Just(Bf16), Just(F32)]);
+    prop_oneof![
+        2 => Just(Format::default()),
+        1 => dtypes().prop_map(half(HalfParams::Master)),
+        1 => dtypes().prop_map(half(HalfParams::Stochastic { seed: 0 })),
+    ]
+}
+
+/// An element of a tensor as a dispatch reaches it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reached {
+    grad: (usize, u64),
+    page: usize,
+    group: u32,
+    /// Elements of the page.
+    moments: u64,
+    integrals: u64,
+    /// Elements from a plane to the next.
+    stride: u64,
+    format: Format,
+    /// What its stochastic rounding draws by: the tensor's stream, and the quad's number.
+    draw: (u32, u64),
+}
+
+/// By buffer and byte of θ.
+pub type Coverage = HashMap<(usize, u64), Reached>;
+
+/// All that the kernels would reach, as `update.wgsl` computes it.
+pub fn coverage(plan: &Plan, limits: &Limits) -> Coverage {
+    let mut coverage = Coverage::new();
+    for dispatch in &plan.dispatches {
+        dispatch::check(dispatch, limits);
+        for chunk in &dispatch.chunks {
+            let places = dispatch::places(dispatch, chunk);
+            for element in 0..u64::from(chunk.len) {
+                let (at, reached) = reach(dispatch, chunk, places, element);
+                assert!(coverage.insert(at, reached).is_none(), "{at:?} is reached twice");
+            }
+        }
+    }
+    coverage
+}
+
+fn reach(dispatch: &Dispatch, chunk: &Chunk, [param, grad]: [Place; 2], element: u64) -> ((usize, u64), Reached) {
+    let format = dispatch.kernel.format;
+    let at = |place: Place, dtype: Dtype| (place.buffer, place.offset + dtype.width() * element);
+    let quad = element / QUAD;
+    let lane = element % QUAD;
+    let reached = Reached {
+        grad: at(grad, format.grad),
+        page: dispatch.page,
+        group: chunk.group,
+        moments: QUAD * (u64::from(chunk.moments) + quad) + lane,
+        integrals: QUAD * (u64::from(chunk.integrals) + quad) + lane,
+        stride: QUAD * u64::from(chunk.stride),
+        format,
+        draw: match format.rounding {
+            Rounding::Stochastic => (chunk.stream, u64::from(chunk.first) + quad),
+            _ => (0, 0),
+        },
+    };
+    (at(param, format.param), reached)
+}
+
+/// The buffer and byte of an element of θ.
+fn element_at(binding: &Binding, tensor: &Tensor, element: u64) -> (usize, u64) {
+    (binding.param.buffer, binding.param.offset + tensor.format.param.width() * element)
+}
+
+/// Every element at its place, with its own gradient and group, and nothing else.
+pub fn check_coverage(coverage: &Coverage, tensors: &[Tensor], bindings: &[Binding], ends: &[u64]) {
+    assert_eq!(coverage.len() as u64, tensors.iter().map(|tensor| tensor.len).sum::<u64>());
+    for (tensor, binding) in tensors.iter().zip(bindings) {
+        for element in 0..tensor.len {
+            let at = |place: Place, dtype: Dtype| (place.buffer, place.offset + dtype.width() * element);
+            let param = at(binding.param, tensor.format.param);
+            let reached = coverage.get(&param).expect("every element is reached");
+            assert_eq!(reached.grad, at(binding.grad, tensor.format.grad));
+            assert_eq!(reached.group, tensor.group);
+            assert_eq!(reached.format, tensor.format);
+            let draws = tensor.format.rounding == Rounding::Stochastic;
+            assert_eq!(reached.draw, if draws { (tensor.stream, element / QUAD) } else { (0, 0) });
+            assert!(param.1 < ends[binding.param.buffer]);
+        }
+    }
+}
+
+/// No two elements share state, and all of it lies in its page.
+fn check_state(coverage: &Coverage, tensors: &[Tensor], bindings: &[Binding], layout: &StateLayout, limits: &Limits) {
+    for page in &layout.pages {
+        assert!(page.moments.max(page.integrals) <= limits.binding.min(limits.buffer), "{page:?}");
+    }
+    let mut taken = std::collections::HashSet::new();
+    for (tensor, binding) in tensors.iter().zip(bindings) {
+        for element in 0..tensor.len {
+            let reached = coverage[&element_at(binding, tensor, element)];
+            let page = layout.pages[reached.page];
+            for (integral, planes, first, size) in [
+                (false, tensor.moment_planes, reached.moments, page.moments),
+                (true, tensor.integral_planes, reached.integrals, page.integrals),
+            ] {
+                for plane in 0..planes {
+                    let at = first + plane * reached.stride;
+                    assert!(4 * at < size, "element {at} is past the page");
+                    assert!(taken.insert((reached.page, integral, at)), "{at} is used twice");
+                }
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: if cfg!(miri) { 1 } else { 400 }, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn covers_everything_once_within_limits(
+        limits in limits(),
+        (tensors, bindings, ends) in tensors(),
+        (_, moved, moved_ends) in tensors(),
+    ) {
+        let layout = StateLayout::new(&tensors, &bindings, &limits).unwrap();
+        let first = coverage(&Plan::new(&tensors, &bindings, &layout, &limits), &limits);
+        check_coverage(&first, &tensors, &bindings, &ends);
+        check_state(&first, &tensors, &bindings, &layout, &limits);
+
+        // Every other tensor moves behind what another layout holds; its state stays where it was.
+        let mut ends: Vec<_> = ends.iter().zip(&moved_ends).map(|(a, b)| (*a).max(*b).next_multiple_of(4)).collect();
+        let mut rebound = bindings.clone();
+        for (binding, (tensor, target)) in rebound.iter_mut().zip(tensors.iter().zip(&moved)).step_by(2) {
+            let Format { param, grad, .. } = tensor.format;
+            let roles = [(&mut binding.param, target.param, param), (&mut binding.grad, target.grad, grad)];
+            for (place, target, dtype) in roles {
+                let offset = ends[target.buffer] + target.offset % 64;
+                *place = Place { buffer: target.buffer, offset };
+                ends[target.buffer] = (offset + dtype.width() * tensor.len).next_multiple_of(4);
+            }
+        }
+        let second = coverage(&Plan::new(&tensors, &rebound, &layout, &limits), &limits);
+        check_coverage(&second, &tensors, &rebound, &ends);
+        for ((tensor, old), new) in tensors.iter().zip(&bindings).zip(&rebound) {
+            for element in 0..tensor.len {
+                let old = first[&element_at(old, tensor, element)];
+                let new = second[&element_at(new, tensor, element)];
+                prop_assert_eq!(Reached { grad: old.grad, ..new }, old);
+            }
+        }
+    }
+}
