@@ -51,7 +51,7 @@ def to_miadam(optimizer, names, path):
         counts = f"{least} has taken {steps[least]} steps and {most} {steps[most]}"
         raise BridgeError(f"{counts}; miadam counts once for all, and has a gradient of each at every step")
     step = max(steps.values(), default=0)
-    header = {"version": VERSION, "step": step, "skipped": 0, "recorded": step, "grad_norm_bits": 0}
+    header = {"version": VERSION, "step": step, "skipped": 0, "recorded": step, "grad_norm_bits": None}
     header |= {"loss_scale": 1.0, "good_steps": 0, "gradients": NO_OPTIONS, "groups": groups}
     # Whole or not there: safetensors writes it beside, and renames it.
     save_file(tensors, path, {"miadam": json.dumps(header, allow_nan=False)})

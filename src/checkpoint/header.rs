@@ -24,8 +24,8 @@ pub(crate) struct Header {
     pub skipped: u32,
     /// Steps recorded, by which schedules go.
     pub recorded: u32,
-    /// The norm of the gradients at the last step, which may be NaN or infinite; 0 where it was not measured.
-    pub grad_norm_bits: u32,
+    /// The norm of the gradients, which may be NaN or infinite, if the last step measured it.
+    pub grad_norm_bits: Option<u32>,
     pub loss_scale: f32,
     /// Steps since the loss scale last changed.
     pub good_steps: u32,
@@ -52,18 +52,13 @@ impl Header {
         let &Progress { step, skipped, norm, .. } = progress;
         let &Scaler { scale, good_steps, .. } = scaler;
         let version = VERSION;
-        let (grad_norm_bits, loss_scale) = (if measured { norm } else { 0 }, scale);
+        let (grad_norm_bits, loss_scale) = (measured.then_some(norm), scale);
         Self { version, step, skipped, recorded, grad_norm_bits, loss_scale, good_steps, gradients, groups }
-    }
-
-    /// Whether the last step measured the norm of its gradients.
-    pub fn is_measured(&self) -> bool {
-        self.grad_norm_bits != 0
     }
 
     pub fn counts(&self) -> (Progress, Scaler) {
         let &Self { step, skipped, grad_norm_bits, loss_scale, good_steps, .. } = self;
-        let progress = Progress { step, skipped, norm: grad_norm_bits, padding: 0 };
+        let progress = Progress { step, skipped, norm: grad_norm_bits.unwrap_or(0), padding: 0 };
         (progress, Scaler { scale: loss_scale, good_steps, ..Scaler::zeroed() })
     }
 

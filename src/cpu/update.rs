@@ -333,6 +333,26 @@ mod tests {
         [param, moments, integrals].concat().iter().map(|value| value.to_bits()).collect()
     }
 
+    /// The others are ahead of what the parameter can hold, and must stay so.
+    #[test]
+    fn only_what_is_missing_of_a_master_copy_is_made() {
+        let param = [bf16::ONE; 3];
+        let mut master = [1.001, f32::from_bits(NO_MASTER), 0.999];
+        make_master(&mut master, Values::Bf16(&param), 5, &mut Vec::new());
+        assert_eq!(master, [1.001, 1.0, 0.999]);
+    }
+
+    #[test]
+    fn subnormal_second_moments_are_0_unless_they_divide() {
+        let subnormal = f32::MIN_POSITIVE / 2.0;
+        for (eps, expected) in [(1e-8, 0.0), (0.0, subnormal)] {
+            let coefs = Coefs { eps, ..Coefs::zeroed() };
+            let (mut m, mut v) = (0.0, subnormal);
+            average::<false>(&coefs, 1.0, 0.0, &mut m, &mut v);
+            assert_eq!(v, expected, "with an epsilon of {eps}");
+        }
+    }
+
     #[test]
     fn wider_instructions_change_no_bit() {
         // Miri takes a thousand times as long, and the same paths are in fewer elements.

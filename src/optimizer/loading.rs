@@ -83,7 +83,7 @@ impl MiAdam {
         }
         self.grad_options = checkpoint.header.gradients;
         self.recorded = checkpoint.header.recorded;
-        self.measured = checkpoint.header.is_measured();
+        self.measured = checkpoint.header.grad_norm_bits.is_some();
         for (lr, group) in self.lrs.iter_mut().zip(&self.groups) {
             *lr = group.lr_at(self.recorded.saturating_sub(1));
         }

@@ -135,7 +135,8 @@ def warns_of_what_is_left_to_do(path):
     tensors, metadata = contents(path)
     header = metadata["miadam"]
     schedule = '"schedule": {"Exponential": {"gamma": 0.5}}'
-    for old, new, part in [('"schedule": "Constant"', schedule, "schedule"), ("null", "1.0", "gradients")]:
+    clips = ('"clip_norm": null', '"clip_norm": 1.0', "gradients")
+    for old, new, part in [('"schedule": "Constant"', schedule, "schedule"), clips]:
         save_file(tensors, path, {"miadam": header.replace(old, new, 1)})
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")

@@ -50,6 +50,30 @@ fn a_report_has_the_numbers_of_its_step() {
     }
 }
 
+/// Options count from the next step on, so that they do not tell what the last one measured.
+#[test]
+fn a_load_keeps_the_last_steps_norm() {
+    let measuring = GradOptions { clip_norm: Some(1.0), ..GradOptions::default() };
+    let Some(mut rig) = rig(Home::OnePool) else { return };
+    let gpu = rig.gpu.clone();
+    for (during, after) in [(GradOptions::default(), measuring), (measuring, GradOptions::default())] {
+        rig.set_grad_options(during);
+        rig.step_twin();
+        rig.step_gpu();
+        rig.set_grad_options(after);
+        let mut encoder = gpu.encoder();
+        let checkpoint = rig.optimizer.read_checkpoint(&mut encoder, false).unwrap();
+        gpu.queue.submit([encoder.finish()]);
+        gpu.wait();
+        let (report, twins) = (gpu.report(&rig.optimizer), rig.twin.report());
+        assert_eq!([report.grad_norm.is_some(), twins.grad_norm.is_some()], [during == measuring; 2]);
+        rig.optimizer.load(&pollster::block_on(checkpoint).unwrap()).unwrap();
+        rig.twin.load(&rig.twin.checkpoint()).unwrap();
+        assert_eq!(gpu.report(&rig.optimizer), report);
+        assert_eq!(rig.twin.report(), twins);
+    }
+}
+
 #[test]
 fn integrals_are_freed_once_no_group_needs_them() {
     for home in [Home::OnePool, Home::Separate] {
@@ -119,6 +143,19 @@ fn skipped_and_dropped_steps_keep_the_integrals() {
     let error = rig.optimizer.release_integrals().unwrap_err();
     assert!(matches!(error, Error::IntegralsInUse { known_step: 0, .. }), "{error}");
     assert!(error.to_string().contains("step 5") && error.to_string().contains("step 4 or later"), "{error}");
+}
+
+#[test]
+fn an_outsize_group_is_warned_about_when_it_is_loaded() {
+    let messages = logged();
+    let group = |kappa| ParamGroup::new(Hyperparams { kappa, ..Hyperparams::default() }, [cpu::Param::new("w", 1)]);
+    // A κ that no other test has.
+    let saved = cpu::MiAdam::new([group(0.987)]).unwrap().checkpoint();
+    let count = || messages.lock().unwrap().iter().filter(|message| message.contains("kappa 0.987")).count();
+    let mut loaded = cpu::MiAdam::new([group(0.5)]).unwrap();
+    let before = count();
+    loaded.load(&saved).unwrap();
+    assert_eq!(count(), before + 1);
 }
 
 #[test]
