@@ -3,6 +3,8 @@
 //! `cargo run --release --example mlp_mnist` needs no flag, no network and no GPU; `-- --help` shows the flags.
 #![forbid(unsafe_code)]
 
+#[path = "../shared/adapter.rs"]
+mod adapter;
 mod args;
 #[path = "../shared/command_line.rs"]
 mod command_line;

@@ -4,7 +4,7 @@ use miadam::{Dtype, GradOptions, GradScaler, HalfParams, Hyperparams, Phase, Rep
 
 use crate::cpu::CpuTrainer;
 use crate::data::{Data, Samples};
-use crate::gpu::{Gpu, GpuTrainer, open_any};
+use crate::gpu::{Gpu, GpuTrainer};
 use crate::network::{INPUTS, Trainer, Weights};
 use crate::random::Random;
 use crate::recipe::Recipe;
@@ -12,7 +12,7 @@ use crate::values::Values;
 
 /// An adapter, or nothing if MIADAM_ALLOW_NO_ADAPTER says that this is all right.
 pub fn gpu() -> Option<Gpu> {
-    match open_any() {
+    match Gpu::open(None) {
         Ok(gpu) => Some(gpu),
         Err(error) if std::env::var_os("MIADAM_ALLOW_NO_ADAPTER").is_some() => {
             eprintln!("not tested: {error}");

@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::args::{Args, DeviceKind};
 use crate::cpu::CpuTrainer;
 use crate::data::Data;
-use crate::gpu::{self, Gpu, GpuTrainer};
+use crate::gpu::{Gpu, GpuTrainer};
 use crate::metrics::{Epoch, Metrics, StepNumbers};
 use crate::network::{Passed, Trainer, Weights};
 use crate::random::Random;
@@ -187,9 +187,8 @@ impl Training<'_> {
 fn choose_device(args: &Args) -> Result<(Option<Gpu>, String), Box<dyn Error>> {
     let gpu = match (args.device, &args.adapter) {
         (DeviceKind::Cpu, _) => None,
-        (_, Some(name)) => Some(gpu::open_named(name)?),
-        (DeviceKind::Gpu, None) => Some(gpu::open_any()?),
-        (DeviceKind::Auto, None) => match gpu::open_hardware() {
+        (DeviceKind::Gpu, wanted) | (DeviceKind::Auto, wanted @ Some(_)) => Some(Gpu::open(wanted.as_deref())?),
+        (DeviceKind::Auto, None) => match Gpu::open_hardware() {
             Ok(Some(gpu)) => Some(gpu),
             Ok(None) => return Ok((None, " (there is no hardware GPU)".to_owned())),
             Err(error) => return Ok((None, format!(" ({error})"))),

@@ -4,6 +4,7 @@
 //!
 //! The README beside this file has the format of both files, and the Python lines that record a case.
 
+#[path = "../shared/adapter.rs"]
 mod adapter;
 mod case;
 #[path = "../shared/command_line.rs"]
@@ -81,8 +82,9 @@ fn open(args: &Args, case: &Case) -> Result<Box<dyn Device>, Box<dyn Error>> {
             Ok(Box::new(Cpu::new(case)?))
         }
         Kind::Gpu => {
-            let (device, queue, description) = adapter::open(args.adapter.as_deref())?;
-            say(&format!("device: {description}"));
+            let adapter = adapter::choose(args.adapter.as_deref())?;
+            let (device, queue) = adapter::open(&adapter, adapter.limits())?;
+            say(&format!("device: gpu, {}", adapter::description(&adapter.get_info())));
             Ok(Box::new(Gpu::new(device, queue, case)?))
         }
     }

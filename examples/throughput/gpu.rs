@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use half::{bf16, f16};
 use miadam::{Dtype, MiAdam, Param, ParamGroup, Slice};
 
+use crate::adapter::{self, AdapterError};
 use crate::cases::Case;
 use crate::options::Setting;
 use crate::report::{Row, Times, median};
@@ -22,46 +23,15 @@ pub struct Gpu {
     queue: wgpu::Queue,
 }
 
-#[derive(Debug, thiserror::Error)]
-pub enum NoGpu {
-    #[error("{0}")]
-    NoAdapter(String),
-    #[error("no adapter is named like `{wanted}`; there are: {known}")]
-    Unknown { wanted: String, known: String },
-    #[error("the adapter gave no device: {0}")]
-    NoDevice(String),
-}
-
 impl Gpu {
-    pub fn new(wanted: Option<&str>) -> Result<Self, NoGpu> {
-        let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
-            backends: wgpu::Backends::PRIMARY,
-            ..wgpu::InstanceDescriptor::new_without_display_handle()
-        });
-        let adapter = match wanted {
-            None => {
-                let options = wgpu::RequestAdapterOptions {
-                    power_preference: wgpu::PowerPreference::HighPerformance,
-                    ..Default::default()
-                };
-                pollster::block_on(instance.request_adapter(&options)).map_err(|e| NoGpu::NoAdapter(e.to_string()))?
-            }
-            Some(wanted) => {
-                let adapters = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::PRIMARY));
-                let known = adapters.iter().map(|a| a.get_info().name).collect::<Vec<_>>().join(", ");
-                let named = |a: &wgpu::Adapter| a.get_info().name.to_lowercase().contains(&wanted.to_lowercase());
-                adapters.into_iter().find(named).ok_or(NoGpu::Unknown { wanted: wanted.to_owned(), known })?
-            }
-        };
+    pub fn new(wanted: Option<&str>) -> Result<Self, AdapterError> {
+        let adapter = adapter::choose(wanted)?;
         Self::open(&adapter, adapter.limits())
     }
 
-    fn open(adapter: &wgpu::Adapter, required_limits: wgpu::Limits) -> Result<Self, NoGpu> {
-        let descriptor = wgpu::DeviceDescriptor { required_limits, ..Default::default() };
-        let (device, queue) =
-            pollster::block_on(adapter.request_device(&descriptor)).map_err(|e| NoGpu::NoDevice(e.to_string()))?;
-        let info = adapter.get_info();
-        Ok(Self { name: format!("{} ({})", info.name, info.backend), device, queue })
+    fn open(adapter: &wgpu::Adapter, limits: wgpu::Limits) -> Result<Self, AdapterError> {
+        let (device, queue) = adapter::open(adapter, limits)?;
+        Ok(Self { name: adapter::description(&adapter.get_info()), device, queue })
     }
 
     /// What `work` gives, or why it does not fit this adapter: in wgpu's own hands, that would be a panic.
@@ -259,8 +229,7 @@ mod tests {
 
     /// The default adapter's device with small buffers, or nothing if MIADAM_ALLOW_NO_ADAPTER says that this is all right.
     fn small_gpu() -> Option<Gpu> {
-        let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
-        match pollster::block_on(instance.request_adapter(&Default::default())) {
+        match adapter::choose(None) {
             Ok(adapter) => {
                 let size = 1 << 20;
                 let limits =

@@ -3,6 +3,8 @@
 //! `cargo run --release --example throughput -- [--json]`, and with `--options` what clipping, loss scaling and the other
 //! options cost beside the plain step.
 
+#[path = "../shared/adapter.rs"]
+mod adapter;
 mod cases;
 #[path = "../shared/command_line.rs"]
 mod command_line;
@@ -18,6 +20,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+use adapter::AdapterError;
 use cases::Case;
 use report::Report;
 
@@ -77,8 +80,8 @@ fn run(flags: &Flags) -> Result<(), Box<dyn std::error::Error>> {
     let mut report = Report::new(flags.json);
     let gpu = match gpu::Gpu::new(flags.adapter.as_deref()) {
         Ok(gpu) => Some(gpu),
-        Err(gpu::NoGpu::NoAdapter(reason)) if flags.adapter.is_none() => {
-            report.note(&format!("no GPU adapter, so CPU rows only: {reason}"))?;
+        Err(reason @ AdapterError::Missing) if flags.adapter.is_none() => {
+            report.note(&format!("CPU rows only: {reason}"))?;
             None
         }
         Err(error) => return Err(error.into()),

@@ -4,8 +4,11 @@ use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use wgpu::{Buffer, BufferDescriptor, BufferUsages, Device, MapMode, Queue, SubmissionIndex};
+use wgpu::{
+    Adapter, Buffer, BufferDescriptor, BufferUsages, Device, DeviceType, Limits, MapMode, Queue, SubmissionIndex,
+};
 
+use crate::adapter::{self, AdapterError};
 use crate::wait::wait;
 
 /// After this the GPU counts as hung.
@@ -20,14 +23,30 @@ pub struct Gpu {
 }
 
 impl Gpu {
-    pub fn new(device: Device, queue: Queue, name: String) -> Self {
+    /// The best adapter whose name contains `wanted`, hardware or software.
+    pub fn open(wanted: Option<&str>) -> Result<Self, AdapterError> {
+        Self::of(&adapter::choose(wanted)?)
+    }
+
+    /// The best hardware GPU, if there is one: software adapters are slower than the CPU path.
+    pub fn open_hardware() -> Result<Option<Self>, AdapterError> {
+        match adapter::choose(None) {
+            Ok(adapter) if adapter.get_info().device_type != DeviceType::Cpu => Self::of(&adapter).map(Some),
+            Ok(_) | Err(AdapterError::Missing) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn of(adapter: &Adapter) -> Result<Self, AdapterError> {
+        let (device, queue) = adapter::open(adapter, Limits::default())?;
+        let name = adapter::description(&adapter.get_info());
         let failure = Arc::new(Mutex::new(None));
         let first = Arc::clone(&failure);
         // Without a handler wgpu panics.
         device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
             first.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| error.to_string());
         }));
-        Self { device, queue, name, failure }
+        Ok(Self { device, queue, name, failure })
     }
 
     /// The error of anything done so far.

@@ -1,6 +1,5 @@
 //! Training on the GPU: all of it, so that only the score of an epoch comes back.
 
-mod adapter;
 mod buffers;
 mod checkpoint;
 mod device;
@@ -13,7 +12,6 @@ use std::error::Error;
 use miadam::{Checkpoint, MiAdam, Param, ParamGroup, Report, Slice};
 use wgpu::{BindGroup, CommandEncoder, ComputePass, ComputePassDescriptor, ComputePipeline};
 
-pub use adapter::{open_any, open_hardware, open_named};
 use buffers::Buffers;
 pub use device::Gpu;
 use kernels::Kernels;
