@@ -1,6 +1,7 @@
 //! How much memory it takes, what happens where there is not as much, and that no step keeps any.
 //!
-//! The ignored ones take minutes and gigabytes: `cargo test --release --test suite memory -- --ignored --nocapture`
+//! The ignored ones take minutes and gigabytes, and one measures the memory of its process, so that they run one by one:
+//! `cargo test --release --test suite memory -- --ignored --nocapture --test-threads 1`
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -51,10 +52,16 @@ fn the_hosts_own_flag_counts() {
     assert_eq!(optimizer.set_grad_options(GradOptions { clip_norm: Some(1.0), ..GradOptions::default() }), Ok(()));
 }
 
+/// Set where memory is bounded.
+const BOUNDED: &str = "MIADAM_TEST_BOUNDED";
+
 /// Asks for more state than there is memory; run by the test below in a process of its own, whose memory is bounded.
 #[test]
 #[ignore = "run by state_that_does_not_fit_is_an_error"]
 fn ask_for_too_much() {
+    if std::env::var_os(BOUNDED).is_none() {
+        return;
+    }
     let gpu = Gpu::new(wgpu::Limits::default()).unwrap();
     let len = 64 << 20;
     let buffer = || {
@@ -94,6 +101,7 @@ fn state_that_does_not_fit_is_an_error() {
         .arg("--as=8589934592")
         .arg(std::env::current_exe().unwrap())
         .args(["--exact", "memory::ask_for_too_much", "--ignored", "--nocapture"])
+        .env(BOUNDED, "1")
         .output()
         .expect("prlimit, of util-linux");
     let said = String::from_utf8_lossy(&output.stdout);
