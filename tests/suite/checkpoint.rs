@@ -6,10 +6,11 @@ use half::{bf16, f16};
 use miadam::cpu::ValuesMut;
 use miadam::{
     Checkpoint, Dtype, Error, GradOptions, GradScaler, HalfParams, Hyperparams, MiAdam, Param, ParamGroup, Schedule,
-    Slice, WeightDecay, cpu,
+    Slice, StepScale, TensorState, WeightDecay, cpu,
 };
 
 use crate::common::{Gpu, Random, gpu};
+use crate::parity::assert_states_agree;
 use crate::values::Values;
 
 /// Name, group, length and type.
@@ -31,6 +32,8 @@ fn groups() -> [Hyperparams; 3] {
     [
         Hyperparams {
             order: 2,
+            // By the paper's, steps before ζ are lost in the rounding of θ.
+            step_scale: StepScale::UnitGain,
             switch_step: 4,
             schedule: Schedule::Sequence(vec![(0, warmup), (3, cosine)]),
             ..Hyperparams::default()
@@ -51,9 +54,28 @@ fn groups() -> [Hyperparams; 3] {
     ]
 }
 
+/// Between the norms of a gradient under the first loss scale and under twice that: some steps are clipped, some are not.
+const CLIP_NORM: f64 = 4.0;
+
 fn options() -> GradOptions {
     let scaler = GradScaler { init_scale: 8.0, growth_interval: 2, ..GradScaler::default() };
-    GradOptions { clip_norm: Some(20.0), scaler: Some(scaler), factor: 0.5, ..GradOptions::default() }
+    GradOptions { clip_norm: Some(CLIP_NORM), scaler: Some(scaler), factor: 0.5, ..GradOptions::default() }
+}
+
+#[test]
+fn some_steps_are_clipped() {
+    let mut run = OnCpu::new(LAYOUTS[0]).unwrap();
+    let norms: Vec<_> = (0..STEPS)
+        .map(|step| {
+            run.steps(step..step + 1);
+            f64::from(run.optimizer.report().grad_norm.unwrap())
+        })
+        .collect();
+    // Before the infinite one and after it.
+    for norms in [&norms[..2], &norms[3..]] {
+        assert!(norms.iter().any(|&norm| norm > CLIP_NORM), "{norms:?}");
+    }
+    assert!(norms.iter().any(|&norm| norm < CLIP_NORM), "{norms:?}");
 }
 
 /// How the same tensors are laid out and grouped.
@@ -67,10 +89,14 @@ pub struct Layout {
 
 pub const LAYOUTS: [Layout; 2] = [Layout { order: [0, 1, 2], pool: true }, Layout { order: [2, 0, 1], pool: false }];
 
+/// Steps of a whole run.
+const STEPS: usize = 7;
+
 /// The gradient of a tensor at a step, infinite at one of them.
 fn grad((name, _, len, _): Tensor, step: usize) -> Vec<f32> {
     let mut random = Random(name.len() as u64 * 1000 + step as u64);
-    let mut grad: Vec<_> = (0..len).map(|_| random.normal()).collect();
+    // Quarters, whose squares add up exactly: the norm has the same bits however a layout orders them.
+    let mut grad: Vec<_> = (0..len).map(|_| (4.0 * random.normal()).round() / 4.0).collect();
     if name == "b" && step == 2 {
         grad[7] = f32::INFINITY;
     }
@@ -222,7 +248,6 @@ fn contents(checkpoint: &Checkpoint) -> BTreeMap<String, String> {
 
 /// Runs on from step `at` in another process's place: through the bytes of a file, in either layout.
 fn resumes<First: Run, Second: Run>(at: usize) -> [Checkpoint; 2] {
-    const END: usize = 7;
     let mut results = Vec::new();
     for layout in LAYOUTS {
         let Some(mut first) = First::new(LAYOUTS[0]) else { continue };
@@ -235,7 +260,7 @@ fn resumes<First: Run, Second: Run>(at: usize) -> [Checkpoint; 2] {
         second.steps(0..2);
         second.load(&loaded);
         assert!(contents(&second.checkpoint()) == contents(&loaded), "{layout:?} at {at}");
-        second.steps(at..END);
+        second.steps(at..STEPS);
         results.push(second.checkpoint());
     }
     results.try_into().unwrap_or_else(|_| unreachable!("one for each layout"))
@@ -243,12 +268,12 @@ fn resumes<First: Run, Second: Run>(at: usize) -> [Checkpoint; 2] {
 
 fn a_resumed_run_is_the_same<R: Run>() {
     let Some(mut whole) = R::new(LAYOUTS[0]) else { return };
-    whole.steps(0..7);
+    whole.steps(0..STEPS);
     let expected = whole.checkpoint();
-    // Six steps taken and one skipped.
-    assert_eq!(expected.step(), 6);
+    // One step is skipped.
+    assert_eq!(expected.step() as usize, STEPS - 1);
     // Before the first step, before the skipped one, after it, at both switches and after them.
-    for at in 0..7 {
+    for at in 0..STEPS {
         for found in resumes::<R, R>(at) {
             assert!(contents(&found) == contents(&expected), "resumed at {at}");
         }
@@ -270,25 +295,53 @@ fn what_one_device_saves_the_other_loads() {
     if gpu().is_none() {
         return;
     }
-    // Loading is exact, which `resumes` checks; what follows is the other device's.
-    let near = |found: [Checkpoint; 2], expected: &Checkpoint| {
-        for found in found {
-            let values = |checkpoint: &Checkpoint| {
-                let mut tensors = checkpoint.tensors().to_vec();
-                tensors.sort_by(|a, b| a.name.cmp(&b.name));
-                tensors.into_iter().flat_map(|tensor| tensor.second_moment).collect::<Vec<_>>()
-            };
-            for (found, expected) in values(&found).iter().zip(values(expected)) {
-                // Seven steps of three roundings, and the clipping factor's.
-                assert!((found - expected).abs() <= 64.0 * f32::EPSILON * expected.abs().max(1e-3));
-            }
-        }
-    };
     let mut whole = OnCpu::new(LAYOUTS[0]).unwrap();
-    whole.steps(0..7);
+    whole.steps(0..STEPS);
     let expected = whole.checkpoint();
-    near(resumes::<OnGpu, OnCpu>(3), &expected);
-    near(resumes::<OnCpu, OnGpu>(3), &expected);
+    // Loading is exact, which `resumes` checks; what follows is the other device's.
+    for found in resumes::<OnGpu, OnCpu>(3).into_iter().chain(resumes::<OnCpu, OnGpu>(3)) {
+        assert_states_agree(&by_name(&found), &by_name(&expected));
+        TENSORS.iter().for_each(|&tensor| assert_params_agree(tensor, &found, &expected));
+    }
+}
+
+/// The states of all tensors, however they are grouped.
+fn by_name(checkpoint: &Checkpoint) -> Vec<TensorState> {
+    let mut tensors = checkpoint.tensors().to_vec();
+    tensors.sort_by(|a, b| a.name.cmp(&b.name));
+    tensors
+}
+
+/// A parameter is the same after all steps, some of them on another device.
+fn assert_params_agree(tensor: Tensor, found: &Checkpoint, expected: &Checkpoint) {
+    let (name, _, len, dtype) = tensor;
+    let param = |checkpoint: &Checkpoint| {
+        let (found, bytes) = checkpoint.param(name).unwrap();
+        assert_eq!(found, dtype);
+        Values::from_bytes(dtype, bytes, len)
+    };
+    if let (Values::Bf16(found), Values::Bf16(expected)) = (param(found), param(expected)) {
+        let apart = found.iter().zip(&expected).map(|(found, expected)| found.to_bits().abs_diff(expected.to_bits()));
+        let apart: Vec<_> = apart.filter(|&apart| apart > 0).collect();
+        // Rounded at random: a value off by a few f32 roundings meets its threshold, one of 2¹⁶, that seldom, and stays
+        // where it then is, beside the other.
+        assert!(apart.len() <= 1 + STEPS * len / 100 && apart.iter().all(|&apart| apart == 1), "{name}: {apart:?}");
+        return;
+    }
+    // Of a parameter in half precision, its master copy.
+    let values = |checkpoint: &Checkpoint| {
+        let state = checkpoint.tensors().iter().find(|tensor| tensor.name == name).unwrap();
+        state.master.clone().unwrap_or_else(|| param(checkpoint).single())
+    };
+    let (start, found, expected) =
+        (Values::from_bytes(dtype, &start(tensor), len).single(), values(found), values(expected));
+    let way = expected.iter().zip(&start).fold(0.0, |way: f32, (end, start)| way.max((end - start).abs()));
+    assert!(len == 0 || way > 1e-3, "{name} hardly moved: {way}");
+    for (found, expected) in found.iter().zip(&expected) {
+        // As for a single update in parity.rs: the way of all steps in place of one, and a rounding of θ for each.
+        let tolerance = f32::EPSILON * (64.0 * way + STEPS as f32 * expected.abs());
+        assert!((found - expected).abs() <= tolerance, "{name}: {found} is not {expected} within {tolerance:e}");
+    }
 }
 
 #[test]
@@ -306,9 +359,9 @@ fn a_lost_device_is_followed_by_another() {
 
     let mut resumed = OnGpu::on(Gpu::new(wgpu::Limits::default()).unwrap(), LAYOUTS[1]);
     resumed.load(&saved);
-    resumed.steps(4..7);
+    resumed.steps(4..STEPS);
     let mut whole = OnGpu::new(LAYOUTS[0]).unwrap();
-    whole.steps(0..7);
+    whole.steps(0..STEPS);
     assert!(contents(&resumed.checkpoint()) == contents(&whole.checkpoint()));
 }
 
