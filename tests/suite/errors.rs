@@ -216,6 +216,45 @@ fn slices() {
 }
 
 #[test]
+fn parameters_that_cannot_be_copied() {
+    let Some(gpu) = gpu() else { return };
+    let without = |usage: BufferUsages| {
+        let usage = (BufferUsages::STORAGE | BufferUsages::COPY_SRC | BufferUsages::COPY_DST) - usage;
+        gpu.device.create_buffer(&wgpu::BufferDescriptor { label: None, size: 16, usage, mapped_at_creation: false })
+    };
+    let good = without(BufferUsages::empty());
+    for (usage, name) in [(BufferUsages::COPY_SRC, "COPY_SRC"), (BufferUsages::COPY_DST, "COPY_DST")] {
+        let expected = Error::MissingCopyUsage { name: "b".into(), role: Role::Param, usage: name };
+        let params = [("a", Slice::whole(&good)), ("b", Slice::whole(&without(usage)))]
+            .map(|(name, param)| Param::new(name, param, Slice::whole(&without(BufferUsages::empty()))));
+        let mut optimizer = new(&gpu, Hyperparams::default(), params).unwrap();
+        let mut encoder = gpu.encoder();
+        let words = &["`b`", "parameter buffer", "BufferUsages::", name];
+        if usage == BufferUsages::COPY_SRC {
+            assert_refused(&gpu, optimizer.read_checkpoint(&mut encoder, true).map(drop), &expected, words);
+        }
+        // The state can be read whatever the parameters' buffers.
+        let checkpoint = optimizer.read_checkpoint(&mut encoder, false).unwrap();
+        optimizer.step(&mut encoder).unwrap();
+        gpu.queue.submit([encoder.finish()]);
+        gpu.wait();
+        let mut checkpoint = pollster::block_on(checkpoint).unwrap();
+        assert_eq!((checkpoint.step(), gpu.state(&optimizer).step), (0, 1));
+        for name in ["a", "b"] {
+            checkpoint.insert_param(name, &cpu::ValuesMut::F32(&mut [1.5; 4])).unwrap();
+        }
+        let before = gpu.read(&good);
+        if usage == BufferUsages::COPY_DST {
+            assert_refused(&gpu, optimizer.write_params(&checkpoint), &expected, words);
+            assert_eq!(gpu.read(&good), before, "nothing is written");
+        } else {
+            optimizer.write_params(&checkpoint).unwrap();
+            assert_eq!(gpu.read(&good), [1.5; 4]);
+        }
+    }
+}
+
+#[test]
 fn a_device_with_too_few_storage_buffers() {
     let limits = wgpu::Limits { max_storage_buffers_per_shader_stage: 4, ..wgpu::Limits::default() };
     let (Some(small), Some(gpu)) = (Gpu::new(limits), gpu()) else { return };
