@@ -96,10 +96,13 @@ fn a_norm_past_the_range_of_f32_is_in_it_without_the_loss_scale() {
     for (report, state) in
         [(gpu.report(&rig.optimizer), gpu.state(&rig.optimizer)), (rig.twin.report(), rig.twin.state())]
     {
+        let exact = 2.0 * 38_040f32.sqrt();
         let norm = report.grad_norm.unwrap();
-        assert!((norm / 390.077 - 1.0).abs() < 1e-5, "{norm}");
+        // A few roundings in each of the levels of the sum.
+        assert!((norm / exact - 1.0).abs() <= 8.0 * f32::EPSILON, "{norm}");
         let m = state.tensors[0].first_moment[0];
-        assert!((m / (0.2 * 100.0 / 390.077) - 1.0).abs() < 1e-5, "{m}");
+        // The same once more for the quotient of bound and norm and the products with it.
+        assert!((m / (0.2 * 100.0 / exact) - 1.0).abs() <= 16.0 * f32::EPSILON, "{m}");
     }
 }
 
@@ -310,9 +313,14 @@ fn the_norm_is_right_for_any_lengths() {
             let grads = spots.iter().flat_map(|spot| &rig.expected[spot.grad.0][spot.grad.1..][..spot.len]);
             let exact = 0.5 * grads.map(|&g| f64::from(g).powi(2)).sum::<f64>().sqrt();
             let [found, twin] = [gpu.report(&rig.optimizer), rig.twin.report()].map(|report| report.grad_norm.unwrap());
-            assert!((f64::from(twin) - exact).abs() <= 1e-7 * exact, "{twin} is not {exact}");
+            let near = |norm: f32, ulps: f64| {
+                let bound = ulps * f64::from(f32::EPSILON) * exact;
+                assert!((f64::from(norm) - exact).abs() <= bound, "{norm} is not {exact}");
+            };
+            // The twin sums up in f64 and rounds to f32 once, by half an ulp.
+            near(twin, 0.5);
             // Half an ulp of a norm for each level of the sum at worst; they cancel for the most part.
-            assert!((f64::from(found) - exact).abs() <= 5e-7 * exact, "{found} is not {exact}");
+            near(found, 4.0);
         }
     }
 }

@@ -36,8 +36,9 @@ fn every_two_options_together_are_as_on_the_cpu() {
     for row in pairwise(&[2, 3, 2, 2, 2, 2, 4, 2, 2, 3, 3, 4]) {
         let options = GradOptions {
             factor: [1.0, 0.25][row[0]],
-            // The norm of 40,000 standard normals is about 200: one bound holds back, and one does not.
-            clip_norm: [None, Some(1.5), Some(1e6)][row[1]],
+            // The norm of 14,858 standard normals is about 122, and 30 times that at the second step. One bound holds
+            // that back whatever the factor and the loss scale, which leave 0.9 of it, and one holds nothing back.
+            clip_norm: [None, Some(0.5), Some(1e6)][row[1]],
             clip_value: [None, Some(0.01)][row[2]],
             skip_non_finite: row[3] == 1,
             zero: row[4] == 1,
