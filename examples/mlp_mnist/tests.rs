@@ -274,7 +274,8 @@ fn devices_agree_with_all_options_together() {
     assert_eq!((on_cpu.report.step, on_cpu.report.skipped), (11, 1));
     assert_near(&on_gpu.weights, &on_cpu.weights, &steep(), "the GPU");
     let [cpu_norm, gpu_norm] = [&mut on_cpu, &mut on_gpu].map(|outcome| outcome.report.grad_norm.take().unwrap());
-    assert!((gpu_norm - cpu_norm).abs() < 1e-4 * cpu_norm, "{gpu_norm}, not {cpu_norm}");
+    // A gradient differs by as small a part as the weights that it is of; see `assert_near`.
+    assert!((gpu_norm - cpu_norm).abs() < 1e-5 * cpu_norm, "{gpu_norm}, not {cpu_norm}");
     assert_eq!(on_gpu.report, on_cpu.report);
 }
 
@@ -289,14 +290,16 @@ fn ulp(dtype: Dtype) -> f32 {
 
 #[test]
 fn devices_agree_in_half_precision() {
+    if !devices().contains(&On::Gpu) {
+        return;
+    }
     for dtype in [Dtype::F16, Dtype::Bf16] {
         for accumulate in [1, 2] {
             // One step: from the second on, a hidden unit near 0 is on in one and off in the other.
             let recipe = Recipe { dtype, accumulate, ..Recipe::new(smooth(), 64) };
-            let [on_cpu, on_device] =
-                [On::Cpu, *devices().last().unwrap()].map(|on| train(on, 64 * accumulate, recipe.clone()).weights);
+            let [on_cpu, on_gpu] = [On::Cpu, On::Gpu].map(|on| train(on, 64 * accumulate, recipe.clone()).weights);
             let far = moves(&weights(), &on_cpu);
-            let tensors = on_device.tensors().into_iter().zip(on_cpu.tensors()).enumerate();
+            let tensors = on_gpu.tensors().into_iter().zip(on_cpu.tensors()).enumerate();
             for (tensor, (found, expected)) in tensors {
                 assert_eq!(Values::new(dtype, found).single(), found, "not {dtype}");
                 for (found, expected) in found.iter().zip(expected) {
