@@ -9,6 +9,10 @@ use proptest::prelude::*;
 
 use super::dispatch;
 
+/// Tensors, and elements of one: enough to exceed every limit. Miri takes a thousand times as long.
+const MOST: usize = if cfg!(miri) { 4 } else { 24 };
+const LONGEST: u64 = if cfg!(miri) { 701 } else { 9000 };
+
 /// Limits small enough that a few thousand elements exceed them. Workgroups squared suffice for the largest
 /// binding, as `Limits::new` demands.
 fn limits() -> impl Strategy<Value = Limits> {
@@ -26,10 +30,10 @@ fn limits() -> impl Strategy<Value = Limits> {
 /// Tensors of a few groups, and buffers laid out with gaps: sometimes params and grads apart, sometimes mixed.
 fn tensors() -> impl Strategy<Value = (Vec<Tensor>, Vec<Binding>, Vec<u64>)> {
     let planes = prop::collection::vec((2..4u64, 0..4u64), 1..4);
-    let len = prop_oneof![0..9u64, 0..700u64, 0..9000u64];
+    let len = prop_oneof![0..9u64, 0..700u64, 0..LONGEST];
     let place = (0..4usize, prop_oneof![Just(None), (0..9u64).prop_map(Some)]);
     let tensor = (0..4usize, len, format(), place.clone(), place);
-    (planes, prop::collection::vec(tensor, 0..24), any::<bool>()).prop_map(|(planes, tensors, grads_last)| {
+    (planes, prop::collection::vec(tensor, 0..MOST), any::<bool>()).prop_map(|(planes, tensors, grads_last)| {
         let mut ends = vec![0; 8];
         // In 32-bit words: a gap, or the next whole quad of f32.
         let mut put = |len: u64, dtype: Dtype, (buffer, gap): (usize, Option<u64>)| {
@@ -173,7 +177,7 @@ fn check_state(coverage: &Coverage, tensors: &[Tensor], bindings: &[Binding], la
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: if cfg!(miri) { 1 } else { 400 }, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: if cfg!(miri) { 5 } else { 400 }, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn covers_everything_once_within_limits(
