@@ -7,6 +7,9 @@
 // lists many chunks, one a workgroup, or is a single run, and the quads of a run that an invocation takes. `load_grad` comes
 // from quads.wgsl or elements.wgsl, `Partial` and `gather` from partial.wgsl, `Chunk` from chunk.wgsl.
 
+// As the bits of an f32.
+const TWO_TO_32 = 0x4f800000u;
+
 @group(0) @binding(0) var<storage, read> chunks: array<Chunk>;
 @group(0) @binding(1) var<storage, read_write> partials: array<Partial>;
 
@@ -17,10 +20,6 @@ fn measure(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let index = workgroup.y * workgroups.x + workgroup.x;
-    // More workgroups than work, where they do not fit one dimension, have no partial.
-    if index >= arrayLength(&partials) {
-        return;
-    }
     var chunk = chunks[0];
     var start = index * WORKGROUP_SIZE * MEASURED_QUADS;
     var each = MEASURED_QUADS;
@@ -38,10 +37,13 @@ fn measure(
         // Past the end of a tensor, `load_grad` repeats its last element.
         let live = vec4(0u, 1u, 2u, 3u) < vec4(chunk.len - 4u * quad);
         let g = select(vec4(0.0), load_grad(chunk, quad), live);
+        let magnitude = bitcast<vec4<u32>>(g) & vec4(0x7fffffffu);
+        largest = max(largest, magnitude);
         squares += g * g;
-        let small = g * 0x1p-80;
+        // Up to 2³² they are left out: beside squares past the range of f32 they do not show, and theirs would be subnormal,
+        // which takes a processor longer.
+        let small = select(vec4(0.0), g * 0x1p-80, magnitude > vec4(TWO_TO_32));
         small_squares += small * small;
-        largest = max(largest, bitcast<vec4<u32>>(g) & vec4(0x7fffffffu));
     }
     let own = Partial(
         (squares.x + squares.y) + (squares.z + squares.w),
@@ -50,7 +52,9 @@ fn measure(
         0u,
     );
     let all = gather(lane, own);
-    if lane == 0u {
+    // More workgroups than work, where they do not fit one dimension, have no partial. To return early would cost a software
+    // driver, which from there on asks for every lane whether it is still on.
+    if lane == 0u && index < arrayLength(&partials) {
         partials[index] = all;
     }
 }
