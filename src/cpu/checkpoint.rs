@@ -60,8 +60,10 @@ impl MiAdam {
             tensor.stream = half::stream(tensor.rounding, half_params, &tensor.name);
         }
         let (mut moments, mut integrals) = (&mut self.moments[..], &mut self.integrals[..]);
-        for (tensor, state) in self.tensors.iter().zip(tensors) {
+        for (tensor, state) in self.tensors.iter_mut().zip(tensors) {
             fill(tensor, state, &mut moments, &mut integrals);
+            let lacks = |master: &Vec<f32>| master.iter().any(|master| master.to_bits() == NO_MASTER);
+            tensor.lacks_master = state.is_none_or(|state| state.master.as_ref().is_some_and(lacks));
         }
         self.grad_options = checkpoint.header.gradients;
         (self.progress, self.scaler) = checkpoint.header.counts();

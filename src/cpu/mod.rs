@@ -114,6 +114,8 @@ struct Tensor {
     rounding: Rounding,
     /// What stochastic rounding draws from.
     stream: u32,
+    /// Whether a checkpoint has left some of its master copy to be made.
+    lacks_master: bool,
 }
 
 impl Tensor {
@@ -128,6 +130,7 @@ impl Tensor {
             planes: Planes::new(hyperparams, dtype),
             rounding,
             stream: crate::half::stream(rounding, hyperparams.half_params, &param.name),
+            lacks_master: false,
         }
     }
 }
@@ -246,7 +249,7 @@ impl MiAdam {
         let mut tasks = Vec::new();
         let (mut moments, mut integrals) = (&mut self.moments[..], &mut self.integrals[..]);
         for ((tensor, mut params), mut grads) in self.tensors.iter().zip(params).zip(grads) {
-            let &Tensor { planes, rounding, stream, group, .. } = tensor;
+            let &Tensor { planes, rounding, stream, lacks_master, group, .. } = tensor;
             for start in (0..tensor.len).step_by(CHUNK) {
                 let len = CHUNK.min(tensor.len - start);
                 let (param, grad);
@@ -255,7 +258,7 @@ impl MiAdam {
                 let moments = split_off(&mut moments, len * planes.moments());
                 let integrals = split_off(&mut integrals, len * planes.integrals);
                 let (coefs, first) = (&coefs[group], (start / 4) as u32);
-                tasks.push(Task { coefs, param, grad, moments, integrals, rounding, stream, first });
+                tasks.push(Task { coefs, param, grad, moments, integrals, rounding, lacks_master, stream, first });
             }
         }
         let min_tasks = min_tasks(self.tensors.iter().map(|tensor| tensor.len).sum(), tasks.len());
@@ -266,6 +269,7 @@ impl MiAdam {
                 || task.run(scratch),
             );
         });
+        self.tensors.iter_mut().for_each(|tensor| tensor.lacks_master = false);
     }
 
     fn check_dtypes(&self, dtypes: impl Iterator<Item = Dtype>) -> Result<(), Error> {

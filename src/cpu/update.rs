@@ -59,6 +59,8 @@ pub(super) struct Task<'a> {
     pub moments: &'a mut [f32],
     pub integrals: &'a mut [f32],
     pub rounding: Rounding,
+    /// Whether some of the master copy is still to be made.
+    pub lacks_master: bool,
     /// What stochastic rounding draws from.
     pub stream: u32,
     /// The chunk's first quad in its tensor.
@@ -75,7 +77,7 @@ pub(super) struct Scratch {
 impl Task<'_> {
     #[inline(always)]
     pub fn run(self, scratch: &mut Scratch) {
-        let Self { coefs, mut param, mut grad, moments, integrals, rounding, stream, first } = self;
+        let Self { coefs, mut param, mut grad, moments, integrals, rounding, lacks_master, stream, first } = self;
         let len = grad.shared().len();
         let is_single = matches!((&param, grad.shared()), (ValuesMut::F32(_), Values::F32(_)));
         let block_len = if is_single && coefs.order <= FEW { len } else { BLOCK };
@@ -92,7 +94,11 @@ impl Task<'_> {
                 (ValuesMut::F32(param), _) => state.update(param, grad_f32),
                 (_, Rounding::Exact | Rounding::Master) => {
                     let master = &mut master[within];
-                    make_master(master, own_param.shared(), coefs.step, &mut scratch.param);
+                    if coefs.step <= 1 {
+                        own_param.shared().copy_to(master);
+                    } else if lacks_master {
+                        complete(master, own_param.shared().single(&mut scratch.param));
+                    }
                     state.update(master, grad_f32);
                     own_param.round(master);
                 }
@@ -112,16 +118,12 @@ impl Task<'_> {
     }
 }
 
-/// Takes the elements that are still to be made from the parameter.
+/// Takes from the parameter what is still to be made of its master copy.
 #[inline(always)]
-fn make_master(master: &mut [f32], param: Values<'_>, step: u32, scratch: &mut Vec<f32>) {
-    if step <= 1 {
-        param.copy_to(master);
-    } else if master.iter().fold(false, |found, master| found | (master.to_bits() == NO_MASTER)) {
-        for (master, &param) in master.iter_mut().zip(param.single(scratch)) {
-            if master.to_bits() == NO_MASTER {
-                *master = param;
-            }
+fn complete(master: &mut [f32], param: &[f32]) {
+    for (master, &param) in master.iter_mut().zip(param) {
+        if master.to_bits() == NO_MASTER {
+            *master = param;
         }
     }
 }
@@ -319,7 +321,8 @@ mod tests {
             let (moments, integrals) = (&mut moments[..], &mut integrals[..]);
             let (param, grad) = (ValuesMut::F32(&mut param), Grad::Read(Values::F32(&grad)));
             let (coefs, rounding) = (&coefs, Rounding::Exact);
-            let task = Task { coefs, param, grad, moments, integrals, rounding, stream: 0, first: 0 };
+            let lacks_master = false;
+            let task = Task { coefs, param, grad, moments, integrals, rounding, lacks_master, stream: 0, first: 0 };
             let mut scratch = Scratch::default();
             if dispatch {
                 pulp::Arch::new().dispatch(
@@ -336,9 +339,8 @@ mod tests {
     /// The others are ahead of what the parameter can hold, and must stay so.
     #[test]
     fn only_what_is_missing_of_a_master_copy_is_made() {
-        let param = [bf16::ONE; 3];
         let mut master = [1.001, f32::from_bits(NO_MASTER), 0.999];
-        make_master(&mut master, Values::Bf16(&param), 5, &mut Vec::new());
+        complete(&mut master, &[1.0; 3]);
         assert_eq!(master, [1.001, 1.0, 0.999]);
     }
 

@@ -53,6 +53,10 @@ fn a_tensor_that_was_not_saved_gets_its_master_copy_from_the_parameter() {
 
     let mut twin = saved(Dtype::F16);
     assert_eq!(twin.load_lenient(&checkpoint).unwrap().len(), 1);
+    // What is still to be made is so after another checkpoint, too.
+    let before = twin.checkpoint();
+    let mut twin = saved(Dtype::F16);
+    twin.load(&before).unwrap();
     let mut w = [f16::ONE; 6];
     for _ in 0..2 {
         twin.step_values(&mut [ValuesMut::F16(&mut w)], &mut [ValuesMut::F32(&mut [1.0; 6])]).unwrap();
