@@ -19,11 +19,18 @@ pub fn main<Flags: Parser>(run: impl FnOnce(&Flags) -> Result<(), Box<dyn Error>
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
+        // Nobody wants the rest.
+        Err(error) if is_closed(&*error) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(io::stderr(), "error: {}", one_line(&error.to_string()));
             ExitCode::FAILURE
         }
     }
+}
+
+/// Whether stdout has been closed, as `| head` does.
+fn is_closed(error: &(dyn Error + 'static)) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
 /// Names come from files, and messages from drivers; they may hold anything.

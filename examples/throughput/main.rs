@@ -15,7 +15,6 @@ mod report;
 #[path = "../shared/wait.rs"]
 mod wait;
 
-use std::io;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -67,13 +66,7 @@ impl Flags {
 
 fn main() -> ExitCode {
     env_logger::init();
-    // Nobody wants the rest of the table.
-    command_line::main(|flags| run(flags).or_else(|error| if is_closed(&*error) { Ok(()) } else { Err(error) }))
-}
-
-/// Whether stdout has been closed, as `| head` does.
-fn is_closed(error: &(dyn std::error::Error + 'static)) -> bool {
-    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    command_line::main(run)
 }
 
 fn run(flags: &Flags) -> Result<(), Box<dyn std::error::Error>> {
