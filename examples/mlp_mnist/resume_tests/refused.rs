@@ -101,6 +101,11 @@ fn what_cannot_be_written_is_told_at_once() {
     let error = run_until(&format!("{flags} --resume"), 3).unwrap_err();
     assert!(error.starts_with("--metrics ") && error.contains("line 1 is no epoch"), "{error}");
     assert_eq!(fs::read_to_string(folder.metrics("run")).unwrap(), "notes\n");
+    // Nor those of another run, by one that does not start.
+    let flags = format!("--adapter no-such-adapter --metrics {}", folder.metrics("run").display());
+    let error = run_until(&flags, 1).unwrap_err();
+    assert!(error.contains("GPU adapter"), "{error}");
+    assert_eq!(fs::read_to_string(folder.metrics("run")).unwrap(), "notes\n");
 }
 
 #[test]
