@@ -12,6 +12,9 @@ use miadam::{GradOptions, Hyperparams, WeightDecay};
 const DEFAULT: Limits =
     Limits { binding: 128 << 20, buffer: 256 << 20, windows: 4, workgroups: 65_535, alignment: 256 };
 
+/// As many tensors as a large model has. Miri takes a thousand times as long.
+const MANY: u64 = if cfg!(miri) { 100 } else { 10_000 };
+
 /// A pool of equal tensors: parameters first or each followed by its gradient.
 fn pool(count: u64, len: u64, groups: u32, interleaved: bool) -> (Vec<Tensor>, Vec<Binding>) {
     let tensor = |number: u64| Tensor {
@@ -33,7 +36,9 @@ fn pool(count: u64, len: u64, groups: u32, interleaved: bool) -> (Vec<Tensor>, V
 #[test]
 fn one_buffer_takes_three_dispatches_beside_the_counter_whatever_its_tensors() {
     for interleaved in [false, true] {
-        for (count, len, groups) in [(1, 4_000_000, 1), (1000, 4096, 1), (1000, 4095, 5), (10_000, 257, 7), (3, 1, 3)] {
+        for (count, len, groups) in
+            [(1, 4_000_000, 1), (MANY / 10, 4096, 1), (MANY / 10, 4095, 5), (MANY, 257, 7), (3, 1, 3)]
+        {
             let (tensors, bindings) = pool(count, len, groups, interleaved);
             let layout = StateLayout::new(&tensors, &bindings, &DEFAULT).unwrap();
             let plan = Plan::new(&tensors, &bindings, &layout, &DEFAULT);
@@ -61,7 +66,7 @@ fn scattered(count: usize, len: u64, grads_apart: bool) -> (Vec<Tensor>, Vec<Bin
 
 #[test]
 fn tensors_scattered_over_more_than_a_binding_take_as_few() {
-    for count in [100, 1000, 10_000] {
+    for count in [MANY as usize / 100, MANY as usize / 10, MANY as usize] {
         for (len, most) in [(1024, 1), (1023, 3)] {
             let (tensors, bindings) = scattered(count, len, false);
             let layout = StateLayout::new(&tensors, &bindings, &DEFAULT).unwrap();
