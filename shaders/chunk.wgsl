@@ -33,3 +33,8 @@ fn quads_of(chunk: Chunk) -> u32 {
 fn quads_each(chunk: Chunk) -> u32 {
     return (quads_of(chunk) + WORKGROUP_SIZE - 1u) / WORKGROUP_SIZE;
 }
+
+// The first quad of a chunk's master copy: after its two moments, and under amsgrad the largest second moment.
+fn first_master(chunk: Chunk, amsgrad: u32) -> u32 {
+    return chunk.moments + (2u + amsgrad) * chunk.stride;
+}

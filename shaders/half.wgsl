@@ -1,20 +1,23 @@
 // half: f16 and bf16 to f32 and back, four at a time, with the bits of the `half` crate, NaN included.
 //
-// In integers, since nothing else gives the same bits everywhere: `pack2x16float` may round either way, arithmetic
-// may flush subnormal numbers to 0 and may be compiled as if there were no NaN and no infinity. The one
-// multiplication here has normal numbers, or 0, on both sides and is exact. As f32, values only pass through loads,
-// stores and bitcasts, which keep all bits; what has to be chosen is chosen before it becomes an f32.
+// In integers, since little else gives the same bits everywhere: `pack2x16float` may round either way, arithmetic may
+// flush subnormal numbers to 0 and may be compiled as if there were no NaN and no infinity. The arithmetic there is has
+// normal numbers, or 0, on both sides where its result is used, and is exact: multiplications by a power of two, `round`,
+// which goes to even by its definition, and a sum of integers below 2²⁴. As f32, values only pass through loads, stores and
+// bitcasts, which keep all bits; what has to be chosen is chosen before it becomes an f32.
 //
 // Functions of `bits` take the low 16 bits of each and ignore the others; functions that return such bits leave the
 // others 0. Branches would cost more than they save: where lanes differ, both sides run. Twin of src/half.rs.
 
 const F32_INFINITY = vec4(0x7f800000u);
+const F16_INFINITY = vec4(0x7c00u);
 
 fn f16_to_f32(bits: vec4<u32>) -> vec4<f32> {
     let magnitude = bits & vec4(0x7fffu);
-    // The exponent's bias grows by 112, and that of infinity and NaN by 112 again, to the largest exponent.
-    let bias = select(vec4(0x38000000u), vec4(0x70000000u), magnitude >= vec4(0x7c00u));
-    let normal = quiet((magnitude << vec4(13u)) + bias);
+    // The exponent's bias grows by 112, and that of infinity and NaN by 112 again, to the largest exponent. NaN is made quiet.
+    let bias = select(vec4(0x38000000u), vec4(0x70000000u), magnitude >= F16_INFINITY);
+    let quiet_bit = select(vec4(0u), vec4(0x400000u), magnitude > F16_INFINITY);
+    let normal = ((magnitude << vec4(13u)) + bias) | quiet_bit;
     // Below 2⁻¹⁴, a multiple of 2⁻²⁴, which is a normal f32.
     let small = bitcast<vec4<u32>>(vec4<f32>(vec4<i32>(magnitude)) * 0x1p-24f);
     let sign = (bits & vec4(0x8000u)) << vec4(16u);
@@ -25,16 +28,15 @@ fn f16_to_f32(bits: vec4<u32>) -> vec4<f32> {
 fn f32_to_f16(values: vec4<f32>) -> vec4<u32> {
     let bits = bitcast<vec4<u32>>(values);
     let magnitude = bits & vec4(0x7fffffffu);
-    // With an exponent field of 113 or more the result is normal, and 13 bits go. Below, it is a multiple of 2⁻²⁴ and
-    // one more bit goes with each step down. From 25 bits on nothing is left.
-    let exponent = min(magnitude >> vec4(23u), vec4(113u));
-    let drop = min(126u - exponent, vec4(25u));
-    // The mantissa with its leading 1, and for normal results what the exponent field has above 113.
-    let whole = magnitude - (exponent << vec4(23u)) + vec4(0x800000u);
-    // Just below half of the last bit kept, and as much as half if that bit is odd.
-    let nudge = (vec4(0xffffffffu) >> (33u - drop)) + ((whole >> drop) & vec4(1u));
+    // The exponent's bias falls by 112 and 13 bits go: just below half of the last bit kept is added before, and as much as
+    // half if that bit is odd.
+    let odd = (magnitude >> vec4(13u)) & vec4(1u);
+    let normal = (magnitude - vec4(0x38000000u - 0xfffu) + odd) >> vec4(13u);
+    // Below 2⁻¹⁴, a multiple of 2⁻²⁴: an integer, which the last bits of 2²³ take up.
+    let units = round(bitcast<vec4<f32>>(magnitude) * 0x1p24f);
+    let small = bitcast<vec4<u32>>(units + vec4(0x1p23f)) - vec4(0x4b000000u);
     // Too large a number may come out anywhere above infinity.
-    let rounded = min((whole + nudge) >> drop, vec4(0x7c00u));
+    let rounded = min(select(normal, small, magnitude < vec4(0x38800000u)), F16_INFINITY);
     let nan = ((magnitude >> vec4(13u)) & vec4(0x3ffu)) | vec4(0x7e00u);
     let sign = (bits >> vec4(16u)) & vec4(0x8000u);
     return select(rounded, nan, magnitude > F32_INFINITY) | sign;

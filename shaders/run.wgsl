@@ -5,7 +5,7 @@
 @group(0) @binding(1) var<storage, read> coefs: Coefs;
 
 @compute @workgroup_size(WORKGROUP_SIZE)
-fn update(
+fn each_quad(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
@@ -15,6 +15,6 @@ fn update(
     let c = coefs;
     let quad = WORKGROUP_SIZE * (workgroup.y * workgroups.x + workgroup.x) + lane;
     if 4u * quad < chunk.len {
-        update_quad(chunk, c, quad);
+        visit(chunk, c, quad);
     }
 }

@@ -5,7 +5,7 @@
 @group(0) @binding(1) var<storage, read> coefs: array<Coefs>;
 
 @compute @workgroup_size(WORKGROUP_SIZE)
-fn update(
+fn each_quad(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
@@ -20,6 +20,6 @@ fn update(
     let first = first_quad(lane, each);
     let end = min(first + TEAM * each, quads_of(chunk));
     for (var quad = first; quad < end; quad += TEAM) {
-        update_quad(chunk, c, quad);
+        visit(chunk, c, quad);
     }
 }

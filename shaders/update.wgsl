@@ -10,36 +10,27 @@
 // Sums are written in 1-β and 1-κ alone, x + (1-β)·(y - x) for β·x + (1-β)·y: with both factors rounded to f32
 // the steady state would be off by 2⁻²⁵/(1-β), 1e-5 for β2 = 0.999.
 //
-// Twin of src/cpu/update.rs. run.wgsl or table.wgsl call it for every quad; `load_param`, `load_grad`, `store_param` and
+// Twin of src/cpu/update.rs. run.wgsl or table.wgsl call `visit` for every quad; `load_param`, `load_grad`, `store_param` and
 // `store_grad` come from quads.wgsl or elements.wgsl, or in half precision from mixed.wgsl: state always lies in whole
 // quads of f32, parameters and gradients wherever and however the caller has them; `Chunk` is in chunk.wgsl, `Coefs` in
 // coefs.wgsl. `ADJUST`, `CLAMP`, `SKIP`, `ZERO`, `AMSGRAD`, `INTEGRALS` and `MASTER` are constants that the host declares:
 // what no group of the dispatch asks for is not compiled in. `PLANES` is n if all groups with integrals have the same few,
-// else 0. With `MASTER`, θ lies in f32 beside the moments from the first step on, and the caller has a rounded copy.
+// else 0. With `MASTER`, θ lies in f32 beside the moments, where adopt.wgsl has put it, and the caller has a rounded copy.
 
 @group(0) @binding(2) var<storage, read_write> moments: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read_write> integrals: array<vec4<f32>>;
 
-// Bits of a master copy that is still to be made, after a checkpoint without one: NaN. Where it is NaN by arithmetic, so is
-// the parameter that it is made of.
-const NO_MASTER = 0xffffffffu;
-
-fn update_quad(chunk: Chunk, c: Coefs, quad: u32) {
+fn visit(chunk: Chunk, c: Coefs, quad: u32) {
     if SKIP && c.skip == 1u {
         if ZERO {
             store_grad(chunk, quad, vec4(0.0));
         }
         return;
     }
-    // After the two, or three, moments.
-    let master = chunk.moments + (2u + c.amsgrad) * chunk.stride + quad;
+    let master = first_master(chunk, c.amsgrad) + quad;
     var theta = vec4(0.0);
-    if MASTER && c.step > 1u {
+    if MASTER {
         theta = moments[master];
-        let missing = bitcast<vec4<u32>>(theta) == vec4(NO_MASTER);
-        if any(missing) {
-            theta = select(theta, load_param(chunk, quad), missing);
-        }
     } else {
         theta = load_param(chunk, quad);
     }

@@ -34,9 +34,9 @@ pub enum WeightDecay {
 /// parameter does not need it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum HalfParams {
-    /// The optimizer keeps a master copy in `f32`, made of the parameter at the first step, and updates that; the parameter
-    /// becomes its value rounded to nearest even. 4 bytes a parameter. What others write into the parameter later is
-    /// overwritten.
+    /// The optimizer keeps a master copy in `f32`, made of the parameter at the first step, skipped or not, and updates
+    /// that; the parameter becomes its value rounded to nearest even. 4 bytes a parameter. What others write into the
+    /// parameter later is overwritten.
     #[default]
     Master,
     /// No copy, for bf16 alone: each new value becomes one of its two neighbours at random, in the mean itself. No bias,

@@ -45,7 +45,7 @@ pub mod layout;
 #[doc(hidden)]
 pub mod plan;
 #[doc(hidden)]
-pub use gpu::{advance_wgsl, measure_wgsl, update_wgsl};
+pub use gpu::{adopt_wgsl, advance_wgsl, measure_wgsl, update_wgsl};
 
 pub use checkpoint::{Checkpoint, Skipped};
 pub use dtype::Dtype;

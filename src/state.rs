@@ -26,10 +26,6 @@ impl Planes {
     }
 }
 
-/// Bits of a master copy that is still to be made, after a checkpoint without one: NaN. Where it is NaN by arithmetic, so is
-/// the parameter that it is made of.
-pub(crate) const NO_MASTER: u32 = 0xffff_ffff;
-
 /// A copy, on the host, of all that an optimizer remembers between steps.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
@@ -52,8 +48,8 @@ pub struct TensorState {
     pub second_moment: Vec<f32>,
     /// The largest v so far, under amsgrad.
     pub max_second_moment: Option<Vec<f32>>,
-    /// θ in `f32`, of a parameter in half precision that has a master copy; 0 before the first step, and NaN after a
-    /// [`load_lenient`](crate::MiAdam::load_lenient) without the parameter, until the next.
+    /// θ in `f32`, of a parameter in half precision that has a master copy; 0 before the first step, and after a
+    /// [`load_lenient`](crate::MiAdam::load_lenient) without the parameter until the next.
     pub master: Option<Vec<f32>>,
     /// s⁽¹⁾ to s⁽ⁿ⁾. From ζ on they keep their last values, until they are released.
     pub integrals: Vec<Vec<f32>>,

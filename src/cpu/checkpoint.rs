@@ -3,7 +3,7 @@
 use super::{CHUNK, CpuGroup, MiAdam, Tensor, split_off};
 use crate::checkpoint::{Fit, Header, HeaderGroup, Own};
 use crate::layout::Group;
-use crate::state::{NO_MASTER, TensorState};
+use crate::state::TensorState;
 use crate::{Checkpoint, Error, Skipped, half};
 
 impl MiAdam {
@@ -60,11 +60,10 @@ impl MiAdam {
             tensor.stream = half::stream(tensor.rounding, half_params, &tensor.name);
         }
         let (mut moments, mut integrals) = (&mut self.moments[..], &mut self.integrals[..]);
-        for (tensor, state) in self.tensors.iter_mut().zip(tensors) {
+        for (tensor, state) in self.tensors.iter().zip(tensors) {
             fill(tensor, state, &mut moments, &mut integrals);
-            let lacks = |master: &Vec<f32>| master.iter().any(|master| master.to_bits() == NO_MASTER);
-            tensor.lacks_master = state.is_none_or(|state| state.master.as_ref().is_some_and(lacks));
         }
+        self.adopted = false;
         self.grad_options = checkpoint.header.gradients;
         (self.progress, self.scaler) = checkpoint.header.counts();
         self.recorded = checkpoint.header.recorded;
@@ -84,13 +83,7 @@ fn fill(tensor: &Tensor, state: Option<&TensorState>, moments: &mut &mut [f32], 
         let mut integrals = split_off(integrals, len * tensor.planes.integrals);
         moments.fill(0.0);
         integrals.fill(0.0);
-        let Some(state) = state else {
-            if tensor.planes.master {
-                let master = moments.len() - len;
-                moments[master..].fill(f32::from_bits(NO_MASTER));
-            }
-            continue;
-        };
+        let Some(state) = state else { continue };
         for plane in state.planes(start, len) {
             let target = if plane.is_integral { &mut integrals } else { &mut moments };
             // Released here, or there: nobody needs them.

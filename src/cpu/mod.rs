@@ -91,6 +91,8 @@ pub struct MiAdam {
     lrs: Vec<f64>,
     /// Whether that step measured its gradients.
     measured: bool,
+    /// Whether a step has made the master copies, if there are any.
+    adopted: bool,
     /// For each tensor and each chunk of it, its planes one after the other: first moment, second moment, under amsgrad
     /// the largest second moment, and the master copy if there is one.
     moments: Vec<f32>,
@@ -114,8 +116,6 @@ struct Tensor {
     rounding: Rounding,
     /// What stochastic rounding draws from.
     stream: u32,
-    /// Whether a checkpoint has left some of its master copy to be made.
-    lacks_master: bool,
 }
 
 impl Tensor {
@@ -130,7 +130,6 @@ impl Tensor {
             planes: Planes::new(hyperparams, dtype),
             rounding,
             stream: crate::half::stream(rounding, hyperparams.half_params, &param.name),
-            lacks_master: false,
         }
     }
 }
@@ -164,6 +163,7 @@ impl MiAdam {
             scaler: Scaler { scale: 1.0, ..Scaler::zeroed() },
             recorded: 0,
             measured: false,
+            adopted: false,
         })
     }
 
@@ -198,6 +198,7 @@ impl MiAdam {
         self.check(Role::Param, params.iter().map(|values| values.len()))?;
         self.check(Role::Grad, grads.iter().map(|values| values.len()))?;
         self.check_dtypes(params.iter().map(|values| values.dtype()))?;
+        self.adopt(params.iter().map(ValuesMut::shared));
         let verdict = self.judge(grads.iter().map(|grad| grad.shared()));
         let zero = self.grad_options.zero;
         if !verdict.skip {
@@ -207,6 +208,23 @@ impl MiAdam {
             grads.iter_mut().for_each(ValuesMut::zero);
         }
         Ok(())
+    }
+
+    /// Makes the master copies that are still to be made.
+    fn adopt<'a>(&mut self, params: impl Iterator<Item = Values<'a>>) {
+        if std::mem::replace(&mut self.adopted, true) {
+            return;
+        }
+        let (mut moments, mut scratch) = (&mut self.moments[..], Vec::new());
+        for (tensor, param) in self.tensors.iter().zip(params) {
+            for param in param.chunks(CHUNK) {
+                let moments = split_off(&mut moments, param.len() * tensor.planes.moments());
+                if tensor.planes.master {
+                    let master = moments.len() - param.len();
+                    update::adopt(&mut moments[master..], param.single(&mut scratch));
+                }
+            }
+        }
     }
 
     /// `advance` of `advance.wgsl`, but for the coefficients.
@@ -249,7 +267,7 @@ impl MiAdam {
         let mut tasks = Vec::new();
         let (mut moments, mut integrals) = (&mut self.moments[..], &mut self.integrals[..]);
         for ((tensor, mut params), mut grads) in self.tensors.iter().zip(params).zip(grads) {
-            let &Tensor { planes, rounding, stream, lacks_master, group, .. } = tensor;
+            let &Tensor { planes, rounding, stream, group, .. } = tensor;
             for start in (0..tensor.len).step_by(CHUNK) {
                 let len = CHUNK.min(tensor.len - start);
                 let (param, grad);
@@ -258,7 +276,7 @@ impl MiAdam {
                 let moments = split_off(&mut moments, len * planes.moments());
                 let integrals = split_off(&mut integrals, len * planes.integrals);
                 let (coefs, first) = (&coefs[group], (start / 4) as u32);
-                tasks.push(Task { coefs, param, grad, moments, integrals, rounding, lacks_master, stream, first });
+                tasks.push(Task { coefs, param, grad, moments, integrals, rounding, stream, first });
             }
         }
         let min_tasks = min_tasks(self.tensors.iter().map(|tensor| tensor.len).sum(), tasks.len());
@@ -269,7 +287,6 @@ impl MiAdam {
                 || task.run(scratch),
             );
         });
-        self.tensors.iter_mut().for_each(|tensor| tensor.lacks_master = false);
     }
 
     fn check_dtypes(&self, dtypes: impl Iterator<Item = Dtype>) -> Result<(), Error> {

@@ -8,7 +8,6 @@ use super::values::{Values, ValuesMut};
 use crate::half::{bf16_stochastic, philox_of};
 use crate::layout::Coefs;
 use crate::plan::{Integrals, Rounding};
-use crate::state::NO_MASTER;
 
 /// As many integrals go through one loop with the rest.
 const FEW: u32 = Integrals::FEW;
@@ -59,8 +58,6 @@ pub(super) struct Task<'a> {
     pub moments: &'a mut [f32],
     pub integrals: &'a mut [f32],
     pub rounding: Rounding,
-    /// Whether some of the master copy is still to be made.
-    pub lacks_master: bool,
     /// What stochastic rounding draws from.
     pub stream: u32,
     /// The chunk's first quad in its tensor.
@@ -77,7 +74,7 @@ pub(super) struct Scratch {
 impl Task<'_> {
     #[inline(always)]
     pub fn run(self, scratch: &mut Scratch) {
-        let Self { coefs, mut param, mut grad, moments, integrals, rounding, lacks_master, stream, first } = self;
+        let Self { coefs, mut param, mut grad, moments, integrals, rounding, stream, first } = self;
         let len = grad.shared().len();
         let is_single = matches!((&param, grad.shared()), (ValuesMut::F32(_), Values::F32(_)));
         let block_len = if is_single && coefs.order <= FEW { len } else { BLOCK };
@@ -94,11 +91,6 @@ impl Task<'_> {
                 (ValuesMut::F32(param), _) => state.update(param, grad_f32),
                 (_, Rounding::Exact | Rounding::Master) => {
                     let master = &mut master[within];
-                    if coefs.step <= 1 {
-                        own_param.shared().copy_to(master);
-                    } else if lacks_master {
-                        complete(master, own_param.shared().single(&mut scratch.param));
-                    }
                     state.update(master, grad_f32);
                     own_param.round(master);
                 }
@@ -118,11 +110,10 @@ impl Task<'_> {
     }
 }
 
-/// Takes from the parameter what is still to be made of its master copy.
-#[inline(always)]
-fn complete(master: &mut [f32], param: &[f32]) {
+/// The twin of `adopt.wgsl`: takes from the parameter what is still 0 of its master copy.
+pub(super) fn adopt(master: &mut [f32], param: &[f32]) {
     for (master, &param) in master.iter_mut().zip(param) {
-        if master.to_bits() == NO_MASTER {
+        if master.to_bits() == 0 {
             *master = param;
         }
     }
@@ -221,7 +212,7 @@ impl TaskState<'_> {
     }
 }
 
-/// `update_quad` of `update.wgsl`, for every element.
+/// `visit` of `update.wgsl`, for every element.
 #[inline(always)]
 fn update<const N: usize, const AMSGRAD: bool, const CLIP: bool>(
     c: &Coefs,
@@ -321,8 +312,7 @@ mod tests {
             let (moments, integrals) = (&mut moments[..], &mut integrals[..]);
             let (param, grad) = (ValuesMut::F32(&mut param), Grad::Read(Values::F32(&grad)));
             let (coefs, rounding) = (&coefs, Rounding::Exact);
-            let lacks_master = false;
-            let task = Task { coefs, param, grad, moments, integrals, rounding, lacks_master, stream: 0, first: 0 };
+            let task = Task { coefs, param, grad, moments, integrals, rounding, stream: 0, first: 0 };
             let mut scratch = Scratch::default();
             if dispatch {
                 pulp::Arch::new().dispatch(
@@ -339,8 +329,8 @@ mod tests {
     /// The others are ahead of what the parameter can hold, and must stay so.
     #[test]
     fn only_what_is_missing_of_a_master_copy_is_made() {
-        let mut master = [1.001, f32::from_bits(NO_MASTER), 0.999];
-        complete(&mut master, &[1.0; 3]);
+        let mut master = [1.001, 0.0, 0.999];
+        adopt(&mut master, &[1.0; 3]);
         assert_eq!(master, [1.001, 1.0, 0.999]);
     }
 

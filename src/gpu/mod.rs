@@ -9,5 +9,5 @@ mod update;
 pub(crate) use advance::Advance;
 pub(crate) use memory::{Memory, scoped};
 use pipelines::Pipelines;
-pub use shader::{advance_wgsl, measure_wgsl, update_wgsl};
+pub use shader::{adopt_wgsl, advance_wgsl, measure_wgsl, update_wgsl};
 pub(crate) use update::{PageBuffers, Update};

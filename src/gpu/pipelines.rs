@@ -5,10 +5,11 @@ use crate::Error;
 use crate::layout::{measure, update};
 use crate::plan::{Extras, Form, Kernel, Limits};
 
-/// The variants of the update and the measure kernel, compiled when a plan first needs them.
+/// The variants of the kernels that reach the caller's tensors, compiled when a plan first needs them.
 #[derive(Debug, Default)]
 pub(crate) struct Pipelines {
     update: HashMap<Kernel, wgpu::ComputePipeline>,
+    adopt: HashMap<Kernel, wgpu::ComputePipeline>,
     measure: HashMap<Kernel, wgpu::ComputePipeline>,
 }
 
@@ -18,14 +19,20 @@ impl Pipelines {
             let device = &memory.device;
             scoped(device, "compile the update kernel", 0, || {
                 let windows = window_count(kernel.form, limits);
-                let own = [
-                    (update::CHUNKS, true),
-                    (update::COEFS, true),
-                    (update::MOMENTS, false),
-                    (update::INTEGRALS, false),
-                ];
-                let bindings = layout(device, "miadam update", &own, windows);
-                compile(device, "miadam update", &shader::update_wgsl(kernel, windows), "update", &bindings)
+                let bindings = update_layout(device, windows);
+                compile(device, "miadam update", &shader::update_wgsl(kernel, windows), "each_quad", &bindings)
+            })
+        })
+    }
+
+    /// What makes the master copies that an update kernel updates; it takes the same bind group.
+    pub fn adopt(&mut self, memory: &Memory, limits: &Limits, kernel: Kernel) -> Result<wgpu::ComputePipeline, Error> {
+        get(&mut self.adopt, Kernel { extras: Extras::default(), ..kernel }, || {
+            let device = &memory.device;
+            scoped(device, "compile the adopt kernel", 0, || {
+                let windows = window_count(kernel.form, limits);
+                let bindings = update_layout(device, windows);
+                compile(device, "miadam adopt", &shader::adopt_wgsl(kernel, windows), "each_quad", &bindings)
             })
         })
     }
@@ -69,6 +76,11 @@ pub(super) fn window_count(form: Form, limits: &Limits) -> usize {
         Form::Two => 2,
         Form::Pairs | Form::Many => limits.windows,
     }
+}
+
+fn update_layout(device: &wgpu::Device, windows: usize) -> wgpu::BindGroupLayout {
+    let own = [(update::CHUNKS, true), (update::COEFS, true), (update::MOMENTS, false), (update::INTEGRALS, false)];
+    layout(device, "miadam update", &own, windows)
 }
 
 /// A kernel's own bindings, each with whether it is read-only, and the windows.

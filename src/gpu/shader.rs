@@ -20,16 +20,27 @@ pub fn advance_wgsl(measures: bool) -> String {
 /// The source of a variant of the update kernel; `windows` bindings, as many as its form needs.
 #[must_use]
 pub fn update_wgsl(kernel: Kernel, windows: usize) -> String {
+    let constants = extras(kernel.extras, kernel.format.rounding);
+    each_quad(kernel, windows, &[&constants, include_str!("../../shaders/update.wgsl")])
+}
+
+/// The source of what runs before an update kernel of parameters that have master copies, until they are made.
+#[must_use]
+pub fn adopt_wgsl(kernel: Kernel, windows: usize) -> String {
+    each_quad(kernel, windows, &[include_str!("../../shaders/adopt.wgsl")])
+}
+
+/// A kernel that visits each quad of a dispatch.
+fn each_quad(kernel: Kernel, windows: usize, visit: &[&str]) -> String {
     let shape = match kernel.shape {
         Shape::Run => include_str!("../../shaders/run.wgsl"),
         Shape::Table => include_str!("../../shaders/table.wgsl"),
     };
     [
         &workgroup_size(),
-        &extras(kernel.extras, kernel.format.rounding),
         include_str!("../../shaders/chunk.wgsl"),
         include_str!("../../shaders/coefs.wgsl"),
-        include_str!("../../shaders/update.wgsl"),
+        &visit.join("\n"),
         shape,
         &access(kernel.access, kernel.format),
         &windows_wgsl(kernel.form, windows),

@@ -2,7 +2,7 @@ use super::pipelines::window_count;
 use super::{Advance, Memory, Pipelines, scoped};
 use crate::Error;
 use crate::layout::Partial;
-use crate::plan::{self, Dispatch, Limits, Page, Plan, Shape, StateLayout, Window};
+use crate::plan::{self, Dispatch, Limits, Page, Plan, Rounding, Shape, StateLayout, Window};
 
 /// The state's buffers, the update's kernels, and the dispatches of the current plan.
 #[derive(Debug)]
@@ -35,6 +35,8 @@ struct Prepared {
     /// Where the dispatch's chunks lie.
     chunks: (wgpu::Buffer, u64),
     update: Bound,
+    /// What makes the master copies, if there are any, bound as the update.
+    adopt: Option<wgpu::ComputePipeline>,
     /// What looks at the gradients before the first is used, if the step needs that.
     measure: Option<Bound>,
 }
@@ -105,6 +107,10 @@ impl Update {
                     binder.update(pipeline, &self.pages[dispatch.page], advance)?
                 }
             };
+            let adopt = match dispatch.kernel.format.rounding {
+                Rounding::Master => Some(self.pipelines.adopt(memory, limits, dispatch.kernel)?),
+                Rounding::Exact | Rounding::Stochastic => None,
+            };
             let measure = match &partials {
                 Some((buffer, spans)) => {
                     let pipeline = self.pipelines.measure(memory, limits, dispatch.kernel)?;
@@ -112,7 +118,7 @@ impl Update {
                 }
                 None => None,
             };
-            prepared.push(Prepared { dispatch, buffers: windows, chunks, update, measure });
+            prepared.push(Prepared { dispatch, buffers: windows, chunks, update, adopt, measure });
         }
         advance.set_partials(memory, partials.as_ref().map(|(buffer, _)| buffer))?;
         (self.dispatches, self.partials) = (prepared, partials);
@@ -160,8 +166,24 @@ impl Update {
         self.dispatches.iter().filter_map(|prepared| prepared.measure.as_ref()).for_each(|bound| bound.record(pass));
     }
 
+    /// What makes the master copies that are still to be made; 0 or more dispatches, after the coefficients are advanced.
+    pub fn record_adopt(&self, pass: &mut wgpu::ComputePass<'_>) {
+        for (pipeline, update) in self.adopting() {
+            update.record_with(pipeline, pass);
+        }
+    }
+
+    /// Each dispatch of parameters with master copies: the kernel that makes them, and what it is bound to.
+    fn adopting(&self) -> impl Iterator<Item = (&wgpu::ComputePipeline, &Bound)> {
+        self.dispatches.iter().filter_map(|prepared| Some((prepared.adopt.as_ref()?, &prepared.update)))
+    }
+
     pub fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
         self.dispatches.iter().for_each(|prepared| prepared.update.record(pass));
+    }
+
+    pub fn adopt_dispatches(&self) -> usize {
+        self.adopting().count()
     }
 
     pub fn dispatches(&self) -> usize {
@@ -172,8 +194,12 @@ impl Update {
 
 impl Bound {
     fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
+        self.record_with(&self.pipeline, pass);
+    }
+
+    fn record_with(&self, pipeline: &wgpu::ComputePipeline, pass: &mut wgpu::ComputePass<'_>) {
         let [x, y] = self.workgroups;
-        pass.set_pipeline(&self.pipeline);
+        pass.set_pipeline(pipeline);
         pass.set_bind_group(0, &self.bind_group, &[]);
         pass.dispatch_workgroups(x, y, 1);
     }

@@ -1,13 +1,15 @@
 //! A checkpoint into the optimizer.
 
+use std::sync::Arc;
+
 use super::MiAdam;
 use crate::checkpoint::{Fit, Own};
 use crate::gpu::{Advance, PageBuffers, Update};
 use crate::group::{Param, Role};
 use crate::layout::{Group, QUAD};
-use crate::plan::{Segment, Tensor};
+use crate::plan::Tensor;
 use crate::report::KnownStep;
-use crate::state::{NO_MASTER, TensorState};
+use crate::state::TensorState;
 use crate::{Checkpoint, Error, Skipped, half};
 
 impl MiAdam {
@@ -87,8 +89,9 @@ impl MiAdam {
         for (lr, group) in self.lrs.iter_mut().zip(&self.groups) {
             *lr = group.lr_at(self.recorded.saturating_sub(1));
         }
-        // Readbacks under way are of the state before.
+        // What is under way is of the state before.
         self.known_step = KnownStep::default();
+        self.adopted = Arc::default();
         self.known_step.raise(checkpoint.header.step);
         self.set_extras();
         self.moved = true;
@@ -99,10 +102,7 @@ impl MiAdam {
     fn write_state(&self, pages: &[PageBuffers], tensors: &[Option<&TensorState>]) -> Result<(), Error> {
         for segment in &self.layout.segments {
             let page = &pages[segment.page];
-            let Some(state) = tensors[segment.tensor] else {
-                self.write_no_master(page, segment)?;
-                continue;
-            };
+            let Some(state) = tensors[segment.tensor] else { continue };
             let has_integrals = self.tensors[segment.tensor].integral_planes > 0;
             let (mut next_moment, mut next_integral) = (segment.moments, segment.integrals);
             for plane in state.planes(segment.start as usize, segment.len as usize) {
@@ -119,17 +119,6 @@ impl MiAdam {
             }
         }
         Ok(())
-    }
-
-    /// Has a segment's master copy, if there is one, made of the parameter by the next step.
-    fn write_no_master(&self, page: &PageBuffers, segment: &Segment) -> Result<(), Error> {
-        let planes = self.planes(&self.params[segment.tensor], &self.tensors[segment.tensor]);
-        if !planes.master {
-            return Ok(());
-        }
-        let first = segment.moments + (planes.moments() as u64 - 1) * segment.stride;
-        let bits = vec![NO_MASTER; segment.len as usize];
-        self.memory.write(&page.moments, first * QUAD * 4, bytemuck::cast_slice(&bits))
     }
 }
 

@@ -3,7 +3,7 @@ mod reading;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::gpu::{Advance, Memory, Update};
 use crate::group::{self, Param, ParamGroup, Role, Slice};
@@ -55,6 +55,8 @@ pub struct MiAdam {
     /// Whether that step measures its gradients.
     measured: bool,
     known_step: KnownStep,
+    /// Whether a step has run on the device that made the master copies, if there are any.
+    adopted: Arc<AtomicBool>,
 }
 
 impl MiAdam {
@@ -108,6 +110,7 @@ impl MiAdam {
             recorded: 0,
             measured: false,
             known_step: KnownStep::default(),
+            adopted: Arc::default(),
         };
         optimizer.prepare()?;
         Ok(optimizer)
@@ -175,12 +178,26 @@ impl MiAdam {
     fn record(&mut self, pass: &mut wgpu::ComputePass<'_>) {
         self.update.record_measure(pass);
         self.advance.record(pass);
+        self.record_adopt(pass);
         self.update.record(pass);
         self.recorded = self.recorded.saturating_add(1);
         self.measured = self.grad_options.measures();
         for (number, group) in self.groups.iter().enumerate() {
             report::log_switch(number, group, self.recorded, self.grad_options.skips());
         }
+    }
+
+    /// Makes the master copies with every step, until the device has run one: a step recorded may never be submitted.
+    fn record_adopt(&self, pass: &mut wgpu::ComputePass<'_>) {
+        if self.adopt_dispatches() > 0 {
+            self.update.record_adopt(pass);
+            let adopted = self.adopted.clone();
+            pass.on_submitted_work_done(move || adopted.store(true, Ordering::Relaxed));
+        }
+    }
+
+    fn adopt_dispatches(&self) -> usize {
+        if self.adopted.load(Ordering::Relaxed) { 0 } else { self.update.adopt_dispatches() }
     }
 
     /// Tells where a parameter and its gradient lie from the next recorded step on; its state stays.
@@ -316,14 +333,14 @@ impl MiAdam {
         self.params.iter()
     }
 
-    /// Dispatches that a step records.
+    /// Dispatches that a step records: those that make master copies included, until they have run.
     ///
     /// # Errors
     /// As for [`step`](Self::step), whose plan it makes if a parameter has moved.
     pub fn dispatches(&mut self) -> Result<usize, Error> {
         self.memory.check_alive()?;
         self.prepare()?;
-        Ok(1 + self.update.dispatches())
+        Ok(1 + self.adopt_dispatches() + self.update.dispatches())
     }
 
     /// Bytes of device memory that hold moments and integrals; less after

@@ -1,7 +1,7 @@
 //! Every variant of the shaders parses, validates, and translates to what Vulkan, Metal and DX12 take.
 
-use miadam::plan::{Access, Extras, Form, Format, Integrals, Kernel, Shape};
-use miadam::{Dtype, HalfParams, advance_wgsl, measure_wgsl, update_wgsl};
+use miadam::plan::{Access, Extras, Form, Format, Integrals, Kernel, Rounding, Shape};
+use miadam::{Dtype, HalfParams, adopt_wgsl, advance_wgsl, measure_wgsl, update_wgsl};
 use naga::back::{hlsl, msl, spv};
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 
@@ -30,6 +30,9 @@ pub fn sources() -> Vec<(String, String)> {
                     let kernel = Kernel { format, ..kernel };
                     sources.push((format!("measure {kernel:?} over {windows}"), measure_wgsl(kernel, windows)));
                     sources.push((format!("update {kernel:?} over {windows}"), update_wgsl(kernel, windows)));
+                    if format.rounding == Rounding::Master {
+                        sources.push((format!("adopt {kernel:?} over {windows}"), adopt_wgsl(kernel, windows)));
+                    }
                 }
                 sources.push((format!("measure {kernel:?} over {windows}"), measure_wgsl(kernel, windows)));
                 for (number, integrals) in [0, 1, 2, 3, 4].map(Integrals::of).into_iter().enumerate() {
