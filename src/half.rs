@@ -1,10 +1,27 @@
-//! The twins of `shaders/half.wgsl` and `shaders/philox.wgsl`. What rounds to nearest, and back to `f32`, the crate
-//! `half` has: the shader gives its bits.
+//! The twins of `shaders/half.wgsl` and `shaders/philox.wgsl`. For f16 the crate `half` has the processor's own conversions,
+//! for bf16 branches that keep the compiler from vectorising them: what is here gives the same bits.
 
 use half::bf16;
 
 use crate::HalfParams;
 use crate::plan::Rounding;
+
+/// [`bf16::from_f32`]: to nearest even.
+#[inline(always)]
+#[must_use]
+pub fn bf16_nearest(value: f32) -> bf16 {
+    let bits = value.to_bits();
+    let nudged = bits.wrapping_add(0x7fff + ((bits >> 16) & 1));
+    let rounded = if bits & 0x7fff_ffff > F32_INFINITY { quiet(bits) } else { nudged };
+    bf16::from_bits((rounded >> 16) as u16)
+}
+
+/// [`bf16::to_f32`].
+#[inline(always)]
+#[must_use]
+pub fn bf16_to_f32(value: bf16) -> f32 {
+    f32::from_bits(quiet(u32::from(value.to_bits()) << 16))
+}
 
 /// To the neighbour above with a probability of the distance to the one below, in 65,536ths, by the low 16 bits of
 /// `random`: over all of them the mean is the value. What a bf16 can represent stays as it is; a finite value beyond
@@ -23,7 +40,7 @@ pub fn bf16_stochastic(value: f32, random: u32) -> bf16 {
 const F32_INFINITY: u32 = f32::INFINITY.to_bits();
 
 /// An `f32`'s bits, with a signalling NaN made quiet.
-#[inline]
+#[inline(always)]
 fn quiet(bits: u32) -> u32 {
     bits | if bits & 0x7fff_ffff > F32_INFINITY { 0x0040_0000 } else { 0 }
 }
@@ -39,34 +56,44 @@ pub fn stream(rounding: Rounding, half_params: HalfParams, name: &str) -> u32 {
     (hash >> 32) as u32 ^ hash as u32
 }
 
+const ROUNDS: u32 = 10;
+const MULTIPLIER: u64 = 0xd256_d193;
+const WEYL: u32 = 0x9e37_79b9;
+
 /// 64 random bits for each counter and key: enough for a quad of bf16.
 #[inline]
 #[must_use]
 pub fn philox(counter: [u32; 2], key: u32) -> [u32; 2] {
-    let state = (0..10).fold((counter, key), |(counter, key), _| philox_round(counter, key));
+    let state = (0..ROUNDS).fold((counter, key), |(counter, key), _| philox_round(counter, key));
     state.0
 }
 
-/// [`philox`] of the counters `[first, second]`, `[first + 1, second]` and so on: all first words, and all second words.
+/// [`philox`] of the counters `[first, second]`, `[first + 1, second]` and so on, the first word in the low half of each.
+///
+/// Words lie in 64 bits each, of which the upper 32 are whatever they are until the end: a processor multiplies the lower
+/// 32 of its lanes of 64, so that a round is four instructions for four lanes.
 #[inline(always)]
-pub(crate) fn philox_of<const N: usize>(first: u32, second: u32, key: u32) -> [[u32; N]; 2] {
-    let (mut x, mut y) = (std::array::from_fn(|lane| first.wrapping_add(lane as u32)), [second; N]);
-    let mut key = key;
-    for _ in 0..10 {
-        let mut next = key;
-        for lane in 0..N {
-            ([x[lane], y[lane]], next) = philox_round([x[lane], y[lane]], key);
+pub(crate) fn philox_of<const N: usize>(first: u32, second: u32, key: u32) -> [u64; N] {
+    const LOW: u64 = 0xffff_ffff;
+    let mut found = [0; N];
+    for (lane, found) in (0..).zip(&mut found) {
+        let (mut x, mut y) = (u64::from(first.wrapping_add(lane)), u64::from(second));
+        let mut key = key;
+        for _ in 0..ROUNDS {
+            let product = (x & LOW) * MULTIPLIER;
+            (x, y) = ((product >> 32) ^ u64::from(key) ^ y, product);
+            key = key.wrapping_add(WEYL);
         }
-        key = next;
+        *found = (x & LOW) | (y << 32);
     }
-    [x, y]
+    found
 }
 
 /// One round on the counter and, after it, the key.
 #[inline(always)]
 fn philox_round([x, y]: [u32; 2], key: u32) -> ([u32; 2], u32) {
-    let product = u64::from(x) * 0xd256_d193;
-    ([(product >> 32) as u32 ^ key ^ y, product as u32], key.wrapping_add(0x9e37_79b9))
+    let product = u64::from(x) * MULTIPLIER;
+    ([(product >> 32) as u32 ^ key ^ y, product as u32], key.wrapping_add(WEYL))
 }
 
 #[cfg(test)]
@@ -83,8 +110,21 @@ mod tests {
         ];
         for (counter, key, answer) in vectors {
             assert_eq!(philox(counter, key), answer, "{counter:x?} {key:x}");
-            let [x, y] = philox_of::<3>(counter[0].wrapping_sub(2), counter[1], key);
-            assert_eq!([x[2], y[2]], answer, "{counter:x?} {key:x}");
+            let [.., last] = philox_of::<3>(counter[0].wrapping_sub(2), counter[1], key);
+            assert_eq!([last as u32, (last >> 32) as u32], answer, "{counter:x?} {key:x}");
+        }
+    }
+
+    #[test]
+    fn bf16_is_that_of_the_crate_half() {
+        for upper in 0..=u16::MAX {
+            let narrow = bf16::from_bits(upper);
+            assert_eq!(bf16_to_f32(narrow).to_bits(), narrow.to_f32().to_bits(), "{upper:x}");
+            // Exact, below and above a tie and on it, with the nearest neighbours of each.
+            for lower in [0, 1, 0x7fff, 0x8000, 0x8001, 0xffff] {
+                let wide = f32::from_bits(u32::from(upper) << 16 | lower);
+                assert_eq!(bf16_nearest(wide).to_bits(), bf16::from_f32(wide).to_bits(), "{upper:x} {lower:x}");
+            }
         }
     }
 

@@ -125,10 +125,9 @@ fn round_stochastic(param: &mut [bf16], values: &[f32], [first, step]: [u32; 2],
     const QUADS: usize = 64;
     let blocks = param.chunks_mut(4 * QUADS).zip(values.chunks(4 * QUADS));
     for (quad, (param, values)) in (first..).step_by(QUADS).zip(blocks) {
-        let [low, high] = philox_of::<QUADS>(quad, step, stream);
-        let quads: [u64; QUADS] = std::array::from_fn(
+        let quads = philox_of::<QUADS>(quad, step, stream).map(
             #[inline(always)]
-            |lane| (u64::from(low[lane]) | (u64::from(high[lane]) << 32)).to_le(),
+            |quad| quad.to_le(),
         );
         let random: &[u16] = bytemuck::cast_slice(&quads);
         for ((param, &value), &random) in param.iter_mut().zip(values).zip(random) {

@@ -2,6 +2,7 @@ use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
 use crate::Dtype;
+use crate::half::{bf16_nearest, bf16_to_f32};
 
 /// Elements of a tensor that are read.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -88,7 +89,11 @@ impl<'a> Values<'a> {
         match self {
             Self::F32(values) => target.copy_from_slice(values),
             Self::F16(values) => values.convert_to_f32_slice(target),
-            Self::Bf16(values) => values.convert_to_f32_slice(target),
+            Self::Bf16(values) => {
+                for (target, &value) in target.iter_mut().zip(values) {
+                    *target = bf16_to_f32(value);
+                }
+            }
         }
     }
 }
@@ -157,7 +162,11 @@ impl<'a> ValuesMut<'a> {
         match self {
             Self::F32(values) => values.copy_from_slice(source),
             Self::F16(values) => values.convert_from_f32_slice(source),
-            Self::Bf16(values) => values.convert_from_f32_slice(source),
+            Self::Bf16(values) => {
+                for (value, &source) in values.iter_mut().zip(source) {
+                    *value = bf16_nearest(source);
+                }
+            }
         }
     }
 
