@@ -1,10 +1,40 @@
-//! The twins of `shaders/half.wgsl` and `shaders/philox.wgsl`. For f16 the crate `half` has the processor's own conversions,
-//! for bf16 branches that keep the compiler from vectorising them: what is here gives the same bits.
+//! The twins of `shaders/half.wgsl` and `shaders/philox.wgsl`. Conversions have the bits of the crate `half`, whose own are
+//! calls or branches that a compiler does not vectorise.
 
-use half::bf16;
+use half::{bf16, f16};
 
 use crate::HalfParams;
 use crate::plan::Rounding;
+
+/// [`f16::from_f32`]: to nearest even.
+#[inline(always)]
+#[must_use]
+pub fn f16_nearest(value: f32) -> f16 {
+    let bits = value.to_bits();
+    let magnitude = bits & 0x7fff_ffff;
+    let odd = (magnitude >> 13) & 1;
+    let normal = magnitude.wrapping_sub(0x3800_0000 - 0xfff).wrapping_add(odd) >> 13;
+    // Below 2⁻¹⁴, a multiple of 2⁻²⁴: an integer, to which the sum with 2²³ rounds, and which its last bits take up.
+    let small = (f32::from_bits(magnitude) * TWO_TO_24 + TWO_TO_23).to_bits().wrapping_sub(TWO_TO_23.to_bits());
+    let rounded = if magnitude < SMALLEST_F16 { small } else { normal };
+    let nan = ((magnitude >> 13) & 0x3ff) | 0x7e00;
+    let kept = if magnitude > F32_INFINITY { nan } else { rounded.min(F16_INFINITY) };
+    f16::from_bits((kept | ((bits >> 16) & 0x8000)) as u16)
+}
+
+/// [`f16::to_f32`].
+#[inline(always)]
+#[must_use]
+pub fn f16_to_f32(value: f16) -> f32 {
+    let bits = u32::from(value.to_bits());
+    let magnitude = bits & 0x7fff;
+    let bias = if magnitude >= F16_INFINITY { 0x7000_0000 } else { 0x3800_0000 };
+    let quiet_bit = if magnitude > F16_INFINITY { 0x0040_0000 } else { 0 };
+    let normal = ((magnitude << 13) + bias) | quiet_bit;
+    let small = (magnitude as i32 as f32 * (1.0 / TWO_TO_24)).to_bits();
+    let wide = if magnitude < 0x400 { small } else { normal };
+    f32::from_bits(wide | ((bits & 0x8000) << 16))
+}
 
 /// [`bf16::from_f32`]: to nearest even.
 #[inline(always)]
@@ -38,6 +68,11 @@ pub fn bf16_stochastic(value: f32, random: u32) -> bf16 {
 }
 
 const F32_INFINITY: u32 = f32::INFINITY.to_bits();
+const F16_INFINITY: u32 = 0x7c00;
+/// 2⁻¹⁴, the smallest f16 that is not subnormal, as an `f32`'s bits.
+const SMALLEST_F16: u32 = 0x3880_0000;
+const TWO_TO_23: f32 = 8_388_608.0;
+const TWO_TO_24: f32 = 16_777_216.0;
 
 /// An `f32`'s bits, with a signalling NaN made quiet.
 #[inline(always)]
@@ -75,18 +110,24 @@ pub fn philox(counter: [u32; 2], key: u32) -> [u32; 2] {
 #[inline(always)]
 pub(crate) fn philox_of<const N: usize>(first: u32, second: u32, key: u32) -> [u64; N] {
     const LOW: u64 = 0xffff_ffff;
-    let mut found = [0; N];
-    for (lane, found) in (0..).zip(&mut found) {
-        let (mut x, mut y) = (u64::from(first.wrapping_add(lane)), u64::from(second));
-        let mut key = key;
-        for _ in 0..ROUNDS {
-            let product = (x & LOW) * MULTIPLIER;
-            (x, y) = ((product >> 32) ^ u64::from(key) ^ y, product);
-            key = key.wrapping_add(WEYL);
+    let mut x = std::array::from_fn(
+        #[inline(always)]
+        |lane| u64::from(first.wrapping_add(lane as u32)),
+    );
+    let mut y = [u64::from(second); N];
+    let mut key = key;
+    // A round for all lanes after the other: in one lane each waits for the last.
+    for _ in 0..ROUNDS {
+        for (x, y) in x.iter_mut().zip(&mut y) {
+            let product = (*x & LOW) * MULTIPLIER;
+            (*x, *y) = ((product >> 32) ^ u64::from(key) ^ *y, product);
         }
-        *found = (x & LOW) | (y << 32);
+        key = key.wrapping_add(WEYL);
     }
-    found
+    for (x, y) in x.iter_mut().zip(y) {
+        *x = (*x & LOW) | (y << 32);
+    }
+    x
 }
 
 /// One round on the counter and, after it, the key.
@@ -113,6 +154,26 @@ mod tests {
             let [.., last] = philox_of::<3>(counter[0].wrapping_sub(2), counter[1], key);
             assert_eq!([last as u32, (last >> 32) as u32], answer, "{counter:x?} {key:x}");
         }
+    }
+
+    #[test]
+    fn f16_is_that_of_the_crate_half() {
+        let check = |wide: f32| {
+            assert_eq!(f16_nearest(wide).to_bits(), f16::from_f32(wide).to_bits(), "{:x}", wide.to_bits());
+        };
+        for bits in 0..=u16::MAX {
+            let narrow = f16::from_bits(bits);
+            let wide = narrow.to_f32();
+            assert_eq!(f16_to_f32(narrow).to_bits(), wide.to_bits(), "{bits:x}");
+            // Exact, a tie with the next one, and the nearest neighbours of both.
+            let tie = (wide + f16::from_bits(bits.wrapping_add(1)).to_f32()) / 2.0;
+            for near in [wide, tie] {
+                [near.next_down(), near, near.next_up()].into_iter().for_each(check);
+            }
+        }
+        // A million others of all kinds; fewer for Miri, which takes a thousand times as long.
+        let stride = if cfg!(miri) { 4_000_037 } else { 4099 };
+        (0..=u32::MAX).step_by(stride).map(f32::from_bits).for_each(check);
     }
 
     #[test]

@@ -1,8 +1,7 @@
-use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
 use crate::Dtype;
-use crate::half::{bf16_nearest, bf16_to_f32};
+use crate::half::{bf16_nearest, bf16_to_f32, f16_nearest, f16_to_f32};
 
 /// Elements of a tensor that are read.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -88,12 +87,8 @@ impl<'a> Values<'a> {
     pub fn copy_to(self, target: &mut [f32]) {
         match self {
             Self::F32(values) => target.copy_from_slice(values),
-            Self::F16(values) => values.convert_to_f32_slice(target),
-            Self::Bf16(values) => {
-                for (target, &value) in target.iter_mut().zip(values) {
-                    *target = bf16_to_f32(value);
-                }
-            }
+            Self::F16(values) => convert(values, target, f16_to_f32),
+            Self::Bf16(values) => convert(values, target, bf16_to_f32),
         }
     }
 }
@@ -161,12 +156,8 @@ impl<'a> ValuesMut<'a> {
     pub(super) fn round(&mut self, source: &[f32]) {
         match self {
             Self::F32(values) => values.copy_from_slice(source),
-            Self::F16(values) => values.convert_from_f32_slice(source),
-            Self::Bf16(values) => {
-                for (value, &source) in values.iter_mut().zip(source) {
-                    *value = bf16_nearest(source);
-                }
-            }
+            Self::F16(values) => convert(source, values, f16_nearest),
+            Self::Bf16(values) => convert(source, values, bf16_nearest),
         }
     }
 
@@ -176,6 +167,13 @@ impl<'a> ValuesMut<'a> {
             Self::F16(values) => values.fill(f16::ZERO),
             Self::Bf16(values) => values.fill(bf16::ZERO),
         }
+    }
+}
+
+#[inline(always)]
+fn convert<T: Copy, U>(source: &[T], target: &mut [U], convert: impl Fn(T) -> U) {
+    for (target, &source) in target.iter_mut().zip(source) {
+        *target = convert(source);
     }
 }
 
