@@ -15,17 +15,27 @@ pub(super) fn find<'a>(grads: impl Iterator<Item = Values<'a>>) -> Found {
     let elements = chunks.iter().map(|chunk| chunk.len()).sum();
     let arch = pulp::Arch::new();
     let tasks = chunks.par_iter().with_min_len(min_tasks(elements, chunks.len()));
-    let partials = tasks.map_init(Vec::new, |scratch, chunk| {
-        let chunk = chunk.single(scratch);
-        arch.dispatch(
-            #[inline(always)]
-            || measure(chunk),
-        )
-    });
+    let partials = tasks.map_init(Vec::new, |scratch, &grad| arch.dispatch(Measure { grad, scratch }));
     let partials: Vec<_> = partials.collect();
     let squares: f64 = partials.iter().map(|&(squares, _)| squares).sum();
     let largest = partials.iter().map(|&(_, largest)| largest).max().unwrap_or(0);
     Found { norm: squares.sqrt(), largest }
+}
+
+/// A chunk to be measured. A closure that could be called twice is no task for `pulp`: what calls it once is a function of its
+/// own, compiled for any processor.
+struct Measure<'a> {
+    grad: Values<'a>,
+    scratch: &'a mut Vec<f32>,
+}
+
+impl pulp::NullaryFnOnce for Measure<'_> {
+    type Output = (f64, u32);
+
+    #[inline(always)]
+    fn call(self) -> Self::Output {
+        measure(self.grad.single(self.scratch))
+    }
 }
 
 /// Σ g² and the bits of the largest |g|.
