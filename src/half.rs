@@ -6,7 +6,7 @@ use half::{bf16, f16};
 use crate::HalfParams;
 use crate::plan::Rounding;
 
-/// [`f16::from_f32`]: to nearest even.
+/// [`from_f32`](half::f16::from_f32) of an f16: to nearest even.
 #[inline(always)]
 #[must_use]
 pub fn f16_nearest(value: f32) -> f16 {
@@ -22,7 +22,7 @@ pub fn f16_nearest(value: f32) -> f16 {
     f16::from_bits((kept | ((bits >> 16) & 0x8000)) as u16)
 }
 
-/// [`f16::to_f32`].
+/// [`to_f32`](half::f16::to_f32) of an f16.
 #[inline(always)]
 #[must_use]
 pub fn f16_to_f32(value: f16) -> f32 {
@@ -36,7 +36,7 @@ pub fn f16_to_f32(value: f16) -> f32 {
     f32::from_bits(wide | ((bits & 0x8000) << 16))
 }
 
-/// [`bf16::from_f32`]: to nearest even.
+/// [`from_f32`](half::bf16::from_f32) of a bf16: to nearest even.
 #[inline(always)]
 #[must_use]
 pub fn bf16_nearest(value: f32) -> bf16 {
@@ -46,7 +46,7 @@ pub fn bf16_nearest(value: f32) -> bf16 {
     bf16::from_bits((rounded >> 16) as u16)
 }
 
-/// [`bf16::to_f32`].
+/// [`to_f32`](half::bf16::to_f32) of a bf16.
 #[inline(always)]
 #[must_use]
 pub fn bf16_to_f32(value: bf16) -> f32 {
