@@ -39,7 +39,7 @@ struct Progress {
     step: u32,
     skipped: u32,
     norm: u32,
-    padding: u32,
+    advanced: u32,
 }
 
 @group(0) @binding(0) var<storage, read> groups: array<Group>;
@@ -63,6 +63,7 @@ fn advance(@builtin(local_invocation_index) lane: u32) {
     storageBarrier();
     if lane == 0u {
         progress.step = t;
+        progress.advanced = 1u;
         if MEASURE {
             progress.skipped += u32(verdict.skip && progress.skipped != 0xffffffffu);
             progress.norm = verdict.norm;

@@ -199,8 +199,8 @@ pub struct Progress {
     pub skipped: u32,
     /// The last norm of all gradients, as bits: it may be infinite or NaN.
     pub norm: u32,
-    /// Fills a quad.
-    pub padding: u32,
+    /// 1 once the kernel that counts has run, whether the step was taken or skipped.
+    pub advanced: u32,
 }
 
 /// The loss scale, in a buffer that the caller's kernels may bind.

@@ -1,10 +1,13 @@
 //! Copies of device memory to the host, without waiting.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use futures_intrusive::channel::shared::{OneshotReceiver, oneshot_channel};
 
 use crate::Error;
 use crate::gpu::Memory;
-use crate::layout::QUAD;
+use crate::layout::{Progress, QUAD};
 use crate::plan::{StateLayout, Tensor};
 use crate::state::{Planes, TensorState};
 
@@ -50,6 +53,32 @@ impl Staged {
         let bytes = self.buffer.get_mapped_range(..).map_err(|_| Error::ReadbackLost)?.to_vec();
         self.buffer.unmap();
         Ok(bytes)
+    }
+}
+
+/// Tells the host that a step has run, if nobody else asks.
+pub(crate) struct Watch(wgpu::Buffer);
+
+impl Watch {
+    pub fn new(memory: &Memory) -> Result<Self, Error> {
+        let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
+        let [buffer] = memory.zeros([("miadam watch", size_of::<Progress>() as u64)], usage)?;
+        Ok(Self(buffer))
+    }
+
+    /// Sets the flag once this point of the encoder has been reached after a step. An encoder that is refused is submitted all the
+    /// same, but copies nothing.
+    pub fn record(self, encoder: &mut wgpu::CommandEncoder, progress: &wgpu::Buffer, advanced: Arc<AtomicBool>) {
+        let Self(buffer) = self;
+        encoder.copy_buffer_to_buffer(progress, 0, &buffer, 0, buffer.size());
+        let mapped = buffer.clone();
+        encoder.map_buffer_on_submit(&buffer, wgpu::MapMode::Read, .., move |result| {
+            if result.is_ok()
+                && let Ok(bytes) = mapped.get_mapped_range(..)
+            {
+                advanced.fetch_or(head::<Progress>(&bytes).advanced == 1, Ordering::Relaxed);
+            }
+        });
     }
 }
 

@@ -9,6 +9,7 @@ use crate::gpu::{Advance, Memory, Update};
 use crate::group::{self, Param, ParamGroup, Role, Slice};
 use crate::layout::{Group, Rates};
 use crate::plan::{Binding, Extras, Format, Integrals, Limits, Place, Plan, StateLayout, Tensor};
+use crate::readback::Watch;
 use crate::report::{self, KnownStep};
 use crate::state::Planes;
 use crate::{Error, GradOptions, Hyperparams, half};
@@ -55,7 +56,7 @@ pub struct MiAdam {
     /// Whether that step measures its gradients.
     measured: bool,
     known_step: KnownStep,
-    /// Whether a step has run on the device that made the master copies, if there are any.
+    /// Whether the device is known to have run a step, which made the master copies if there are any.
     adopted: Arc<AtomicBool>,
 }
 
@@ -135,13 +136,21 @@ impl MiAdam {
     /// Nothing is recorded then.
     pub fn step(&mut self, encoder: &mut wgpu::CommandEncoder) -> Result<(), Error> {
         self.prepare_step()?;
+        let watch = if self.adopt_dispatches() > 0 { Some(Watch::new(&self.memory)?) } else { None };
         let mut pass = encoder
             .begin_compute_pass(&wgpu::ComputePassDescriptor { label: Some("miadam step"), timestamp_writes: None });
         self.record(&mut pass);
+        drop(pass);
+        if let Some(watch) = watch {
+            watch.record(encoder, &self.advance.buffers.progress, self.adopted.clone());
+        }
         Ok(())
     }
 
     /// Records one step into the caller's open pass, whose pipeline and bind group 0 it replaces.
+    ///
+    /// The copies that would tell whether master copies are made cannot be in a pass: a [report](Self::read_report) tells, and
+    /// until one has come, or [`step`](Self::step) has run, every step looks whether some are to be made.
     ///
     /// # Errors
     /// As for [`step`](Self::step).
@@ -178,7 +187,9 @@ impl MiAdam {
     fn record(&mut self, pass: &mut wgpu::ComputePass<'_>) {
         self.update.record_measure(pass);
         self.advance.record(pass);
-        self.record_adopt(pass);
+        if self.adopt_dispatches() > 0 {
+            self.update.record_adopt(pass);
+        }
         self.update.record(pass);
         self.recorded = self.recorded.saturating_add(1);
         self.measured = self.grad_options.measures();
@@ -187,15 +198,8 @@ impl MiAdam {
         }
     }
 
-    /// Makes the master copies with every step, until the device has run one: a step recorded may never be submitted.
-    fn record_adopt(&self, pass: &mut wgpu::ComputePass<'_>) {
-        if self.adopt_dispatches() > 0 {
-            self.update.record_adopt(pass);
-            let adopted = self.adopted.clone();
-            pass.on_submitted_work_done(move || adopted.store(true, Ordering::Relaxed));
-        }
-    }
-
+    /// What makes master copies, until the device is known to have run it: a step recorded may never be submitted, or be
+    /// refused with the rest of its encoder.
     fn adopt_dispatches(&self) -> usize {
         if self.adopted.load(Ordering::Relaxed) { 0 } else { self.update.adopt_dispatches() }
     }

@@ -1,5 +1,7 @@
 //! What the device holds, on its way to the host: copies at a point of the caller's encoder, which no step waits for.
 
+use std::sync::atomic::Ordering;
+
 use super::MiAdam;
 use crate::checkpoint::{Header, HeaderGroup, SavedParam};
 use crate::group::Param;
@@ -25,12 +27,13 @@ impl MiAdam {
         self.memory.check_alive()?;
         let contents = readback::record(&self.memory, encoder, &self.progress_ranges())?;
         let known = self.known_step.clone();
-        let (lrs, measured) = (self.lrs.clone(), self.measured);
+        let (lrs, measured, adopted) = (self.lrs.clone(), self.measured, self.adopted.clone());
         let last_integrating: Vec<_> = self.groups.iter().map(Hyperparams::last_integrating).collect();
         Ok(async move {
             let contents = contents.await?;
             let progress: Progress = readback::head(&contents[0]);
             known.raise(progress.step);
+            adopted.fetch_or(progress.advanced == 1, Ordering::Relaxed);
             Ok(Report::new(&progress, &readback::head(&contents[1]), measured, &lrs, last_integrating.into_iter()))
         })
     }

@@ -240,7 +240,7 @@ fn a_master_copy_keeps_what_rounding_would_lose() {
 const STOCHASTIC: [(Dtype, Dtype); 4] =
     [(Dtype::Bf16, Dtype::Bf16), (Dtype::Bf16, Dtype::F32), (Dtype::Bf16, Dtype::F16), (Dtype::F32, Dtype::Bf16)];
 
-/// Skipped or not, but never by one whose encoder is dropped. What is written into the parameter later does not count.
+/// Skipped or not, but never by one whose encoder is dropped or refused. What is written into the parameter later does not count.
 #[test]
 fn master_copies_are_made_by_the_first_step_that_runs() {
     let hyperparams = Hyperparams { order: 0, lr: 1e-4, ..Hyperparams::default() };
@@ -264,6 +264,12 @@ fn master_copies_are_made_by_the_first_step_that_runs() {
     let mut optimizer = MiAdam::new(&gpu.device, &gpu.queue, [ParamGroup::new(hyperparams, [param])]).unwrap();
     optimizer.set_grad_options(options).unwrap();
     optimizer.step(&mut gpu.encoder()).unwrap();
+    let scope = gpu.device.push_error_scope(wgpu::ErrorFilter::Validation);
+    let mut refused = gpu.encoder();
+    optimizer.step(&mut refused).unwrap();
+    refused.copy_buffer_to_buffer(&buffer, 0, &grad, 1 << 20, 8);
+    gpu.queue.submit([refused.finish()]);
+    assert!(pollster::block_on(scope.pop()).is_some());
     gpu.wait();
     let dispatches = optimizer.dispatches().unwrap();
     for (value, grads) in [bf16::ONE, bf16::NEG_ONE].into_iter().zip(grads) {
