@@ -3,17 +3,13 @@
 //!
 //! `cargo bench --bench step -- [FILTER]`. BERT-base takes long and is run only if the filter names it.
 
-#[path = "../examples/throughput/cases.rs"]
-mod cases;
-mod steppers;
-
 use std::time::Duration;
 
-use cases::Case;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, SamplingMode, Throughput, measurement::WallTime};
-use steppers::check_first_step;
-use steppers::cpu::Cpu;
-use steppers::gpu::{Gpu, GpuStepper};
+use miadam_support::adapter::{self, AdapterError};
+use miadam_support::cases::{self, Case};
+use miadam_support::gpu::Gpu;
+use miadam_support::steppers::{CpuStepper, GpuStepper, Setup, check_first_step};
 
 fn main() {
     let mut criterion = Criterion::default()
@@ -22,9 +18,9 @@ fn main() {
         .measurement_time(Duration::from_secs(2))
         .configure_from_args();
     let cases = wanted_cases();
-    match Gpu::new(wgpu::Backends::PRIMARY) {
+    match open() {
         Ok(gpu) => bench_gpu(&mut criterion, &gpu, &cases),
-        Err(reason) => eprintln!("no GPU adapter, so CPU only: {reason}"),
+        Err(reason) => eprintln!("CPU only: {reason}"),
     }
     bench_cpu(&mut criterion, &cases);
     criterion.final_summary();
@@ -35,16 +31,23 @@ fn wanted_cases() -> Vec<Case> {
     cases::all().into_iter().filter(|case| with_bert || !case.name.contains("BERT")).collect()
 }
 
+fn open() -> Result<Gpu, AdapterError> {
+    let adapter = adapter::choose(None)?;
+    Gpu::open(&adapter, adapter.limits())
+}
+
 fn bench_gpu(criterion: &mut Criterion, gpu: &Gpu, cases: &[Case]) {
-    eprintln!("GPU: {} ({})", gpu.info.name, gpu.info.backend);
+    eprintln!("GPU: {}", gpu.name);
     let mut group = criterion.benchmark_group("gpu");
+    let most = gpu.device.limits().max_buffer_size;
     for case in cases {
-        if let Err(reason) = gpu.check_size(case) {
-            eprintln!("left out {case}: {reason}");
+        let size = 4 * case.places().0.into_iter().max().unwrap_or(0) as u64;
+        if size > most {
+            eprintln!("left out {case}: a buffer of {size} bytes is above the adapter's {most}");
             continue;
         }
         let new = || {
-            let mut stepper = GpuStepper::new(gpu, case)?;
+            let mut stepper = GpuStepper::new(gpu, case, &Setup::plain(case))?;
             stepper.step()?;
             check_first_step(case, &stepper.ends()?)?;
             Ok(stepper)
@@ -57,12 +60,12 @@ fn bench_cpu(criterion: &mut Criterion, cases: &[Case]) {
     let mut group = criterion.benchmark_group("cpu");
     for case in cases {
         let new = || {
-            let mut stepper = Cpu::new(case).map_err(|error| error.to_string())?;
+            let mut stepper = CpuStepper::new(case, &Setup::plain(case)).map_err(|error| error.to_string())?;
             stepper.step().map_err(|error| error.to_string())?;
             check_first_step(case, &stepper.ends())?;
             Ok(stepper)
         };
-        bench_case(&mut group, case, new, Cpu::step);
+        bench_case(&mut group, case, new, CpuStepper::step);
     }
 }
 

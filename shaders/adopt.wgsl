@@ -1,13 +1,17 @@
-// adopt: a master copy of every parameter that has none yet.
+// adopt: gives every parameter that has no master copy yet its master copy.
 //
 //     θ <- the parameter, where θ is 0
 //
-// State starts as 0, and so does what a checkpoint lacks. A θ that an update has made 0 has a parameter of 0, so that
-// nothing is lost. It is a kernel of its own, recorded until one has run, since a software driver would go through its
-// conversion at every step if it were a branch of the update's.
+// State starts as 0, and what a checkpoint lacks is 0 as well. Where an update has made θ 0, the parameter is 0, too, so
+// that nothing is lost. This is a kernel of its own, which is recorded until it has run once: as a branch of the update,
+// a software driver would run its conversion at every step.
 //
-// Twin of `adopt` in src/cpu/update.rs. run.wgsl or table.wgsl call `visit` for every quad; `load_param` comes from
-// mixed.wgsl, `Chunk` and `first_master` from chunk.wgsl, `Coefs` from coefs.wgsl.
+// Twin of src/math/adopt.rs.
+
+#import shared/chunk.wgsl
+#import shared/coefs.wgsl
+#import GRID
+#import ACCESS
 
 @group(0) @binding(2) var<storage, read_write> moments: array<vec4<f32>>;
 

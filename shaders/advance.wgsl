@@ -5,9 +5,15 @@
 //     step_size  = α_t / (1 - β1ᵗ)                     lines 12, 15 and 18
 //     root_scale = 1 / √(1 - β2ᵗ)                      lines 17 and 18
 //
-// Twin of src/coefs.rs. βᵗ is the product of the β^(2^k) whose bit k is set in t, in 0.64 fixed point held as
-// (high, low) words: integers are exact on every backend, where `pow` in f32 is off by 1e-4 in 1 - 0.999ᵗ at
-// t = 1. `Coefs` is in coefs.wgsl, `multiply_words` in words.wgsl, what becomes of the gradients in verdict.wgsl.
+// βᵗ is the product of the β^(2^k) whose bit k is set in t. It is held in 0.64 fixed point, as (high, low) words: integers
+// are exact on every backend, where `pow` in f32 is off by 1e-4 in 1 - 0.999ᵗ at t = 1.
+//
+// Twin of src/math/advance.rs, but for the counting, which the CPU's optimizer does, and the words.
+
+#import shared/workgroup.wgsl
+#import shared/coefs.wgsl
+#import shared/words.wgsl
+#import shared/verdict.wgsl
 
 struct Group {
     beta1_powers: array<vec2<u32>, 32>,
@@ -31,7 +37,7 @@ struct Rates {
 }
 
 struct Recorded {
-    gradients: Gradients,
+    settings: GradSettings,
     rates: array<Rates>,
 }
 
@@ -54,7 +60,7 @@ fn advance(@builtin(local_invocation_index) lane: u32) {
     if MEASURE {
         found = find(lane);
     }
-    let verdict = judge(recorded.gradients, found);
+    let verdict = judge(recorded.settings, found);
     // Saturates: t stays right for 2³² - 1 steps.
     let t = progress.step + select(1u, 0u, verdict.skip || progress.step == 0xffffffffu);
     for (var g = lane; g < arrayLength(&groups); g += WORKGROUP_SIZE) {
@@ -67,8 +73,8 @@ fn advance(@builtin(local_invocation_index) lane: u32) {
         if MEASURE {
             progress.skipped += u32(verdict.skip && progress.skipped != 0xffffffffu);
             progress.norm = verdict.norm;
-            if recorded.gradients.growth_interval > 0u {
-                update_scaler(recorded.gradients, found);
+            if recorded.settings.growth_interval > 0u {
+                update_scaler(recorded.settings, found);
             }
         }
     }
@@ -97,7 +103,7 @@ fn advance_group(g: u32, t: u32, verdict: Verdict) {
     coefs[g].decay = recorded.rates[g].decay;
     coefs[g].order = select(0u, groups[g].order, integrating);
     coefs[g].amsgrad = groups[g].amsgrad;
-    coefs[g].max_value = recorded.gradients.max_value;
+    coefs[g].max_value = recorded.settings.max_value;
     coefs[g].skip = u32(verdict.skip);
     coefs[g].step = t;
 }

@@ -2,10 +2,20 @@
 //
 //     squares = Σ g²,  largest = max |g|
 //
-// One partial a workgroup; advance.wgsl puts them together. Infinities and NaN are found by their bits, since a compiler
-// may assume that there are none. `TABLE` and `MEASURED_QUADS` are constants that the host declares: whether the dispatch
-// lists many chunks, one a workgroup, or is a single run, and the quads of a run that an invocation takes. `load_grad` comes
-// from quads.wgsl or elements.wgsl, `Partial` and `gather` from partial.wgsl, `Chunk` from chunk.wgsl.
+// Each workgroup leaves one partial; advance.wgsl puts the partials together. Infinities and NaN are found by their bits,
+// since a compiler may assume that there are none. A square below 2⁻¹²⁶ counts as 0 on a device that flushes it.
+//
+// Twin of src/math/measure.rs, which sums in f64 and needs no second sum of small squares.
+
+#import shared/chunk.wgsl
+#import shared/partial.wgsl
+#import ACCESS
+
+// Whether the dispatch lists many chunks, one for each workgroup, or is a single run.
+override TABLE: bool = false;
+
+// Quads of a run that one invocation takes. src/abi.rs has the same number, and why it is this one.
+const MEASURED_QUADS = 64u;
 
 // As the bits of an f32.
 const TWO_TO_32 = 0x4f800000u;

@@ -1,6 +1,8 @@
+//! The types of elements.
+
 use std::fmt;
 
-/// How an element lies in memory.
+/// The type of an element.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Dtype {
     /// IEEE 754 single precision.
@@ -20,11 +22,6 @@ impl Dtype {
             Self::F32 => 4,
             Self::F16 | Self::Bf16 => 2,
         }
-    }
-
-    /// Bytes of `len` elements in whole words, which is how a device reaches them.
-    pub(crate) fn bytes(self, len: u64) -> Option<u64> {
-        len.checked_mul(self.width())?.checked_next_multiple_of(4)
     }
 }
 

@@ -1,13 +1,33 @@
+//! Everything that can go wrong.
+
+use std::fmt;
 use std::path::PathBuf;
 
-use crate::Dtype;
-use crate::group::Role;
+use crate::dtype::Dtype;
 
-/// Everything that can go wrong, each with what it is about and how to mend it.
+/// Which of a parameter's two tensors an error is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// The parameter itself. A step reads and writes it.
+    Param,
+    /// Its gradient. A step reads it, and writes it only to reset it.
+    Grad,
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Param => "parameter",
+            Self::Grad => "gradient",
+        })
+    }
+}
+
+/// Everything that can go wrong. Each message names the parameter or group in question and says how to mend it.
 ///
-/// Every check runs before anything is recorded: after an error the optimizer, its state and the device are what
-/// they were before the call. Two errors show later than their cause: [`Overlap`](Self::Overlap) at the step after a
-/// `rebind`, and [`ReadbackLost`](Self::ReadbackLost) in the future that a readback returned.
+/// Every check runs before anything is recorded. After an error the optimizer, its state and the device are what
+/// they were before the call. Two errors show later than their cause. [`Overlap`](Self::Overlap) shows at the step that
+/// follows a `rebind`. [`ReadbackLost`](Self::ReadbackLost) shows in the [`Readback`](crate::Readback) itself.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -75,7 +95,7 @@ pub enum Error {
     },
 
     /// No parameter has this name.
-    #[error("no parameter is named `{name}`; use a name given when the optimizer was made")]
+    #[error("no parameter is named `{name}`; use a name that the optimizer was made with")]
     UnknownParam {
         /// The name asked for.
         name: String,
@@ -111,7 +131,7 @@ pub enum Error {
     MissingStorageUsage {
         /// The parameter's name.
         name: String,
-        /// Which of its two slices.
+        /// Which of its two tensors.
         role: Role,
     },
 
@@ -120,7 +140,7 @@ pub enum Error {
     MissingCopyUsage {
         /// The parameter's name.
         name: String,
-        /// Which of its two slices.
+        /// Which of its two tensors.
         role: Role,
         /// `COPY_SRC` or `COPY_DST`.
         usage: &'static str,
@@ -131,7 +151,7 @@ pub enum Error {
     Misaligned {
         /// The parameter's name.
         name: String,
-        /// Which of its two slices.
+        /// Which of its two tensors.
         role: Role,
         /// The byte offset found.
         offset: u64,
@@ -145,7 +165,7 @@ pub enum Error {
     OutOfBounds {
         /// The parameter's name.
         name: String,
-        /// Which of its two slices.
+        /// Which of its two tensors.
         role: Role,
         /// First byte of the slice.
         offset: u64,
@@ -155,12 +175,12 @@ pub enum Error {
         size: u64,
     },
 
-    /// A gradient, a rebound slice or a host slice does not have its parameter's length.
+    /// A slice of the CPU, or the values in a checkpoint, do not have their parameter's length.
     #[error("parameter `{name}` has {expected} elements, but its {role} slice has {found}; make them equal")]
     LengthMismatch {
         /// The parameter's name.
         name: String,
-        /// Which of its two slices.
+        /// Which of its two tensors.
         role: Role,
         /// Elements in the parameter.
         expected: u64,
@@ -173,20 +193,20 @@ pub enum Error {
     Overlap {
         /// The parameter's name.
         name: String,
-        /// Which of its two slices.
+        /// Which of its two tensors.
         role: Role,
         /// The other parameter's name.
         other: String,
-        /// Which of the other's two slices.
+        /// Which of the other's two tensors.
         other_role: Role,
     },
 
-    /// A slice is of another type than its parameter was made with.
+    /// A slice of the CPU, or the values in a checkpoint, are of another type than their parameter.
     #[error("parameter `{name}`: the {role} slice is {found}, not {expected}; keep the type, or make a new optimizer")]
     DtypeMismatch {
         /// The parameter's name.
         name: String,
-        /// Which of its two slices.
+        /// Which of its two tensors.
         role: Role,
         /// The type it had.
         expected: Dtype,
@@ -201,17 +221,18 @@ pub enum Error {
         name: String,
     },
 
-    /// The CPU optimizer was handed another number of tensors than it has parameters.
-    #[error(
-        "the optimizer has {expected} parameters, but {found} {role} slices were given; pass one per parameter, in order"
-    )]
-    SliceCount {
-        /// Parameters in the optimizer.
-        expected: usize,
-        /// Slices given.
-        found: usize,
-        /// Which list of slices.
-        role: Role,
+    /// No binding says where a parameter lies.
+    #[error("parameter `{name}` has no binding; give one for every parameter, by its name")]
+    UnboundParam {
+        /// The parameter's name.
+        name: String,
+    },
+
+    /// Two bindings of one call name the same parameter.
+    #[error("parameter `{name}` is bound twice in one call; give one binding for each parameter")]
+    BoundTwice {
+        /// The parameter's name.
+        name: String,
     },
 
     /// A file that is no checkpoint, or a damaged one.
@@ -251,10 +272,6 @@ pub enum Error {
         /// The system's words.
         reason: String,
     },
-
-    /// The CPU optimizer cannot set gradients to 0 that it may only read.
-    #[error("the gradients are to be set to 0, but `step` may only read them; call `step_values`, or clear `zero`")]
-    SharedGradients,
 
     /// A limit of the device is below what the optimizer needs.
     #[error("the device's `{limit}` is {available}, but {needed} is needed; request the device with a higher limit")]

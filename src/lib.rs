@@ -1,63 +1,73 @@
 //! MIAdam (Adam with multiple integrations: Jin, Han, Chen and Su, AAAI 2025, arXiv 2412.12473) on every GPU that
 //! wgpu reaches, and on the CPU.
 //!
-//! Four types make a GPU optimizer: [`Param`] names a tensor and says where it and its gradient lie in the caller's
-//! buffers, [`ParamGroup`] gives parameters their [`Hyperparams`], and [`MiAdam`] updates them all with one call to
-//! [`step`](MiAdam::step). [`cpu::MiAdam`] does the same over slices. [`GradOptions`] says what happens to the gradients
-//! before, and a [`Checkpoint`] keeps everything for another day. The README shows how to embed it.
+//! A [`Param`] names a tensor, with its length and its type. A [`ParamGroup`] gives parameters their [`Hyperparams`]. A
+//! [`Binding`] says where a parameter and its gradient lie in the caller's buffers. [`MiAdam`] updates them all with one
+//! call to [`step`](MiAdam::step). [`cpu::MiAdam`] does the same over slices. [`GradOptions`] says what happens to the
+//! gradients before that, and a [`Checkpoint`] keeps everything for another day. The README shows how to embed it.
 //!
-//! The data's path is the modules' order:
+//! The data's path is the order of the modules:
 //!
 //! | module | |
 //! |---|---|
-//! | `group`, `dtype`, `hyperparams`, `schedule`, `gradients` | what the caller has, checked |
-//! | `plan` | limits and tensors to dispatches; no device in it |
-//! | `layout` | what host and shaders share: bindings, structs, workgroup size |
-//! | `gpu` | shaders, pipelines and buffers |
-//! | `optimizer` | records the advance of the step counter and the update |
-//! | `verdict`, `coefs`, `cpu`, `half` | the twins of `verdict.wgsl`, `advance.wgsl`, `update.wgsl`, `half.wgsl` and `philox.wgsl` |
-//! | `error` | what can go wrong, and how to mend it |
-//! | `readback`, `state`, `report`, `checkpoint` | the state, and a step's numbers, on their way to the host and back |
+//! | `dtype`, `error`, `options` | the caller's settings, checked |
+//! | `planes` | the one list of what a parameter's state consists of |
+//! | `param` | names, groups, lengths, types: the same for both devices |
+//! | `abi` | what host and shaders share: bindings, structs, workgroup size |
+//! | `plan` | tensors and limits to dispatches; no device in it |
+//! | `math` | the shaders' twins, file by file |
+//! | `values` | host tensors of any type |
+//! | `state` | copies of the state, reports, checkpoints |
+//! | `course`, `optimizer` | what both optimizers do alike |
+//! | `gpu` | kernels, buffers, recording, readbacks |
+//! | `cpu` | the twin, on all cores |
+//!
+//! # Features
+//! `gpu` and `cpu` are both on by default. Each works alone, so that an engine builds only the half that it needs.
 
 #![forbid(unsafe_code)]
 
-mod checkpoint;
-mod coefs;
+#[cfg(not(any(feature = "gpu", feature = "cpu")))]
+compile_error!("miadam has no device; enable its feature `gpu`, `cpu` or both");
+
+mod course;
+#[cfg(feature = "cpu")]
 pub mod cpu;
 mod dtype;
 mod error;
+#[cfg(feature = "gpu")]
 mod gpu;
-mod gradients;
-mod group;
-mod hyperparams;
 mod optimizer;
-mod readback;
-mod report;
-mod schedule;
+mod options;
+mod param;
+mod planes;
 mod state;
-mod verdict;
+mod values;
 
 // For this crate's own tests and fuzzers; outside the versioning promise.
 #[doc(hidden)]
-pub mod half;
+pub mod abi;
 #[doc(hidden)]
-pub mod layout;
+pub mod math;
+#[cfg(feature = "gpu")]
 #[doc(hidden)]
 pub mod plan;
+#[cfg(feature = "gpu")]
 #[doc(hidden)]
-pub use gpu::{adopt_wgsl, advance_wgsl, measure_wgsl, update_wgsl};
+pub use gpu::{plan_limits, shader};
+#[doc(hidden)]
+pub use planes::Rounding;
 
-pub use checkpoint::{Checkpoint, Skipped};
 pub use dtype::Dtype;
-pub use error::Error;
-pub use gradients::{GradOptions, GradScaler};
-pub use group::{Param, ParamGroup, Role, Slice};
-pub use hyperparams::{HalfParams, Hyperparams, StepScale, WeightDecay};
-pub use optimizer::MiAdam;
-pub use report::{GroupReport, Phase, Report};
-pub use schedule::Schedule;
-pub use state::{State, TensorState};
-
-#[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-struct Readme;
+pub use error::{Error, Role};
+#[cfg(feature = "gpu")]
+pub use gpu::{Binding, Gpu, MiAdam, Readback, Slice};
+pub use optimizer::{Device, Optimizer};
+pub use options::{GradOptions, GradScaler, HalfParams, Hyperparams, Schedule, StepScale, WeightDecay};
+pub use param::{Param, ParamGroup};
+pub use planes::Plane;
+pub use state::{Checkpoint, GroupReport, ParamState, Phase, Report, Skipped, State};
+pub use values::{Values, ValuesMut};
+/// The version of wgpu whose devices and buffers this crate takes.
+#[cfg(feature = "gpu")]
+pub use wgpu;

@@ -5,11 +5,13 @@ use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 use miadam::{Hyperparams, StepScale};
+use miadam_support::adapter::AdapterFlags;
+use miadam_support::mnist::data::Data;
 
-use crate::data::Data;
-use crate::options::{Options, ScheduleKind, Type};
+use crate::options::{Options, ScheduleKind, Type, check};
 use crate::recipe::Recipe;
-use crate::saving::{Flags, Saving};
+use crate::run_file::Flags;
+use crate::saving::Saving;
 
 /// Train a small network on handwritten digits with MIAdam.
 #[derive(Debug, Parser)]
@@ -18,9 +20,8 @@ pub struct Args {
     /// Where to train: `auto` is a hardware GPU if there is one, else the CPU
     #[arg(long, value_enum, default_value_t = DeviceKind::Auto)]
     pub device: DeviceKind,
-    /// Train on the adapter whose name contains this, in upper or lower case
-    #[arg(long, value_name = "NAME")]
-    pub adapter: Option<String>,
+    #[command(flatten)]
+    pub adapter: AdapterFlags,
     /// Folder of the four MNIST IDX files, plain or gzipped [default: 10,000 digits compiled in]
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
@@ -82,7 +83,7 @@ pub enum Scale {
 }
 
 impl Args {
-    /// All that is wrong whatever the data and the device.
+    /// Refuses what is wrong whatever the data and the device.
     pub fn validate(&self) -> Result<(), Box<dyn Error>> {
         let ranges = [
             // The upper bounds keep buffers and step counts inside what any device can hold.
@@ -95,12 +96,9 @@ impl Args {
             ("--label-noise", self.label_noise, 0.0, 1.0),
         ];
         for (flag, value, low, high) in ranges {
-            // Written so that NaN fails.
-            if !(low..=high).contains(&value) {
-                return Err(format!("{flag} {value} is out of range; choose a value from {low} to {high}").into());
-            }
+            check(flag, Some(value), low, high, &format!("a value from {low} to {high}"))?;
         }
-        if self.adapter.is_some() && self.device == DeviceKind::Cpu {
+        if self.adapter.adapter.is_some() && self.device == DeviceKind::Cpu {
             return Err("--adapter names a GPU, but --device is cpu; drop one of the two".into());
         }
         self.saving.validate()?;
@@ -117,7 +115,7 @@ impl Args {
         Ok(recipe)
     }
 
-    /// Those that decide on a run's metrics.
+    /// The flags that decide on a run's metrics.
     pub fn flags(&self, data: &Data) -> Flags {
         let Self { options, .. } = self;
         let given = |flag: bool| flag.then(String::new);
@@ -125,7 +123,7 @@ impl Args {
         let digits = format!("{} and {} digits of sum {:08x}", data.train.len(), data.test.len(), data.sum());
         let mut schedule = name(&options.schedule);
         if options.schedule != ScheduleKind::Constant {
-            // Its learning rates follow from the length of the run.
+            // The learning rates follow from the length of the run.
             schedule += &format!(" over --epochs {}", self.epochs);
         }
         let flags = [
@@ -178,7 +176,7 @@ impl Args {
     }
 }
 
-/// As on the command line.
+/// The value as it stands on the command line.
 fn name(value: &impl ValueEnum) -> String {
     value.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
 }

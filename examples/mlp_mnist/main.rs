@@ -3,34 +3,24 @@
 //! `cargo run --release --example mlp_mnist` needs no flag, no network and no GPU; `-- --help` shows the flags.
 #![forbid(unsafe_code)]
 
-#[path = "../shared/adapter.rs"]
-mod adapter;
 mod args;
-#[path = "../shared/command_line.rs"]
-mod command_line;
 mod cpu;
-mod data;
 mod gpu;
 mod interrupt;
 mod metrics;
-mod network;
 mod options;
-mod random;
 mod recipe;
 mod run_file;
 mod saving;
-mod tensor_file;
+mod trainer;
 mod training;
-#[path = "../shared/values.rs"]
-mod values;
-#[path = "../shared/wait.rs"]
-mod wait;
 
 use std::error::Error;
 use std::io;
 use std::process::ExitCode;
 
 use env_logger::Env;
+use miadam_support::command_line;
 
 use args::Args;
 

@@ -20,7 +20,7 @@ pub struct Epoch {
     pub test_loss: f64,
     /// Fraction, 0 to 1, after the epoch.
     pub test_accuracy: f64,
-    /// Of training; testing is not counted.
+    /// The time of training, without testing.
     pub seconds: f64,
     pub device: String,
     #[serde(flatten)]
@@ -36,7 +36,7 @@ pub struct StepNumbers {
     pub phase: &'static str,
     /// Steps skipped since training began.
     pub skipped: u32,
-    /// Of the last step, before clipping; null in JSON if it is not finite.
+    /// The norm of the last step, before clipping; null in JSON if it is not finite.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub grad_norm: Option<f32>,
     /// The factor on the next loss, where it is scaled.
@@ -103,44 +103,40 @@ pub struct Metrics {
 
 impl Metrics {
     pub fn create(path: &Path) -> Result<Self, Box<dyn Error>> {
-        let file = File::create(path)
-            .map_err(|error| format!("--metrics {}: {error}; name a file that can be written", path.display()))?;
+        let file = File::create(path).map_err(|error| failed(path, error, "name a file that can be written"))?;
         Ok(Self { path: path.to_owned(), file })
     }
 
-    /// To go on with a file that holds so many epochs. Those of a later one, that will be trained again, are removed.
+    /// Goes on with a file that holds so many epochs. The lines of later epochs, which will be trained again, are removed.
     pub fn resume(path: &Path, epochs: u32) -> Result<Self, Box<dyn Error>> {
-        let failed = |reason: &str, remedy: &str| format!("--metrics {}: {reason}; {remedy}", path.display());
         let text = match fs::read_to_string(path) {
             Ok(text) => text,
             Err(error) if error.kind() == ErrorKind::NotFound => return Self::create(path),
-            Err(error) => return Err(failed(&error.to_string(), "name a file that can be read, or a new one").into()),
+            Err(error) => return Err(failed(path, error, "name a file that can be read, or a new one")),
         };
         let kept = kept(&text, epochs).map_err(|line| {
-            failed(&format!("line {line} is no epoch of a run"), "name the run's own file, or a new one")
+            failed(path, format!("line {line} is no epoch of a run"), "name the run's own file, or a new one")
         })?;
-        let open = || {
-            let file = OpenOptions::new().append(true).open(path)?;
-            file.set_len(kept as u64)?;
-            Ok(file)
-        };
-        let file =
-            open().map_err(|error: std::io::Error| failed(&error.to_string(), "name a file that can be written"))?;
+        let file = OpenOptions::new().append(true).open(path);
+        let file = file.and_then(|file| file.set_len(kept as u64).map(|()| file));
+        let file = file.map_err(|error| failed(path, error, "name a file that can be written"))?;
         Ok(Self { path: path.to_owned(), file })
     }
 
     /// Whole lines at once, so that a reader may follow the file.
     pub fn write(&mut self, epoch: &Epoch) -> Result<(), Box<dyn Error>> {
         let line = serde_json::to_string(epoch)? + "\n";
-        self.file.write_all(line.as_bytes()).map_err(|error| {
-            let path = self.path.display();
-            format!("--metrics {path}: {error}; make room or name another file").into()
-        })
+        let written = self.file.write_all(line.as_bytes());
+        written.map_err(|error| failed(&self.path, error, "make room or name another file"))
     }
 }
 
-/// The length of the lines up to this epoch, or the number of the line that is no epoch's. One without its end is not
-/// kept: it was not written to the end.
+fn failed(path: &Path, reason: impl fmt::Display, remedy: &str) -> Box<dyn Error> {
+    format!("--metrics {}: {reason}; {remedy}", path.display()).into()
+}
+
+/// The length of the lines up to this epoch, or the number of the line that is no epoch's. A line without its end was not
+/// written to the end, and is not kept.
 fn kept(text: &str, epochs: u32) -> Result<usize, usize> {
     #[derive(Deserialize)]
     struct Line {
@@ -162,17 +158,18 @@ fn kept(text: &str, epochs: u32) -> Result<usize, usize> {
 
 #[cfg(test)]
 mod tests {
-    use miadam::{GradScaler, Hyperparams, ParamGroup, cpu};
+    use miadam::{GradScaler, Hyperparams, Param, ParamGroup, cpu};
 
     use super::*;
 
     /// An epoch that ends with a step by a gradient of 2.
     fn epoch(options: GradOptions) -> Epoch {
-        let mut optimizer =
-            cpu::MiAdam::new([ParamGroup::new(Hyperparams::default(), [cpu::Param::new("w", 1)])]).unwrap();
+        let group = ParamGroup::new(Hyperparams::default(), [Param::new("w", 1)]);
+        let mut optimizer = cpu::MiAdam::new([group]).unwrap();
         optimizer.set_grad_options(options).unwrap();
-        optimizer.step(&mut [&mut [1.0]], &[&[2.0 * optimizer.report().loss_scale]]).unwrap();
-        let step = StepNumbers::new(&optimizer.report(), &options);
+        let (mut w, mut grad) = ([1.0f32], [2.0 * optimizer.read_report().loss_scale]);
+        optimizer.step([cpu::Binding::new("w", &mut w, &mut grad)]).unwrap();
+        let step = StepNumbers::new(&optimizer.read_report(), &options);
         Epoch {
             epoch: 3,
             train_loss: 0.5,

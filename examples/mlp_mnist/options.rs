@@ -66,7 +66,7 @@ pub enum ScheduleKind {
 }
 
 impl Options {
-    /// All that is wrong whatever the data and the device.
+    /// Refuses what is wrong whatever the data and the device.
     pub fn validate(&self) -> Result<(), Box<dyn Error>> {
         let bound = "a value from 1.2e-38 up, or drop the flag to clip nothing";
         let scale = "a value from 1.2e-38 to 8.5e37, or drop the number for 65536";
@@ -92,7 +92,7 @@ impl Options {
         if self.stochastic_rounding { HalfParams::Stochastic { seed } } else { HalfParams::Master }
     }
 
-    /// For steps of one batch.
+    /// The options of a step of one batch.
     pub fn grad_options(&self) -> GradOptions {
         GradOptions {
             clip_norm: self.clip_norm,
@@ -114,7 +114,8 @@ impl Options {
     }
 }
 
-fn check(flag: &str, value: Option<f64>, low: f64, high: f64, remedy: &str) -> Result<(), Box<dyn Error>> {
+/// A value may be missing, but not out of range.
+pub fn check(flag: &str, value: Option<f64>, low: f64, high: f64, remedy: &str) -> Result<(), Box<dyn Error>> {
     match value {
         // Written so that NaN fails.
         Some(value) if !(low..=high).contains(&value) => {
@@ -129,7 +130,7 @@ impl ScheduleKind {
         match self {
             Self::Constant => Schedule::Constant,
             Self::WarmupCosine => warmup_cosine(steps),
-            // Rounded up, so that the shortest of runs begins with the full learning rate.
+            // Half is rounded up, so that the shortest of runs begins with the full learning rate.
             Self::MultiStep => Schedule::MultiStep { at: vec![steps.div_ceil(2), steps - steps / 4], gamma: 0.1 },
             Self::OneCycle => Schedule::OneCycle { steps, warmup: 0.3, div_factor: 25.0, final_div_factor: 1e4 },
         }
@@ -141,7 +142,8 @@ fn warmup_cosine(steps: u32) -> Schedule {
     if warmup == steps {
         return Schedule::Constant;
     }
-    // Equal rises from 0, which would be a step that does nothing, to the first step of the cosine.
+    // The rate rises by equal amounts up to the first step of the cosine. It begins one such amount above 0, at which a
+    // step would do nothing.
     let start_factor = 1.0 / (f64::from(warmup) + 1.0);
     Schedule::Sequence(vec![
         (0, Schedule::LinearWarmup { start_factor, steps: warmup }),

@@ -1,17 +1,18 @@
 //! How to train, whatever the device.
 
-use miadam::{Dtype, GradOptions, Hyperparams};
+use miadam::{Dtype, GradOptions, Hyperparams, Param, ParamGroup};
+use miadam_support::mnist::network::Weights;
 
 #[derive(Debug, Clone)]
 pub struct Recipe {
     pub hyperparams: Hyperparams,
-    /// Of weights and gradients.
+    /// The type of weights and gradients.
     pub dtype: Dtype,
     /// Samples in a batch.
     pub batch_size: usize,
     /// Batches in a step, at least 1.
     pub accumulate: usize,
-    /// For a step of one batch.
+    /// The options of a step of one batch.
     pub grad_options: GradOptions,
 }
 
@@ -19,6 +20,13 @@ impl Recipe {
     /// A step for every batch, by its gradients as they are, in `f32`.
     pub fn new(hyperparams: Hyperparams, batch_size: usize) -> Self {
         Self { hyperparams, dtype: Dtype::F32, batch_size, accumulate: 1, grad_options: GradOptions::default() }
+    }
+
+    /// All weights as parameters of these lengths.
+    pub fn group(&self, lens: [usize; 4]) -> ParamGroup {
+        let params = Weights::NAMES.into_iter().zip(lens);
+        let params = params.map(|(name, len)| Param::new(name, len).with_dtype(self.dtype));
+        ParamGroup::new(self.hyperparams.clone(), params)
     }
 
     /// Batches in an epoch of so many samples.
@@ -42,7 +50,8 @@ impl Recipe {
         (size == self.accumulate || index + 1 == batches).then_some(size)
     }
 
-    /// For the step that ends a group of so many batches: it takes their mean, and leaves 0 to add the next ones to.
+    /// The options of the step that ends a group of so many batches. It takes the mean of their gradients, and leaves 0 to
+    /// add the next ones to.
     pub fn grad_options(&self, batches: usize) -> GradOptions {
         GradOptions { factor: 1.0 / batches as f64, zero: self.adds(), ..self.grad_options }
     }

@@ -1,12 +1,11 @@
-//! The flags of checkpoints, and those with which a run is the same run.
+//! The flags of checkpoints.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::run_file::{RunFile, Saved};
+use crate::run_file::{Flags, RunFile, Saved};
 
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Checkpoints")]
@@ -24,11 +23,8 @@ pub struct Saving {
     pub resume: bool,
 }
 
-/// Flags by name, with their values as text; those that were not given and have no default are not there.
-pub type Flags = BTreeMap<String, String>;
-
 impl Saving {
-    /// All that is wrong whatever the file.
+    /// Refuses what is wrong whatever the file.
     pub fn validate(&self) -> Result<(), Box<dyn Error>> {
         if self.save_every == 0 {
             return Err("--save-every 0 is out of range; choose a number from 1 up".into());
@@ -51,43 +47,5 @@ impl Saving {
     /// Whether to save after this epoch, counted from 1, of so many.
     pub fn is_due(&self, epoch: u32, epochs: u32) -> bool {
         epoch.is_multiple_of(self.save_every) || epoch == epochs
-    }
-}
-
-/// The first flag in which the two differ, and what to do about it.
-pub fn difference(saved: &Flags, now: &Flags) -> Option<String> {
-    let names: BTreeSet<_> = saved.keys().chain(now.keys()).collect();
-    let name = names.into_iter().find(|&name| saved.get(name) != now.get(name))?;
-    let value = |flags: &Flags| match flags.get(name).map(String::as_str) {
-        None => "not given".to_owned(),
-        Some("") => "given".to_owned(),
-        Some(value) => value.to_owned(),
-    };
-    let (saved, now) = (value(saved), value(now));
-    Some(format!("{name}: {saved} when the run was saved and {now} now; make it the same, or begin a new run"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn differences_name_the_flag() {
-        let flags = |pairs: &[(&str, &str)]| -> Flags {
-            pairs.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect()
-        };
-        let saved = flags(&[("--lr", "0.1"), ("--skip-non-finite", "")]);
-        assert_eq!(difference(&saved, &saved), None);
-        for (now, text) in [
-            (flags(&[("--lr", "0.2"), ("--skip-non-finite", "")]), "--lr: 0.1 when the run was saved and 0.2 now"),
-            (flags(&[("--lr", "0.1")]), "--skip-non-finite: given when the run was saved and not given now"),
-            (
-                flags(&[("--clip-norm", "1"), ("--lr", "0.1"), ("--skip-non-finite", "")]),
-                "--clip-norm: not given when the run was saved and 1 now",
-            ),
-        ] {
-            let message = difference(&saved, &now).unwrap();
-            assert!(message.starts_with(text) && message.contains("; make it the same"), "{message}");
-        }
     }
 }

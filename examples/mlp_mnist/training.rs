@@ -5,42 +5,27 @@ use std::io::Write;
 use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressStyle};
+use miadam::wgpu::{DeviceType, Limits};
+use miadam_support::gpu::{Gpu, GpuError};
+use miadam_support::mnist::data::Data;
+use miadam_support::mnist::network::Weights;
+use miadam_support::mnist::random::Random;
 
 use crate::args::{Args, DeviceKind};
 use crate::cpu::CpuTrainer;
-use crate::data::Data;
-use crate::gpu::{Gpu, GpuTrainer};
+use crate::gpu::GpuTrainer;
 use crate::metrics::{Epoch, Metrics, StepNumbers};
-use crate::network::{Passed, Trainer, Weights};
-use crate::random::Random;
 use crate::recipe::Recipe;
 use crate::run_file::{RunFile, Saved};
+use crate::trainer::{Passed, Trainer};
 
 /// Trains as the flags say, and tells `out`. Under --checkpoint, `is_stopped` is asked after every step or few.
 pub fn run(args: &Args, out: &mut dyn Write, is_stopped: &dyn Fn() -> bool) -> Result<(), Box<dyn Error>> {
-    args.validate()?;
-    let mut data = args.data.as_deref().map_or_else(Data::built_in, Data::from_folder)?;
-    let (file, saved) = args.saving.open(|| args.flags(&data))?;
-    data.train.add_label_noise(args.label_noise, &mut Random::new(args.seed, 0));
-    let samples = data.train.len();
-    let recipe = args.recipe(samples)?;
-    let weights = Weights::random(args.hidden, &mut Random::new(args.seed, 2));
-
-    let (gpu, fallback) = choose_device(args)?;
-    let device = gpu.as_ref().map_or_else(|| "CPU".to_owned(), |gpu| gpu.name.clone());
-    say(out, &format!("device: {device}{fallback}"))?;
-    let trainer: Box<dyn Trainer> = match gpu {
-        Some(gpu) => Box::new(GpuTrainer::new(gpu, &data, &weights, recipe.clone())?),
-        None => Box::new(CpuTrainer::new(data, weights, recipe.clone())?),
-    };
-    // Last, so that a run that may not start leaves the metrics of another as they are.
-    let metrics = if saved.is_none() { args.metrics.as_deref().map(Metrics::create).transpose()? } else { None };
-    let position = Position::default();
-    let mut training = Training { args, trainer, recipe, samples, device, file, metrics, position };
-    if let Some(saved) = saved {
-        training.resume(saved, out)?;
-    }
-    training.run(out, is_stopped)
+    let trained = Training::new(args, out).and_then(|training| training.run(out, is_stopped));
+    trained.map_err(|error| match error.downcast::<GpuError>() {
+        Ok(error) => format!("{error}; lower --hidden or --batch-size, or use --device cpu").into(),
+        Err(error) => error,
+    })
 }
 
 /// How far a run has come.
@@ -48,9 +33,9 @@ pub fn run(args: &Args, out: &mut dyn Write, is_stopped: &dyn Fn() -> bool) -> R
 struct Position {
     /// Epochs done.
     epochs: u32,
-    /// Of the epoch under way.
+    /// How far the epoch under way has come.
     passed: Passed,
-    /// Spent on it.
+    /// The time spent on it.
     seconds: f64,
 }
 
@@ -65,7 +50,35 @@ struct Training<'a> {
     position: Position,
 }
 
-impl Training<'_> {
+impl<'a> Training<'a> {
+    /// A run before its first epoch, or where it was saved.
+    fn new(args: &'a Args, out: &mut dyn Write) -> Result<Self, Box<dyn Error>> {
+        args.validate()?;
+        let mut data = args.data.as_deref().map_or_else(Data::built_in, Data::from_folder)?;
+        let (file, saved) = args.saving.open(|| args.flags(&data))?;
+        data.train.add_label_noise(args.label_noise, &mut Random::new(args.seed, 0));
+        let samples = data.train.len();
+        let recipe = args.recipe(samples)?;
+        let weights = Weights::random(args.hidden, &mut Random::new(args.seed, 2));
+
+        let (gpu, fallback) = choose_device(args)?;
+        let device = gpu.as_ref().map_or_else(|| "CPU".to_owned(), |gpu| gpu.name.clone());
+        writeln!(out, "device: {device}{fallback}")?;
+        let trainer: Box<dyn Trainer> = match gpu {
+            Some(gpu) => Box::new(GpuTrainer::new(gpu, &data, &weights, recipe.clone())?),
+            None => Box::new(CpuTrainer::new(data, weights, recipe.clone())?),
+        };
+        let position = Position::default();
+        let mut training = Self { args, trainer, recipe, samples, device, file, metrics: None, position };
+        // Metrics come last, so that a run that may not start leaves those of another as they are.
+        match (saved, &args.metrics) {
+            (Some(saved), _) => training.resume(saved, out)?,
+            (None, Some(path)) => training.metrics = Some(Metrics::create(path)?),
+            (None, None) => {}
+        }
+        Ok(training)
+    }
+
     /// Goes on from where the run was saved: the optimizer's steps tell where that is.
     fn resume(&mut self, saved: Saved, out: &mut dyn Write) -> Result<(), Box<dyn Error>> {
         let Some(file) = &self.file else { return Ok(()) };
@@ -89,10 +102,10 @@ impl Training<'_> {
         self.position = Position { epochs: epochs as u32, passed, seconds: saved.seconds };
         self.metrics =
             self.args.metrics.as_deref().map(|path| Metrics::resume(path, self.position.epochs)).transpose()?;
-        say(out, &format!("resumed {}", self.whereabouts()))
+        Ok(writeln!(out, "resumed {}", self.whereabouts())?)
     }
 
-    /// All epochs that are left, each reported when it is done.
+    /// Runs all epochs that are left, and reports each when it is done.
     fn run(mut self, out: &mut dyn Write, is_stopped: &dyn Fn() -> bool) -> Result<(), Box<dyn Error>> {
         // Each epoch's order is made from the one before.
         let mut order: Vec<u32> = (0..self.samples as u32).collect();
@@ -113,7 +126,7 @@ impl Training<'_> {
             *seconds += start.elapsed().as_secs_f64();
             let is_whole = passed.batches == self.recipe.batches(self.samples);
             let report = if is_whole { Some(self.end_epoch()?) } else { None };
-            // Before the run is saved: a resumed run removes a line too many, and cannot add one.
+            // This comes before the run is saved, since a resumed run removes a line too many, and cannot add one.
             if let (Some(metrics), Some(report)) = (&mut self.metrics, &report) {
                 metrics.write(report)?;
             }
@@ -125,17 +138,18 @@ impl Training<'_> {
             // Ctrl-C may have ended the reader of stdout, too: by now that does no harm.
             if let Some(report) = &report {
                 accuracy = Some(report.test_accuracy);
-                bar.suspend(|| say(out, &report.to_string()))?;
+                bar.suspend(|| writeln!(out, "{report}"))?;
             }
             if stops {
                 bar.finish_and_clear();
                 let whereabouts = self.whereabouts();
-                return say(out, &format!("stopped and saved {whereabouts}; go on with the same flags and --resume"));
+                writeln!(out, "stopped and saved {whereabouts}; go on with the same flags and --resume")?;
+                return Ok(());
             }
         }
         bar.finish_and_clear();
         let accuracy = accuracy.map_or_else(|| Ok(self.trainer.test()?.accuracy), Ok::<_, Box<dyn Error>>)?;
-        say(out, &format!("test accuracy: {:.2} %", 100.0 * accuracy))
+        Ok(writeln!(out, "test accuracy: {:.2} %", 100.0 * accuracy)?)
     }
 
     /// Tests, and puts the run before the next epoch.
@@ -174,7 +188,7 @@ impl Training<'_> {
         }
     }
 
-    /// On stderr, and only if that is a terminal.
+    /// A bar on stderr, which shows only if that is a terminal.
     fn progress_bar(&self) -> ProgressBar {
         let style = ProgressStyle::with_template("{bar:40} {percent:>3} % {eta} left").expect("a valid template");
         let (all, Position { epochs, passed, .. }) = (self.samples as u64, &self.position);
@@ -185,19 +199,20 @@ impl Training<'_> {
 
 /// The GPU, or none and, if it is not the user who chose the CPU, why.
 fn choose_device(args: &Args) -> Result<(Option<Gpu>, String), Box<dyn Error>> {
-    let gpu = match (args.device, &args.adapter) {
-        (DeviceKind::Cpu, _) => None,
-        (DeviceKind::Gpu, wanted) | (DeviceKind::Auto, wanted @ Some(_)) => Some(Gpu::open(wanted.as_deref())?),
-        (DeviceKind::Auto, None) => match Gpu::open_hardware() {
-            Ok(Some(gpu)) => Some(gpu),
-            Ok(None) => return Ok((None, " (there is no hardware GPU)".to_owned())),
-            Err(error) => return Ok((None, format!(" ({error})"))),
-        },
-    };
-    Ok((gpu, String::new()))
-}
-
-/// A line; unlike with `println`, a closed pipe is an error and not a panic.
-fn say(out: &mut dyn Write, line: &str) -> Result<(), Box<dyn Error>> {
-    writeln!(out, "{line}").map_err(|error| format!("stdout: {error}; keep it open").into())
+    if args.device == DeviceKind::Cpu {
+        return Ok((None, String::new()));
+    }
+    let is_named = args.adapter.adapter.is_some() || std::env::var_os("WGPU_ADAPTER_NAME").is_some();
+    let is_wanted = is_named || args.device == DeviceKind::Gpu;
+    let opened = args.adapter.choose().and_then(|adapter| {
+        let is_hardware = adapter.get_info().device_type != DeviceType::Cpu;
+        (is_wanted || is_hardware).then(|| Gpu::open(&adapter, Limits::default())).transpose()
+    });
+    match opened {
+        Ok(Some(gpu)) => Ok((Some(gpu), String::new())),
+        Err(error) if is_wanted => Err(error.into()),
+        Err(error) if !error.is_missing() => Ok((None, format!(" ({error})"))),
+        // A software adapter is slower than the CPU path.
+        _ => Ok((None, " (there is no hardware GPU)".to_owned())),
+    }
 }

@@ -4,42 +4,34 @@
 //!
 //! The README beside this file has the format of both files, and the Python lines that record a case.
 
-#[path = "../shared/adapter.rs"]
-mod adapter;
-mod case;
-#[path = "../shared/command_line.rs"]
-mod command_line;
-mod device;
 mod output;
 #[cfg(test)]
 mod tests;
-#[path = "../shared/values.rs"]
-mod values;
 
 use std::error::Error;
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use case::Case;
 use clap::{Parser, ValueEnum};
-use device::{Cpu, Device, Gpu, check, replay_step};
+use miadam_support::adapter::AdapterFlags;
+use miadam_support::command_line;
+use miadam_support::gpu::Gpu;
+use miadam_support::replay::{Case, Device, OnCpu, OnGpu, check, replay_step};
 use output::Output;
 
 /// Replay recorded gradients through MIAdam.
 #[derive(Parser)]
 struct Args {
-    /// The safetensors file to replay: `param/NAME`, `grad/T/NAME`, metadata `groups`.
+    /// The safetensors file to replay: `param/NAME`, `grad/T/NAME`, metadata `groups`
     #[arg(long)]
     case: PathBuf,
-    /// The safetensors file to write: parameters and optimizer state after the last step.
+    /// The safetensors file to write: parameters and optimizer state after the last step
     #[arg(long)]
     out: PathBuf,
     #[arg(long, value_enum)]
     device: Kind,
-    /// A part of the GPU's name, where there are several.
-    #[arg(long)]
-    adapter: Option<String>,
+    #[command(flatten)]
+    adapter: AdapterFlags,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -75,22 +67,22 @@ fn read(path: &Path) -> Result<Case, String> {
     Case::from_bytes(&bytes).map_err(|error| format!("`{shown}`: {error}"))
 }
 
-fn open(args: &Args, case: &Case) -> Result<Box<dyn Device>, Box<dyn Error>> {
+fn open<'a>(args: &Args, case: &'a Case) -> Result<Box<dyn Device + 'a>, Box<dyn Error>> {
     match args.device {
         Kind::Cpu => {
             say("device: cpu");
-            Ok(Box::new(Cpu::new(case)?))
+            Ok(Box::new(OnCpu::new(case)?))
         }
         Kind::Gpu => {
-            let adapter = adapter::choose(args.adapter.as_deref())?;
-            let (device, queue) = adapter::open(&adapter, adapter.limits())?;
-            say(&format!("device: gpu, {}", adapter::description(&adapter.get_info())));
-            Ok(Box::new(Gpu::new(device, queue, case)?))
+            let adapter = args.adapter.choose()?;
+            let gpu = Gpu::open(&adapter, adapter.limits())?;
+            say(&format!("device: gpu, {}", gpu.name));
+            Ok(Box::new(OnGpu::new(gpu, case)?))
         }
     }
 }
 
-/// A line on stdout; a reader that has gone away is no reason to fail.
+/// The results are in a file, so a reader of stdout that has gone away is no reason to stop.
 fn say(line: &str) {
-    let _ = writeln!(io::stdout(), "{line}");
+    let _ = command_line::say(line);
 }

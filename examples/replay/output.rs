@@ -6,10 +6,9 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use miadam::{Report, State};
+use miadam_support::replay::Case;
 use safetensors::tensor::View;
 use safetensors::{Dtype, SafeTensorError};
-
-use super::case::Case;
 
 #[derive(Debug, thiserror::Error)]
 #[error("cannot write `{}`: {reason}; give --out a file in a directory that exists and can be written", path.display())]
@@ -85,35 +84,27 @@ fn sort_info(file: &mut [u8], info: &BTreeMap<String, String>) {
     }
 }
 
-/// A plane of results in the shape of its parameter.
-struct Plane<'a> {
+/// Some of the results, in the shape of their parameter.
+struct Shaped<'a> {
     shape: &'a [usize],
     values: &'a [f32],
 }
 
-fn planes<'a>(case: &'a Case, params: &'a [Vec<f32>], state: &'a State) -> Vec<(String, Plane<'a>)> {
+fn planes<'a>(case: &'a Case, params: &'a [Vec<f32>], state: &'a State) -> Vec<(String, Shaped<'a>)> {
     let mut planes = Vec::new();
-    for ((tensor, param), state) in case.tensors().zip(params).zip(&state.tensors) {
+    for ((tensor, param), state) in case.tensors().zip(params).zip(&state.params) {
         let mut add = |kind: &str, values| {
-            planes.push((format!("{kind}/{}", tensor.name), Plane { shape: &tensor.shape, values }));
+            planes.push((format!("{kind}/{}", tensor.name), Shaped { shape: &tensor.shape, values }));
         };
         add("param", param);
-        add("first_moment", &state.first_moment);
-        add("second_moment", &state.second_moment);
-        if let Some(max_second_moment) = &state.max_second_moment {
-            add("max_second_moment", max_second_moment);
-        }
-        if let Some(master) = &state.master {
-            add("master", master);
-        }
-        for (j, integral) in (1..).zip(&state.integrals) {
-            add(&format!("integral/{j}"), integral);
+        for (plane, values) in state.planes() {
+            add(&plane.to_string(), values);
         }
     }
     planes
 }
 
-impl View for Plane<'_> {
+impl View for Shaped<'_> {
     fn dtype(&self) -> Dtype {
         Dtype::F32
     }

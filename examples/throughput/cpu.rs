@@ -2,36 +2,34 @@
 
 use std::time::Instant;
 
-use miadam::{ParamGroup, cpu};
+use miadam_support::cases::Case;
+use miadam_support::steppers::{CpuStepper, Setup};
 use rayon::prelude::*;
 
-use crate::cases::Case;
-use crate::report::{Row, Times};
+use crate::report::{Row, Times, ms};
 
 pub fn measure(case: &Case, rounds: u32) -> Result<Row, miadam::Error> {
-    let named = case.lens.iter().enumerate().map(|(number, &len)| cpu::Param::new(format!("{number}"), len));
-    let mut optimizer = cpu::MiAdam::new([ParamGroup::new(case.hyperparams(), named)])?;
-    let mut params: Vec<_> = case.lens.iter().map(|&len| vec![0.01f32; len]).collect();
-    let grads: Vec<_> = case.lens.iter().map(|&len| vec![0.02f32; len]).collect();
+    let mut stepper = CpuStepper::new(case, &Setup::plain(case))?;
     let mut limit = Limit::new(case);
-
     let mut times = Times::default();
     for round in 0..=rounds {
         let start = Instant::now();
-        let mut params: Vec<_> = params.iter_mut().map(|param| &mut param[..]).collect();
-        let grads: Vec<_> = grads.iter().map(|grad| &grad[..]).collect();
-        optimizer.step(&mut params, &grads)?;
+        stepper.step()?;
         let step = start.elapsed();
         let start = Instant::now();
         limit.pass();
         // The first round touches the memory for the first time.
         if round > 0 {
-            times.step.push(1e3 * step.as_secs_f64());
-            times.limit.push(1e3 * start.elapsed().as_secs_f64());
+            times.step.push(ms(step));
+            times.limit.push(ms(start.elapsed()));
         }
     }
-    let threads = rayon::current_num_threads();
-    Ok(Row::new(&format!("CPU, {threads} threads"), case, &times))
+    Ok(Row::new(&device(), case, &times))
+}
+
+/// What the CPU's rows are headed by.
+pub fn device() -> String {
+    format!("CPU, {} threads", rayon::current_num_threads())
 }
 
 /// Whole arrays, none of them cut into tensors.

@@ -3,24 +3,19 @@
 //! `cargo run --release --example throughput -- [--json]`, and with `--options` what clipping, loss scaling and the other
 //! options cost beside the plain step.
 
-#[path = "../shared/adapter.rs"]
-mod adapter;
-mod cases;
-#[path = "../shared/command_line.rs"]
-mod command_line;
 mod cpu;
 mod gpu;
 mod options;
 mod report;
-#[path = "../shared/wait.rs"]
-mod wait;
 
+use std::error::Error;
 use std::process::ExitCode;
 
 use clap::Parser;
-
-use adapter::AdapterError;
-use cases::Case;
+use miadam_support::adapter::{AdapterError, AdapterFlags};
+use miadam_support::cases::{self, Case};
+use miadam_support::command_line;
+use miadam_support::gpu::Gpu;
 use report::Report;
 
 #[derive(Parser)]
@@ -32,9 +27,8 @@ struct Flags {
     /// What each option costs beside the plain step, instead of the plain step beside the limit; of cases up to 5M
     #[arg(long)]
     options: bool,
-    /// Use the adapter whose name contains this
-    #[arg(long)]
-    adapter: Option<String>,
+    #[command(flatten)]
+    adapter: AdapterFlags,
     /// Only the cases whose name contains this
     #[arg(long, default_value = "")]
     case: String,
@@ -62,6 +56,11 @@ impl Flags {
         }
         Ok(wanted)
     }
+
+    fn gpu(&self) -> Result<Gpu, AdapterError> {
+        let adapter = self.adapter.choose()?;
+        Gpu::open(&adapter, adapter.limits())
+    }
 }
 
 fn main() -> ExitCode {
@@ -69,26 +68,15 @@ fn main() -> ExitCode {
     command_line::main(run)
 }
 
-fn run(flags: &Flags) -> Result<(), Box<dyn std::error::Error>> {
+fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
+    let wanted = flags.cases()?;
     let mut report = Report::new(flags.json);
-    let gpu = match gpu::Gpu::new(flags.adapter.as_deref()) {
-        Ok(gpu) => Some(gpu),
-        Err(reason @ AdapterError::Missing) if flags.adapter.is_none() => {
+    match flags.gpu() {
+        Ok(gpu) => on_gpu(&gpu, &wanted, flags, &mut report)?,
+        Err(reason) if reason.is_missing() && flags.adapter.adapter.is_none() => {
             report.note(&format!("CPU rows only: {reason}"))?;
-            None
         }
         Err(error) => return Err(error.into()),
-    };
-    let wanted = flags.cases()?;
-    for case in &wanted {
-        if let Some(gpu) = &gpu {
-            let measured = if flags.options {
-                gpu.within(|| options::measure_gpu(gpu, case, flags.rounds)).map(|costs| report.costs(&costs))
-            } else {
-                gpu.within(|| gpu.measure(case, flags.rounds)).map(|row| report.row(&row))
-            };
-            measured.unwrap_or_else(|reason| report.note(&format!("{}: left out {case}: {reason}", gpu.name)))?;
-        }
     }
     for case in &wanted {
         if flags.options {
@@ -96,6 +84,18 @@ fn run(flags: &Flags) -> Result<(), Box<dyn std::error::Error>> {
         } else {
             report.row(&cpu::measure(case, flags.rounds)?)?;
         }
+    }
+    Ok(())
+}
+
+/// A case that the adapter is too small for is left out.
+fn on_gpu(gpu: &Gpu, wanted: &[Case], flags: &Flags, report: &mut Report) -> Result<(), Box<dyn Error>> {
+    for case in wanted {
+        let measured = match flags.options {
+            true => options::measure_gpu(gpu, case, flags.rounds).map(|costs| report.costs(&costs)),
+            false => gpu::measure(gpu, case, flags.rounds).map(|row| report.row(&row)),
+        };
+        measured.unwrap_or_else(|reason| report.note(&format!("{}: left out {case}: {reason}", gpu.name)))?;
     }
     Ok(())
 }

@@ -1,10 +1,12 @@
 //! A table for people, or JSON lines for programs.
 
 use std::io::{self, Write};
+use std::time::Duration;
 
+use miadam_support::cases::Case;
+use miadam_support::command_line::{say, wrapped};
 use serde::Serialize;
 
-use crate::Case;
 use crate::options::Cost;
 
 /// One measured case; the keys of a JSON line.
@@ -59,8 +61,16 @@ pub fn median(values: &[f64]) -> f64 {
     sorted[sorted.len() / 2]
 }
 
+pub fn ms(time: Duration) -> f64 {
+    1e3 * time.as_secs_f64()
+}
+
+/// The length of a full bar, which ends a line of 80 columns.
+const BAR: f64 = 8.0;
+
 pub struct Report {
     json: bool,
+    /// The device of the last line.
     device: String,
 }
 
@@ -71,11 +81,20 @@ impl Report {
 
     /// Something to tell a person; JSON stays JSON.
     pub fn note(&self, text: &str) -> io::Result<()> {
-        if self.json { writeln!(io::stderr(), "{text}") } else { writeln!(io::stdout(), "{text}") }
+        if self.json { writeln!(io::stderr(), "{text}") } else { say(&wrapped(text)) }
     }
 
     fn json(line: &impl Serialize) -> io::Result<()> {
-        writeln!(io::stdout(), "{}", serde_json::to_string(line)?)
+        say(&serde_json::to_string(line)?)
+    }
+
+    /// Begins a table where the device is another.
+    fn header(&mut self, device: &str, columns: &str) -> io::Result<()> {
+        if device == self.device {
+            return Ok(());
+        }
+        device.clone_into(&mut self.device);
+        say(&format!("\n{device}\n{columns}"))
     }
 
     pub fn costs(&mut self, costs: &[Cost]) -> io::Result<()> {
@@ -83,12 +102,8 @@ impl Report {
             return costs.iter().try_for_each(Self::json);
         }
         for Cost { device, case, order, option, ms, plain_ratio } in costs {
-            if *device != self.device {
-                self.device.clone_from(device);
-                let header = format!("{:<22}{:>6}  {:<18}{:>8}{:>10}", "case", "order", "option", "ms", "to plain");
-                writeln!(io::stdout(), "\n{device}\n{header}")?;
-            }
-            writeln!(io::stdout(), "{case:<22}{order:>6}  {option:<18}{ms:>8.3}{plain_ratio:>10.2}")?;
+            self.header(device, "case                   order  option                  ms  to plain")?;
+            say(&format!("{case:<22}{order:>6}  {option:<18}{ms:>8.3}{plain_ratio:>10.2}"))?;
         }
         Ok(())
     }
@@ -97,34 +112,15 @@ impl Report {
         if self.json {
             return Self::json(row);
         }
-        if row.device != self.device {
-            self.device.clone_from(&row.device);
-            writeln!(
-                io::stdout(),
-                "\n{}\n{:<22}{:>6}{:>10}{:>8}{:>12}{:>11}{:>8}  of the limit",
-                row.device,
-                "case",
-                "order",
-                "ms",
-                "GB/s",
-                "dispatches",
-                "record µs",
-                "ratio"
-            )?;
-        }
-        let share = (1.0 / row.limit_ratio).min(1.0);
-        writeln!(
-            io::stdout(),
-            "{:<22}{:>6}{:>10.3}{:>8.1}{:>12}{:>11.0}{:>8.2}  {:<20} {:.0} %",
-            row.case,
-            row.order,
-            row.ms,
-            row.gbps,
-            row.dispatches,
-            row.record_us,
-            row.limit_ratio,
-            "█".repeat((20.0 * share).round() as usize),
-            100.0 * share
-        )
+        let Row { device, case, order, ms, gbps, dispatches, record_us, limit_ratio, .. } = row;
+        let columns = format!(
+            "{:<20}{:>6}{:>10}{:>7}{:>11}{:>10}{:>6}  of limit",
+            "case", "order", "ms", "GB/s", "dispatches", "record µs", "ratio"
+        );
+        self.header(device, &columns)?;
+        let bar = "█".repeat((BAR * (1.0 / limit_ratio).min(1.0)).round() as usize);
+        say(&format!(
+            "{case:<20}{order:>6}{ms:>10.3}{gbps:>7.1}{dispatches:>11}{record_us:>10.0}{limit_ratio:>6.2}  {bar}"
+        ))
     }
 }

@@ -7,8 +7,8 @@ use std::io::Write;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use half::bf16;
-use miadam::cpu::{MiAdam, Param, ValuesMut};
-use miadam::{Dtype, GradOptions, GradScaler, Hyperparams, ParamGroup, Schedule};
+use miadam::cpu::{Binding, MiAdam};
+use miadam::{Dtype, GradOptions, GradScaler, Hyperparams, Param, ParamGroup, Schedule};
 use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
 
@@ -51,20 +51,20 @@ fn checkpoints() -> Outcome {
         ParamGroup::new(Hyperparams { schedule: sequence, ..Hyperparams::default() }, [Param::new("w", 2), half]),
         ParamGroup::new(amsgrad, [Param::new("v", 1)]),
     ])?;
-    write("checkpoint", "new", &optimizer.checkpoint().to_bytes()?)?;
+    write("checkpoint", "new", &optimizer.read_checkpoint().to_bytes()?)?;
 
     optimizer.set_grad_options(GradOptions {
         clip_norm: Some(1.0),
         scaler: Some(GradScaler::default()),
         ..GradOptions::default()
     })?;
-    let (mut w, mut h, mut v) = ([1.0; 2], [bf16::ONE; 3], [-1.0]);
-    let mut params = [ValuesMut::F32(&mut w), ValuesMut::Bf16(&mut h), ValuesMut::F32(&mut v)];
-    let (mut w, mut h, mut v) = ([0.5; 2], [0.25; 3], [-0.5]);
-    let mut grads = [&mut w[..], &mut h, &mut v].map(ValuesMut::F32);
-    optimizer.step_values(&mut params, &mut grads)?;
-    let mut checkpoint = optimizer.checkpoint();
-    checkpoint.insert_param("h", &ValuesMut::Bf16(&mut [bf16::ONE; 3]))?;
+    optimizer.step([
+        Binding::new("w", &mut [1.0_f32; 2], &mut [0.5_f32; 2]),
+        Binding::new("h", &mut [bf16::ONE; 3], &mut [0.25_f32; 3]),
+        Binding::new("v", &mut [-1.0_f32], &mut [-0.5_f32]),
+    ])?;
+    let mut checkpoint = optimizer.read_checkpoint();
+    checkpoint.insert_param("h", &[bf16::ONE; 3])?;
     let bytes = checkpoint.to_bytes()?;
     write("checkpoint", "step", &bytes)?;
     // What a long run counts.

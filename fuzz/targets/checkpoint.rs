@@ -2,13 +2,11 @@
 //! that loads it goes on.
 #![no_main]
 
-#[path = "mutator.rs"]
-mod mutator;
-
 use half::bf16;
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
-use miadam::cpu::{MiAdam, Param, ValuesMut};
-use miadam::{Checkpoint, Dtype, Hyperparams, ParamGroup};
+use miadam::cpu::{Binding, MiAdam};
+use miadam::{Checkpoint, Dtype, Hyperparams, Param, ParamGroup};
+use miadam_fuzz::mutator;
 
 fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
     mutator::mutate(data, size, max_size, seed)
@@ -23,11 +21,11 @@ fuzz_target!(|bytes: &[u8]| {
 
     for lenient in [false, true] {
         let mut optimizer = optimizer();
-        let before = optimizer.checkpoint();
+        let before = optimizer.read_checkpoint();
         let loaded = if lenient { optimizer.load_lenient(&again).map(drop) } else { optimizer.load(&again) };
         match loaded {
             Ok(()) => go_on(&mut optimizer),
-            Err(_) => assert_eq!(optimizer.checkpoint(), before, "an error changes nothing"),
+            Err(_) => assert_eq!(optimizer.read_checkpoint(), before, "an error changes nothing"),
         }
     }
 });
@@ -46,13 +44,16 @@ fn optimizer() -> MiAdam {
 /// A good step and one that a scaler skips, and all that can be asked afterwards.
 fn go_on(optimizer: &mut MiAdam) {
     for grad in [0.5, f32::INFINITY] {
-        let (mut w, mut h, mut v) = ([1.0; 2], [bf16::ONE; 3], [-1.0]);
-        let mut params = [ValuesMut::F32(&mut w), ValuesMut::Bf16(&mut h), ValuesMut::F32(&mut v)];
-        let (mut w, mut h, mut v) = ([grad; 2], [grad; 3], [grad]);
-        let mut grads = [&mut w[..], &mut h, &mut v].map(ValuesMut::F32);
-        optimizer.step_values(&mut params, &mut grads).expect("a step of what was loaded");
+        let (mut w, mut h, mut v) = ([1.0_f32; 2], [bf16::ONE; 3], [-1.0_f32]);
+        let [mut w_grad, mut h_grad, mut v_grad] = [2, 3, 1].map(|len| vec![grad; len]);
+        let bindings = [
+            Binding::new("w", &mut w, &mut w_grad),
+            Binding::new("h", &mut h, &mut h_grad),
+            Binding::new("v", &mut v, &mut v_grad),
+        ];
+        optimizer.step(bindings).expect("a step of what was loaded");
     }
-    let _ = (optimizer.report(), optimizer.release_integrals());
-    let saved = optimizer.checkpoint().to_bytes().expect("a checkpoint of what was loaded");
+    let _ = (optimizer.read_report(), optimizer.release_integrals());
+    let saved = optimizer.read_checkpoint().to_bytes().expect("a checkpoint of what was loaded");
     Checkpoint::from_bytes(&saved).expect("a checkpoint of what was loaded can be read");
 }

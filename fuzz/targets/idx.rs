@@ -2,24 +2,13 @@
 //! Samples that are read are consistent, and the same files gzipped are the same samples.
 #![no_main]
 
-#[path = "../../examples/mlp_mnist/data.rs"]
-#[allow(dead_code)]
-mod data;
-#[path = "../../examples/mlp_mnist/network.rs"]
-#[allow(dead_code)]
-mod network;
-#[path = "../../examples/mlp_mnist/random.rs"]
-#[allow(dead_code)]
-mod random;
-
 use std::io::Write;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use libfuzzer_sys::fuzz_target;
-
-use data::{Samples, read_samples};
-use network::{CLASSES, INPUTS};
+use miadam_support::mnist::data::{Samples, read_samples};
+use miadam_support::mnist::network::{CLASSES, INPUTS};
 
 fuzz_target!(|bytes: &[u8]| {
     let Some((len, files)) = bytes.split_first_chunk() else { return };

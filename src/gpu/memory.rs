@@ -1,74 +1,148 @@
-use std::pin::pin;
-use std::sync::Arc;
+//! Everything that is made on the host's device, inside error scopes.
+
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use crate::Error;
+use crate::error::Error;
 
-/// Runs `make` and returns what wgpu objected to, if anything. Errors never reach the host's handler.
-pub(crate) fn scoped<T>(
-    device: &wgpu::Device,
-    operation: &'static str,
-    bytes: u64,
-    make: impl FnOnce() -> T,
-) -> Result<T, Error> {
-    use wgpu::ErrorFilter::{Internal, OutOfMemory, Validation};
-    let scopes = [OutOfMemory, Internal, Validation].map(|filter| device.push_error_scope(filter));
-    let made = make();
-    let mut found = Ok(made);
-    // Guards are popped in the reverse order of their making.
-    for scope in scopes.into_iter().rev() {
-        if let Some(error) = ready(scope.pop()).flatten() {
-            found = Err(match error {
-                wgpu::Error::OutOfMemory { .. } if bytes > 0 => Error::OutOfMemory { bytes },
-                other => Error::Gpu { operation, reason: one_line(&other.to_string()) },
-            });
-        }
-    }
-    found
-}
+/// A future behind a pointer. A browser's objects stay on their thread.
+#[cfg(not(target_arch = "wasm32"))]
+pub(super) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+#[cfg(target_arch = "wasm32")]
+pub(super) type BoxFuture<T> = Pin<Box<dyn Future<Output = T>>>;
 
-/// The value of a future that is ready at once. Natively a popped scope always is; in a browser it is not, and
-/// blocking on it is impossible, so that there such an error shows only in the browser's console.
-fn ready<T>(future: impl Future<Output = T>) -> Option<T> {
-    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(value) => Some(value),
-        Poll::Pending => None,
-    }
-}
-
-fn one_line(message: &str) -> String {
-    message.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-/// Makes buffers on the host's device.
+/// The host's device and queue, and the answers of error scopes.
+///
+/// Natively a scope answers at once. In a browser it answers later: its answer is pending until
+/// [`settle`](Self::settle) awaits it, or until a later call finds it.
 #[derive(Debug, Clone)]
-pub(crate) struct Memory {
+pub(super) struct Memory {
     pub device: wgpu::Device,
     pub queue: wgpu::Queue,
     /// The host's own knowledge of a loss.
     pub lost: Option<Arc<AtomicBool>>,
+    pending: Arc<Mutex<Vec<Pending>>>,
+}
+
+/// An operation whose error scope has not answered yet.
+struct Pending {
+    operation: Operation,
+    answer: BoxFuture<Option<wgpu::Error>>,
+}
+
+impl std::fmt::Debug for Pending {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Pending").field(&self.operation.name).finish()
+    }
+}
+
+/// Something that wgpu may refuse.
+#[derive(Clone, Copy)]
+pub(super) struct Operation {
+    /// The verb and its object, for the error.
+    name: &'static str,
+    /// Bytes that it asks for.
+    bytes: u64,
+}
+
+impl Operation {
+    fn error(self, error: &wgpu::Error) -> Error {
+        match error {
+            wgpu::Error::OutOfMemory { .. } if self.bytes > 0 => Error::OutOfMemory { bytes: self.bytes },
+            other => Error::Gpu { operation: self.name, reason: one_line(&other.to_string()) },
+        }
+    }
 }
 
 impl Memory {
-    /// Finds a lost device out without polling it, which would panic: one that is there refuses a buffer without a
-    /// usage, a lost one swallows all errors. In a browser the answer comes too late, and is taken for yes.
+    pub fn new(device: &wgpu::Device, queue: &wgpu::Queue) -> Self {
+        Self { device: device.clone(), queue: queue.clone(), lost: None, pending: Arc::default() }
+    }
+
+    /// Runs `make`, and returns what wgpu objected to, if anything. Errors never reach the host's handler.
+    pub fn scoped<T>(&self, name: &'static str, bytes: u64, make: impl FnOnce() -> T) -> Result<T, Error> {
+        use wgpu::ErrorFilter::{Internal, OutOfMemory, Validation};
+        let operation = Operation { name, bytes };
+        let scopes = [OutOfMemory, Internal, Validation].map(|filter| self.device.push_error_scope(filter));
+        let mut made = Ok(make());
+        // Guards are popped in the reverse order of their making.
+        for scope in scopes.into_iter().rev() {
+            let mut answer: BoxFuture<_> = Box::pin(scope.pop());
+            match poll(&mut answer) {
+                Poll::Ready(None) => {}
+                Poll::Ready(Some(error)) => made = Err(operation.error(&error)),
+                Poll::Pending => self.lock_pending().push(Pending { operation, answer }),
+            }
+        }
+        made
+    }
+
+    /// Awaits the answers that are pending. Gives the first error among them.
+    pub async fn settle(&self) -> Result<(), Error> {
+        let pending = std::mem::take(&mut *self.lock_pending());
+        let mut result = Ok(());
+        for Pending { operation, answer } in pending {
+            if let Some(error) = answer.await {
+                result = result.and(Err(operation.error(&error)));
+            }
+        }
+        result
+    }
+
+    /// Looks at the answers that have come meanwhile. Gives the first error among them.
+    fn take_answers(&self) -> Result<(), Error> {
+        let mut result = Ok(());
+        self.lock_pending().retain_mut(|Pending { operation, answer }| match poll(answer) {
+            Poll::Pending => true,
+            Poll::Ready(None) => false,
+            Poll::Ready(Some(error)) => {
+                result = std::mem::replace(&mut result, Ok(())).and(Err(operation.error(&error)));
+                false
+            }
+        });
+        result
+    }
+
+    fn lock_pending(&self) -> std::sync::MutexGuard<'_, Vec<Pending>> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Finds out whether the device is lost, without polling it, which would panic: a living device refuses a buffer
+    /// without a usage, a lost one swallows all errors. A browser would answer too late; there, the host's flag tells, and
+    /// refusals that have come meanwhile are errors here.
     pub fn check_alive(&self) -> Result<(), Error> {
         if self.lost.as_ref().is_some_and(|lost| lost.load(Ordering::Relaxed)) {
             return Err(Error::DeviceLost);
+        }
+        if cfg!(target_arch = "wasm32") {
+            return self.take_answers();
         }
         let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
         let impossible = wgpu::BufferUsages::empty();
         let descriptor = wgpu::BufferDescriptor { label: None, size: 4, usage: impossible, mapped_at_creation: false };
         drop(self.device.create_buffer(&descriptor));
-        match ready(scope.pop()) {
-            Some(None) => Err(Error::DeviceLost),
-            Some(Some(_)) | None => Ok(()),
+        match poll(&mut Box::pin(scope.pop())) {
+            Poll::Ready(None) => Err(Error::DeviceLost),
+            Poll::Ready(Some(_)) | Poll::Pending => Ok(()),
         }
     }
 
-    /// Buffers of the given labels and sizes, all 0, or an error and none of them. Sizes are raised to `least`,
-    /// since an empty buffer cannot be bound.
+    /// Polls the device once. Says whether it has nothing left to do.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn poll_device(&self) -> Result<bool, Error> {
+        // wgpu panics where the driver loses the device at this very moment.
+        let polled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.device.poll(wgpu::PollType::Poll)));
+        match polled {
+            Ok(Ok(status)) => Ok(status.is_queue_empty()),
+            Ok(Err(_)) => Ok(false),
+            Err(_) => Err(Error::DeviceLost),
+        }
+    }
+
+    /// Buffers of the given labels and sizes, all 0, or an error and none of them. Sizes are raised to at least 16, since
+    /// an empty buffer cannot be bound.
     pub fn zeros<const N: usize>(
         &self,
         buffers: [(&'static str, u64); N],
@@ -76,7 +150,7 @@ impl Memory {
     ) -> Result<[wgpu::Buffer; N], Error> {
         const LEAST: u64 = 16;
         let total = buffers.iter().map(|(_, size)| size.max(&LEAST)).sum();
-        scoped(&self.device, "create buffers", total, || {
+        self.scoped("create buffers", total, || {
             buffers.map(|(label, size)| {
                 self.device.create_buffer(&wgpu::BufferDescriptor {
                     label: Some(label),
@@ -100,8 +174,15 @@ impl Memory {
 
     /// Writes before the queue's next submission.
     pub fn write(&self, buffer: &wgpu::Buffer, offset: u64, contents: &[u8]) -> Result<(), Error> {
-        scoped(&self.device, "write a buffer", contents.len() as u64, || {
-            self.queue.write_buffer(buffer, offset, contents);
-        })
+        self.scoped("write a buffer", contents.len() as u64, || self.queue.write_buffer(buffer, offset, contents))
     }
+}
+
+/// The future's value, if it has one now.
+pub(super) fn poll<T>(future: &mut (impl Future<Output = T> + Unpin)) -> Poll<T> {
+    Pin::new(future).poll(&mut Context::from_waker(Waker::noop()))
+}
+
+fn one_line(message: &str) -> String {
+    message.split_whitespace().collect::<Vec<_>>().join(" ")
 }

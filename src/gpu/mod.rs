@@ -1,13 +1,19 @@
-//! The device's side: shaders, pipelines and buffers, all of them made inside error scopes.
+//! The GPU half: kernels, buffers, the recording of steps, and the way to and from the device.
 
-mod advance;
+mod binding;
+mod bound_plan;
+mod device_state;
+mod kernels;
+mod limits;
+mod loading;
 mod memory;
-mod pipelines;
-mod shader;
-mod update;
+mod optimizer;
+mod readback;
+mod reading;
+mod recorded;
+pub mod shader;
 
-pub(crate) use advance::Advance;
-pub(crate) use memory::{Memory, scoped};
-use pipelines::Pipelines;
-pub use shader::{adopt_wgsl, advance_wgsl, measure_wgsl, update_wgsl};
-pub(crate) use update::{PageBuffers, Update};
+pub use binding::{Binding, Slice};
+pub use limits::plan_limits;
+pub use optimizer::{Gpu, MiAdam};
+pub use readback::Readback;

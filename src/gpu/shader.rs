@@ -1,130 +1,206 @@
-use crate::Dtype;
-use crate::layout;
-use crate::plan::{Access, Extras, Form, Format, Integrals, Kernel, Rounding, Shape};
+//! The kernels' WGSL, assembled from the files in `shaders/`.
+//!
+//! A file names what it needs by lines such as `#import shared/chunk.wgsl`. A word in capitals, `#import ACCESS`, is a
+//! choice that the variant makes. Switches are WGSL `override`s, whose values go to the pipeline.
 
-/// The source of the advance kernel; `measures` where a measure kernel runs before it.
+use std::fmt;
+
+use crate::abi;
+use crate::dtype::Dtype;
+use crate::plan::{Access, Extras, Form, Format, Integrals, Kernel, Shape};
+use crate::planes::Rounding;
+
+/// A kernel's source, and the values of its overrides.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Shader {
+    /// WGSL.
+    pub source: String,
+    /// The value of each override, by its name.
+    pub constants: Vec<(&'static str, f64)>,
+}
+
+/// The values of the overrides as comments, and the source.
+impl fmt::Display for Shader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (name, value) in &self.constants {
+            writeln!(f, "// override {name} = {value}")?;
+        }
+        write!(f, "\n{}", self.source)
+    }
+}
+
+/// The files that can be imported.
+const FILES: [(&str, &str); 15] = [
+    ("access/elements.wgsl", include_str!("../../shaders/access/elements.wgsl")),
+    ("access/mixed.wgsl", include_str!("../../shaders/access/mixed.wgsl")),
+    ("access/mixed_elements.wgsl", include_str!("../../shaders/access/mixed_elements.wgsl")),
+    ("access/mixed_quads.wgsl", include_str!("../../shaders/access/mixed_quads.wgsl")),
+    ("access/quads.wgsl", include_str!("../../shaders/access/quads.wgsl")),
+    ("shared/chunk.wgsl", include_str!("../../shaders/shared/chunk.wgsl")),
+    ("shared/coefs.wgsl", include_str!("../../shaders/shared/coefs.wgsl")),
+    ("shared/half.wgsl", include_str!("../../shaders/shared/half.wgsl")),
+    ("shared/partial.wgsl", include_str!("../../shaders/shared/partial.wgsl")),
+    ("shared/philox.wgsl", include_str!("../../shaders/shared/philox.wgsl")),
+    ("shared/run.wgsl", include_str!("../../shaders/shared/run.wgsl")),
+    ("shared/table.wgsl", include_str!("../../shaders/shared/table.wgsl")),
+    ("shared/verdict.wgsl", include_str!("../../shaders/shared/verdict.wgsl")),
+    ("shared/words.wgsl", include_str!("../../shaders/shared/words.wgsl")),
+    ("shared/workgroup.wgsl", include_str!("../../shaders/shared/workgroup.wgsl")),
+];
+
+/// The advance kernel. `measures` says whether measure kernels run before it.
 #[must_use]
-pub fn advance_wgsl(measures: bool) -> String {
-    [
-        &workgroup_size(),
-        &format!("const MEASURE = {measures};\n"),
-        include_str!("../../shaders/coefs.wgsl"),
-        include_str!("../../shaders/words.wgsl"),
-        include_str!("../../shaders/partial.wgsl"),
-        include_str!("../../shaders/verdict.wgsl"),
-        include_str!("../../shaders/advance.wgsl"),
-    ]
-    .join("\n")
+pub fn advance(measures: bool) -> Shader {
+    let source = assemble("advance.wgsl", include_str!("../../shaders/advance.wgsl"), &Variant::default());
+    Shader { source, constants: vec![("MEASURE", switch(measures))] }
 }
 
-/// The source of a variant of the update kernel; `windows` bindings, as many as its form needs.
+/// A variant of the update kernel, with as many windows as its form needs.
 #[must_use]
-pub fn update_wgsl(kernel: Kernel, windows: usize) -> String {
-    let constants = extras(kernel.extras, kernel.format.rounding);
-    each_quad(kernel, windows, &[&constants, include_str!("../../shaders/update.wgsl")])
+pub fn update(kernel: Kernel, windows: usize) -> Shader {
+    let variant = Variant::new(kernel, windows);
+    let source = assemble("update.wgsl", include_str!("../../shaders/update.wgsl"), &variant);
+    let rounding = kernel.format.rounding;
+    Shader { source, constants: [extras(kernel.extras, rounding), variant.constants].concat() }
 }
 
-/// The source of what runs before an update kernel of parameters that have master copies, until they are made.
+/// The kernel that makes the master copies of an update kernel's parameters. The update's extras do not matter.
 #[must_use]
-pub fn adopt_wgsl(kernel: Kernel, windows: usize) -> String {
-    each_quad(kernel, windows, &[include_str!("../../shaders/adopt.wgsl")])
+pub fn adopt(kernel: Kernel, windows: usize) -> Shader {
+    let variant = Variant::new(kernel, windows);
+    let source = assemble("adopt.wgsl", include_str!("../../shaders/adopt.wgsl"), &variant);
+    Shader { source, constants: variant.constants }
 }
 
-/// A kernel that visits each quad of a dispatch.
-fn each_quad(kernel: Kernel, windows: usize, visit: &[&str]) -> String {
-    let shape = match kernel.shape {
-        Shape::Run => include_str!("../../shaders/run.wgsl"),
-        Shape::Table => include_str!("../../shaders/table.wgsl"),
-    };
-    [
-        &workgroup_size(),
-        include_str!("../../shaders/chunk.wgsl"),
-        include_str!("../../shaders/coefs.wgsl"),
-        &visit.join("\n"),
-        shape,
-        &access(kernel.access, kernel.format),
-        &windows_wgsl(kernel.form, windows),
-    ]
-    .join("\n")
-}
-
-/// The source of the measure kernel over the tensors of an update kernel, whose extras do not matter.
+/// The kernel that measures the gradients of an update kernel. The update's extras do not matter.
 #[must_use]
-pub fn measure_wgsl(kernel: Kernel, windows: usize) -> String {
-    let (table, quads) = (kernel.shape == Shape::Table, layout::MEASURED_QUADS);
-    [
-        &workgroup_size(),
-        &format!("const TABLE = {table};\nconst MEASURED_QUADS = {quads}u;\n"),
-        include_str!("../../shaders/chunk.wgsl"),
-        include_str!("../../shaders/partial.wgsl"),
-        include_str!("../../shaders/measure.wgsl"),
-        &access(kernel.access, kernel.format),
-        &windows_wgsl(kernel.form, windows),
-    ]
-    .join("\n")
+pub fn measure(kernel: Kernel, windows: usize) -> Shader {
+    let variant = Variant::new(kernel, windows);
+    let source = assemble("measure.wgsl", include_str!("../../shaders/measure.wgsl"), &variant);
+    let table = ("TABLE", switch(kernel.shape == Shape::Table));
+    Shader { source, constants: [vec![table], variant.constants].concat() }
 }
 
-fn workgroup_size() -> String {
-    format!("const WORKGROUP_SIZE = {}u;\n", layout::WORKGROUP_SIZE)
+/// The choices of a kernel's variant.
+#[derive(Default)]
+struct Variant {
+    /// The file that each word in capitals stands for.
+    files: Vec<(&'static str, &'static str)>,
+    /// The text behind `#import WINDOWS`.
+    windows: String,
+    /// The overrides of the access.
+    constants: Vec<(&'static str, f64)>,
 }
 
-fn extras(Extras { adjust, clamp, skip, zero, amsgrad, integrals }: Extras, rounding: Rounding) -> String {
-    let (integrals, planes) = match integrals {
+impl Variant {
+    fn new(kernel: Kernel, windows: usize) -> Self {
+        let grid = match kernel.shape {
+            Shape::Run => "shared/run.wgsl",
+            Shape::Table => "shared/table.wgsl",
+        };
+        let mut files = vec![("GRID", grid)];
+        let mut constants = Vec::new();
+        if kernel.format.is_single() {
+            files.push(("ACCESS", by_access(kernel.access, "access/quads.wgsl", "access/elements.wgsl")));
+        } else {
+            files.push(("ACCESS", "access/mixed.wgsl"));
+            files.push(("WORDS", by_access(kernel.access, "access/mixed_quads.wgsl", "access/mixed_elements.wgsl")));
+            constants.extend(formats(kernel.format));
+        }
+        Self { files, windows: windows_wgsl(kernel.form, windows), constants }
+    }
+
+    /// The name and the text of what a file imports.
+    fn import<'a>(&'a self, name: &'a str) -> (&'a str, &'a str) {
+        if name == "WINDOWS" {
+            return (name, &self.windows);
+        }
+        let file = self.files.iter().find(|(word, _)| *word == name).map_or(name, |(_, file)| file);
+        let found = FILES.iter().find(|(name, _)| *name == file);
+        *found.unwrap_or_else(|| unreachable!("every import of a shader names a file: {file}"))
+    }
+}
+
+fn by_access(access: Access, quads: &'static str, elements: &'static str) -> &'static str {
+    match access {
+        Access::Quads => quads,
+        Access::Elements => elements,
+    }
+}
+
+/// The file with everything that it imports before it, each file once.
+fn assemble(name: &str, text: &str, variant: &Variant) -> String {
+    let mut assembled = String::new();
+    append((name, text), variant, &mut Vec::new(), &mut assembled);
+    assembled
+}
+
+fn append<'a>((name, text): (&str, &'a str), variant: &'a Variant, known: &mut Vec<&'a str>, assembled: &mut String) {
+    for import in text.lines().filter_map(|line| line.strip_prefix("#import ")) {
+        if !known.contains(&import) {
+            known.push(import);
+            append(variant.import(import), variant, known, assembled);
+        }
+    }
+    *assembled += &format!("// ==== {name}\n\n");
+    let mut after_import = false;
+    for line in text.lines() {
+        let is_import = line.starts_with("#import ");
+        // The empty line behind imports goes with them.
+        if !is_import && !(after_import && line.is_empty()) {
+            assembled.push_str(line);
+            assembled.push('\n');
+        }
+        after_import = is_import;
+    }
+    assembled.push('\n');
+}
+
+fn switch(on: bool) -> f64 {
+    f64::from(u8::from(on))
+}
+
+fn extras(extras: Extras, rounding: Rounding) -> Vec<(&'static str, f64)> {
+    let Extras { adjust, clamp, skip, zero, amsgrad, integrals } = extras;
+    let (has_integrals, planes) = match integrals {
         Integrals::None => (false, 0),
         Integrals::Few(planes) => (true, planes),
         Integrals::Any => (true, 0),
     };
-    let switches = [
-        ("ADJUST", adjust),
-        ("CLAMP", clamp),
-        ("SKIP", skip),
-        ("ZERO", zero),
-        ("AMSGRAD", amsgrad),
-        ("INTEGRALS", integrals),
-        ("MASTER", rounding == Rounding::Master),
-    ];
-    let switches = switches.map(|(name, value)| format!("const {name} = {value};\n")).concat();
-    format!("{switches}const PLANES = {planes}u;\n")
-}
-
-/// What reaches the caller's tensors.
-fn access(access: Access, format: Format) -> String {
-    if format.is_single() {
-        let single = match access {
-            Access::Quads => include_str!("../../shaders/quads.wgsl"),
-            Access::Elements => include_str!("../../shaders/elements.wgsl"),
-        };
-        return single.to_owned();
-    }
-    let constant = |dtype| match dtype {
-        Dtype::F32 => "F32",
-        Dtype::F16 => "F16",
-        Dtype::Bf16 => "BF16",
-    };
-    let [param, grad] = [format.param, format.grad].map(constant);
-    let stochastic = format.rounding == Rounding::Stochastic;
-    let constants =
-        format!("const PARAM_DTYPE = {param};\nconst GRAD_DTYPE = {grad};\nconst STOCHASTIC = {stochastic};\n");
-    [
-        &constants[..],
-        include_str!("../../shaders/words.wgsl"),
-        include_str!("../../shaders/philox.wgsl"),
-        include_str!("../../shaders/half.wgsl"),
-        include_str!("../../shaders/mixed.wgsl"),
-        match access {
-            Access::Quads => include_str!("../../shaders/mixed_quads.wgsl"),
-            Access::Elements => include_str!("../../shaders/mixed_elements.wgsl"),
-        },
+    vec![
+        ("ADJUST", switch(adjust)),
+        ("CLAMP", switch(clamp)),
+        ("SKIP", switch(skip)),
+        ("ZERO", switch(zero)),
+        ("AMSGRAD", switch(amsgrad)),
+        ("INTEGRALS", switch(has_integrals)),
+        ("PLANES", f64::from(planes)),
+        ("MASTER", switch(rounding == Rounding::Master)),
     ]
-    .join("\n")
 }
 
-/// `read_word` and `write_word` over the windows, of a parameter or of its gradient: WGSL cannot index bindings, so that a choice
-/// among them is a `switch`. A software driver goes through all of its cases, so that there are no more than need be.
+/// The overrides of mixed.wgsl, which numbers the types.
+fn formats(format: Format) -> [(&'static str, f64); 3] {
+    let number = |dtype| match dtype {
+        Dtype::F32 => 0.0,
+        Dtype::F16 => 1.0,
+        Dtype::Bf16 => 2.0,
+    };
+    [
+        ("PARAM_DTYPE", number(format.param)),
+        ("GRAD_DTYPE", number(format.grad)),
+        ("STOCHASTIC", switch(format.rounding == Rounding::Stochastic)),
+    ]
+}
+
+/// `read_word` and `write_word`, which reach a word of a parameter or of its gradient. WGSL cannot index bindings, so that
+/// a choice among windows is a `switch`. A software driver goes through all of its cases, so that there are no more than
+/// need be.
 fn windows_wgsl(form: Form, windows: usize) -> String {
-    let mut source = "const PARAM = 0u;\nconst GRAD = 1u;\n".to_owned();
+    let mut source =
+        "// Generated: the windows into the caller's buffers.\n\nconst PARAM = 0u;\nconst GRAD = 1u;\n\n".to_owned();
     for window in 0..windows {
-        let binding = layout::update::WINDOWS + window as u32;
+        let binding = abi::update::WINDOWS + window as u32;
         source += &format!("@group(0) @binding({binding}) var<storage, read_write> window_{window}: array<Word>;\n");
     }
     for (function, access) in [
@@ -139,12 +215,12 @@ fn windows_wgsl(form: Form, windows: usize) -> String {
             Form::Pairs => by_role(among((0..windows).step_by(2).collect()), among((1..windows).step_by(2).collect())),
             Form::Many => among((0..windows).collect()),
         };
-        source += &format!("fn {function} {{ {body} }}\n");
+        source += &format!("\nfn {function} {{ {body} }}\n");
     }
     source
 }
 
-/// An access to the one of these windows that the chunk names for the role.
+/// An access to the window, among these, that the chunk names for the role.
 fn choose(numbers: &[usize], access: &str) -> String {
     let to = |number: &usize| access.replace("WINDOW", &format!("window_{number}"));
     let (last, others) = numbers.split_last().unwrap_or_else(|| unreachable!("every form has a window"));

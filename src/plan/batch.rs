@@ -1,9 +1,17 @@
+//! Pieces gathered into dispatches.
+
 use std::collections::HashMap;
 use std::hash::Hash;
 
-use super::pieces::{self, Access, Piece, Tile};
-use super::{Binding, Extras, Form, Format, Kernel, Limits, Place, Rounding, Shape, StateLayout, Tensor};
-use crate::layout::{self, CHUNK, MEASURED_QUADS, QUAD, WORKGROUP};
+use super::chunks::{Stride, after, split};
+use super::format::Format;
+use super::kernel::{Access, Extras, Form, Kernel, Shape};
+use super::limits::Limits;
+use super::pieces::{self, Piece, Tile};
+use super::state_layout::StateLayout;
+use super::tensor::{Place, Placement, Tensor};
+use super::window::Window;
+use crate::abi::{CHUNK, Chunk, MEASURED_QUADS, QUAD, WORKGROUP};
 
 /// Elements up to which a dispatch with two buffers of its own is merged with others. Larger ones are worth
 /// their own dispatch: the `switch` over many windows costs each access more than a dispatch costs.
@@ -11,38 +19,6 @@ const SMALL: u64 = 32_768;
 
 /// A table of fewer chunks than this is cut twice as fine, so that none of a device's cores waits for another's last chunk.
 const FEW_CHUNKS: u64 = 16;
-
-/// A range of a caller's buffer, bound as one storage binding.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Window {
-    /// The buffer's number.
-    pub buffer: usize,
-    /// First byte, aligned as the device wants it.
-    pub offset: u64,
-    /// Bytes.
-    pub size: u64,
-}
-
-impl Window {
-    /// The smallest window of whole 32-bit words that holds `bytes` at `place`.
-    pub(super) fn around(place: Place, bytes: u64, limits: &Limits) -> Self {
-        let offset = place.offset / limits.alignment * limits.alignment;
-        Self { buffer: place.buffer, offset, size: (place.offset + bytes).next_multiple_of(4) - offset }
-    }
-
-    pub(super) fn union(&self, other: &Self) -> Self {
-        let offset = self.offset.min(other.offset);
-        Self { offset, size: self.end().max(other.end()) - offset, ..*self }
-    }
-
-    fn end(&self) -> u64 {
-        self.offset + self.size
-    }
-
-    fn overlaps(&self, other: &Self) -> bool {
-        self.buffer == other.buffer && self.offset < other.end() && other.offset < self.end()
-    }
-}
 
 /// One dispatch of the update.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,7 +30,7 @@ pub struct Dispatch {
     /// The windows; no two overlap.
     pub windows: Vec<Window>,
     /// The run, or the table's chunks.
-    pub chunks: Vec<layout::Chunk>,
+    pub chunks: Vec<Chunk>,
     /// Workgroups in x and y: at least as many as there is work for.
     pub workgroups: [u32; 2],
 }
@@ -87,14 +63,14 @@ pub struct Plan {
 impl Plan {
     /// Covers every element of `state` exactly once.
     #[must_use]
-    pub fn new(tensors: &[Tensor], bindings: &[Binding], state: &StateLayout, limits: &Limits) -> Self {
-        let batches = merge(gather(pieces::cut(&state.segments, tensors, bindings, limits), state, limits), limits);
+    pub fn new(tensors: &[Tensor], placements: &[Placement], state: &StateLayout, limits: &Limits) -> Self {
+        let batches = merge(gather(pieces::cut(&state.segments, tensors, placements, limits), state, limits), limits);
         let dispatches = batches.into_iter().map(|batch| batch.into_dispatch(tensors, state, limits)).collect();
         Self { dispatches }
     }
 }
 
-/// What the pieces of a batch have in common: the page of their state, and how their elements are reached.
+/// What the pieces of a batch must have in common: the page of their state, and how their elements are reached.
 type Kind = (usize, Access, Format);
 
 /// Pieces that go into one dispatch, while it grows.
@@ -183,7 +159,7 @@ impl Batch {
         let chunks = self.chunks + other.chunks;
         // A window that has grown may reach into another, too: into the quad on a seam.
         let fits = windows.len() <= limits.windows
-            && chunks * size_of::<layout::Chunk>() as u64 <= limits.binding.min(limits.buffer)
+            && chunks * size_of::<Chunk>() as u64 <= limits.binding.min(limits.buffer)
             && !pairs.any(|(a, b)| a.overlaps(b));
         if fits {
             self.windows = windows;
@@ -232,8 +208,8 @@ impl Batch {
     }
 
     /// The pieces, those joined that continue each other in the caller's buffers and in the state.
-    fn runs(&self, tensors: &[Tensor], state: &StateLayout, stride: Stride) -> Vec<layout::Chunk> {
-        let mut runs: Vec<layout::Chunk> = Vec::new();
+    fn runs(&self, tensors: &[Tensor], state: &StateLayout, stride: Stride) -> Vec<Chunk> {
+        let mut runs: Vec<Chunk> = Vec::new();
         for &(piece, numbers) in &self.pieces {
             let segment = &state.segments[piece.segment];
             let tensor = &tensors[segment.tensor];
@@ -241,7 +217,7 @@ impl Batch {
             // Every quotient fits 32 bits, since a binding's size does.
             let within =
                 |place: Place, number: usize| ((place.offset - self.windows[number].1.offset) / stride.word) as u32;
-            let run = layout::Chunk {
+            let run = Chunk {
                 param: within(piece.param, numbers[0]),
                 grad: within(piece.grad, numbers[1]),
                 moments: (segment.moments + quads) as u32,
@@ -254,64 +230,10 @@ impl Batch {
                 first: if stride.draws { (segment.start / QUAD + quads) as u32 } else { 0 },
             };
             match runs.last_mut() {
-                Some(last) if after(last, stride) == Some(layout::Chunk { len: 0, ..run }) => last.len += run.len,
+                Some(last) if after(last, stride) == Some(Chunk { len: 0, ..run }) => last.len += run.len,
                 _ => runs.push(run),
             }
         }
         runs
     }
-}
-
-/// How far a quad takes a chunk.
-#[derive(Clone, Copy)]
-struct Stride {
-    /// Bytes by which places are counted.
-    word: u64,
-    /// Bytes of a quad of the parameter.
-    param: u64,
-    /// And of its gradient.
-    grad: u64,
-    /// Whether quads are counted for the random numbers that they draw, so that tensors cannot be joined.
-    draws: bool,
-}
-
-impl Stride {
-    fn new(access: Access, format: Format) -> Self {
-        let word = match access {
-            Access::Quads => format.quad_word(),
-            Access::Elements => 4,
-        };
-        let draws = format.rounding == Rounding::Stochastic;
-        Self { word, param: QUAD * format.param.width(), grad: QUAD * format.grad.width(), draws }
-    }
-}
-
-/// The part of a run from element `start` on, a multiple of [`QUAD`].
-fn tail(run: &layout::Chunk, start: u32, stride: Stride) -> layout::Chunk {
-    let quads = start / QUAD as u32;
-    // No run is longer than a binding, whose bytes fit 32 bits.
-    let words = |bytes: u64| (u64::from(quads) * bytes / stride.word) as u32;
-    layout::Chunk {
-        param: run.param + words(stride.param),
-        grad: run.grad + words(stride.grad),
-        moments: run.moments + quads,
-        integrals: run.integrals + quads,
-        len: run.len - start,
-        first: if stride.draws { run.first + quads } else { 0 },
-        ..*run
-    }
-}
-
-/// The empty run where a run ends, if it ends with a whole quad.
-fn after(run: &layout::Chunk, stride: Stride) -> Option<layout::Chunk> {
-    u64::from(run.len).is_multiple_of(QUAD).then(|| tail(run, run.len, stride))
-}
-
-/// The chunks of a table, of `most` elements each, that make up a run.
-fn split(run: &layout::Chunk, most: u32, stride: Stride) -> impl Iterator<Item = layout::Chunk> {
-    let starts = (0..run.len).step_by(most as usize);
-    starts.map(move |start| {
-        let rest = tail(run, start, stride);
-        layout::Chunk { len: rest.len.min(most), ..rest }
-    })
 }

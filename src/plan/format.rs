@@ -1,48 +1,36 @@
-use crate::layout::QUAD;
-use crate::{Dtype, HalfParams};
+//! The types of a tensor's elements.
 
-/// How a tensor's elements lie in the caller's buffers, and what bridges them and `f32`.
+use crate::abi::QUAD;
+use crate::dtype::Dtype;
+use crate::options::HalfParams;
+use crate::planes::Rounding;
+
+/// The types of a parameter's and a gradient's elements, and how the parameter is rounded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Format {
-    /// Of the parameter.
+    /// The parameter's type.
     pub param: Dtype,
-    /// Of its gradient.
+    /// The gradient's type.
     pub grad: Dtype,
-    /// How a new parameter becomes what the buffer can hold.
+    /// How a new value of the parameter is rounded to its type.
     pub rounding: Rounding,
 }
 
-/// What a parameter in half precision keeps of an update that is smaller than its last bit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub enum Rounding {
-    /// Nothing is rounded: the parameter is `f32`.
-    #[default]
-    Exact,
-    /// All of it, in a master copy among the moments.
-    Master,
-    /// A chance to move by that bit.
-    Stochastic,
-}
-
 impl Format {
-    /// Of a parameter of a group that treats half precision so.
+    /// The format of a parameter whose group treats half precision as `half_params` says.
     #[must_use]
     pub fn new(param: Dtype, grad: Dtype, half_params: HalfParams) -> Self {
-        let rounding = match half_params {
-            _ if param == Dtype::F32 => Rounding::Exact,
-            HalfParams::Master => Rounding::Master,
-            HalfParams::Stochastic { .. } => Rounding::Stochastic,
-        };
-        Self { param, grad, rounding }
+        Self { param, grad, rounding: Rounding::new(param, half_params) }
     }
 
-    /// Whether both are `f32`, which is reached by whole quads of it.
+    /// Whether both types are `f32`.
     #[must_use]
     pub fn is_single(self) -> bool {
         self.param == Dtype::F32 && self.grad == Dtype::F32
     }
 
-    /// Bytes of the word by which whole quads are reached: one of `f32`, or one in half precision.
+    /// Bytes of the word by which a kernel reaches whole quads: a quad of `f32`, or a quad in half precision where either
+    /// type is.
     #[must_use]
     pub fn quad_word(self) -> u64 {
         if self.is_single() { 4 * QUAD } else { 2 * QUAD }

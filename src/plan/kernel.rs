@@ -1,16 +1,29 @@
-use super::{Access, Format};
-use crate::{GradOptions, Hyperparams, WeightDecay};
+//! The variants of the kernels.
 
-/// How a dispatch's chunks find their windows: a variant of the shader.
+use super::format::Format;
+use crate::abi::UNROLLED_ORDER;
+use crate::options::{GradOptions, Hyperparams, WeightDecay};
+
+/// How a kernel reaches the caller's tensors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Access {
+    /// By whole quads: the fast path. They are aligned to 16 bytes, or to 8 where parameter or gradient is in half precision.
+    Quads,
+    /// By words of 4 bytes: one `f32`, or two elements in half precision. It is for the last few elements of a tensor, and
+    /// for tensors that are not aligned.
+    Elements,
+}
+
+/// How the chunks of a dispatch find their windows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Form {
-    /// Parameters and gradients in one window.
+    /// There is one window, with parameters and gradients.
     One,
-    /// Parameters in the first, gradients in the second.
+    /// There are two windows: parameters in the first, gradients in the second.
     Two,
-    /// Each chunk names its two: its parameter's among the even windows, its gradient's among the odd ones.
+    /// Each chunk names its windows: its parameter's among the even ones, its gradient's among the odd ones.
     Pairs,
-    /// Each chunk names its two, of all windows.
+    /// Each chunk names its windows, among all of them.
     Many,
 }
 
@@ -23,7 +36,7 @@ pub enum Shape {
     Table,
 }
 
-/// A variant of the update kernel.
+/// A variant of the update kernel, and of the measure and adopt kernels beside it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Kernel {
     /// How it reaches the caller's tensors.
@@ -32,22 +45,22 @@ pub struct Kernel {
     pub form: Form,
     /// Whether it handles one run or many.
     pub shape: Shape,
-    /// How the elements lie.
+    /// The types of the elements.
     pub format: Format,
     /// What is compiled in beyond Adam.
     pub extras: Extras,
 }
 
-/// What a group asks beyond Adam, with what all gradients are asked, or several groups together.
+/// The options that the update kernel compiles in, beyond plain Adam. A dispatch compiles in what any of its groups needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Extras {
-    /// Weight decay, or a factor on the gradient: the sign of `maximize`, accumulation, loss scale, clipping.
+    /// Weight decay, or a change of the gradient: `maximize`, accumulation, loss scale, clipping.
     pub adjust: bool,
-    /// A bound of the gradient's elements; only beside `adjust`.
+    /// A bound on the gradient's elements. Only together with `adjust`.
     pub clamp: bool,
-    /// Steps that are left out.
+    /// Steps that can be skipped.
     pub skip: bool,
-    /// The gradient's reset.
+    /// The reset of the gradient.
     pub zero: bool,
     /// The largest second moment.
     pub amsgrad: bool,
@@ -55,23 +68,23 @@ pub struct Extras {
     pub integrals: Integrals,
 }
 
-/// How many integrals the groups have that have any.
+/// The number of integrals of those groups that have any.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Integrals {
-    /// None has any.
+    /// No group has integrals.
     #[default]
     None,
-    /// 1 to [`FEW`](Self::FEW), all alike: compiled without a loop, which costs a software driver a twentieth of the step.
+    /// All have the same number, from 1 to [`FEW`](Self::FEW). It is compiled without a loop.
     Few(u32),
-    /// Any numbers.
+    /// They have any numbers, in a loop.
     Any,
 }
 
 impl Integrals {
     /// The most that are compiled without a loop over them.
-    pub const FEW: u32 = 3;
+    pub const FEW: u32 = UNROLLED_ORDER;
 
-    /// What a group of this order has.
+    /// The integrals of one group of this order.
     #[must_use]
     pub fn of(order: u32) -> Self {
         match order {
@@ -81,7 +94,7 @@ impl Integrals {
         }
     }
 
-    /// What either has.
+    /// The integrals of both together.
     #[must_use]
     pub fn union(self, other: Self) -> Self {
         match (self, other) {
@@ -93,13 +106,14 @@ impl Integrals {
 }
 
 impl Extras {
-    /// What a group with these hyperparameters asks under these options.
+    /// The options that one group needs.
     #[must_use]
     pub fn new(hyperparams: &Hyperparams, options: &GradOptions) -> Self {
         let decays = hyperparams.weight_decay != WeightDecay::None;
+        let scales = options.factor != 1.0 || options.clip_norm.is_some() || options.scaler.is_some();
         let clamp = options.clip_value.is_some();
         Self {
-            adjust: hyperparams.maximize || decays || options.scales() || clamp,
+            adjust: hyperparams.maximize || decays || scales || clamp,
             clamp,
             skip: options.skips(),
             zero: options.zero,
@@ -108,7 +122,7 @@ impl Extras {
         }
     }
 
-    /// What either asks.
+    /// The options that either needs.
     #[must_use]
     pub fn union(self, other: Self) -> Self {
         Self {

@@ -1,29 +1,21 @@
-use super::batch::Window;
-use super::{Binding, Format, Limits, Place, Segment, Tensor};
-use crate::layout::QUAD;
+//! Segments cut into pieces that a dispatch can bind and reach in one way.
 
-/// How a dispatch reaches the caller's tensors.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Access {
-    /// By whole quads, each 16-byte aligned, or 8-byte aligned where any is in half precision: the fast path.
-    Quads,
-    /// Element by element, or by words of two in half precision: the last few of a tensor, and tensors off that grid.
-    Elements,
-}
+use super::format::Format;
+use super::kernel::Access;
+use super::limits::Limits;
+use super::state_layout::Segment;
+use super::tensor::{Place, Placement, Tensor};
+use super::window::Window;
+use crate::abi::QUAD;
 
-/// A part of a caller's buffer that can be bound at once, by its buffer and number. Buffers are cut into tiles
-/// at the multiples of the largest binding, so that tiles never overlap and a buffer has as few as can be.
+/// A part of a caller's buffer that can be bound at once. Buffers are cut into tiles at the multiples of the largest binding,
+/// so that tiles never overlap and a buffer has as few as can be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Tile {
-    Part {
-        buffer: usize,
-        number: u64,
-    },
-    /// A quad that two tiles share, which is bound by itself: its first byte.
-    Seam {
-        buffer: usize,
-        start: u64,
-    },
+    /// The tile of this number in its buffer.
+    Part { buffer: usize, number: u64 },
+    /// A quad across the border of two tiles, which is bound by itself. It begins at this byte.
+    Seam { buffer: usize, start: u64 },
 }
 
 /// A run of elements of one segment that one dispatch can bind and reach in one way.
@@ -60,10 +52,10 @@ impl Piece {
 }
 
 /// Cuts every segment at the seams of its parameter's and its gradient's buffers, and by access.
-pub(super) fn cut(segments: &[Segment], tensors: &[Tensor], bindings: &[Binding], limits: &Limits) -> Vec<Piece> {
+pub(super) fn cut(segments: &[Segment], tensors: &[Tensor], placements: &[Placement], limits: &Limits) -> Vec<Piece> {
     let mut pieces = Vec::with_capacity(segments.len());
     for (number, segment) in segments.iter().enumerate() {
-        let Binding { param, grad } = bindings[segment.tensor];
+        let Placement { param, grad } = placements[segment.tensor];
         let format = tensors[segment.tensor].format;
         let (param_width, grad_width) = (format.param.width(), format.grad.width());
         let mut start = 0;

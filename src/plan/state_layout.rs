@@ -1,6 +1,9 @@
-use super::{Binding, Limits, Tensor};
-use crate::Error;
-use crate::layout::QUAD;
+//! The places of the tensors' state in the optimizer's own buffers.
+
+use super::limits::Limits;
+use super::tensor::{Placement, Tensor};
+use crate::abi::QUAD;
+use crate::error::Error;
 
 /// Bytes of a quad.
 const BYTES: u64 = 4 * QUAD;
@@ -52,10 +55,10 @@ impl StateLayout {
     ///
     /// # Errors
     /// If a single quad with its planes does not fit a binding.
-    pub fn new(tensors: &[Tensor], bindings: &[Binding], limits: &Limits) -> Result<Self, Error> {
+    pub fn new(tensors: &[Tensor], placements: &[Placement], limits: &Limits) -> Result<Self, Error> {
         let capacity = limits.binding.min(limits.buffer) / BYTES;
         let mut order: Vec<usize> = (0..tensors.len()).collect();
-        order.sort_by_key(|&tensor| (tensors[tensor].planes(), bindings[tensor].param));
+        order.sort_by_key(|&tensor| (tensors[tensor].planes(), placements[tensor].param));
 
         let mut layout = Self::default();
         let mut slab = 0;

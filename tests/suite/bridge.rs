@@ -3,11 +3,10 @@
 
 use std::path::PathBuf;
 
-use miadam::cpu::ValuesMut;
-use miadam::{Checkpoint, GradOptions, Hyperparams, MiAdam, Param, ParamGroup, Slice, StepScale, WeightDecay, cpu};
+use miadam::{Checkpoint, GradOptions, Hyperparams, StepScale, WeightDecay};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
-use crate::common::{Gpu, gpu};
+use crate::common::{Groups, OnCpu, OnGpu, Run, Start};
 use crate::golden::{EPSILON, Golden, THETA_TOLERANCE, tolerance};
 
 const CASES: [&str; 3] = ["adam", "adamw", "miadam"];
@@ -76,106 +75,34 @@ fn singles(file: &Golden, entry: &str) -> Vec<f32> {
     file.floats(entry).into_iter().map(|value| value as f32).collect()
 }
 
-/// The gradients of a step, counted from 1.
-fn grads(case: &str, run: &Golden, step: usize) -> Vec<Vec<f32>> {
-    params(case).iter().map(|(name, _)| singles(run, &format!("grad/{step}/{name}"))).collect()
+/// A run of these groups, of which each parameter starts with `values`.
+fn begin<R: Run>(groups: Vec<(Hyperparams, Params)>, values: impl Fn(&str, usize) -> Vec<f32>) -> Option<R> {
+    let start = |(name, len): (&str, usize)| Start {
+        name: name.to_owned(),
+        dtype: miadam::Dtype::F32,
+        values: values(name, len),
+    };
+    let group = |(hyperparams, params): (Hyperparams, Params)| (hyperparams, params.into_iter().map(start).collect());
+    R::new(&groups.into_iter().map(group).collect::<Groups>(), false)
 }
 
-/// An optimizer with its parameters, on either device.
-trait Run: Sized {
-    fn new(groups: Vec<(Hyperparams, Params)>) -> Option<Self>;
-    /// State and parameters.
-    fn load(&mut self, checkpoint: &Checkpoint);
-    fn step(&mut self, grads: &[Vec<f32>]);
-    fn params(&self) -> Vec<Vec<f32>>;
-}
-
-struct OnCpu {
-    optimizer: cpu::MiAdam,
-    params: Vec<(&'static str, Vec<f32>)>,
-}
-
-impl Run for OnCpu {
-    fn new(groups: Vec<(Hyperparams, Params)>) -> Option<Self> {
-        let names = groups.iter().flat_map(|(_, params)| params);
-        let params = names.map(|&(name, len)| (name, vec![0.0; len])).collect();
-        let groups = groups.into_iter().map(|(hyperparams, params)| {
-            let params = params.iter().map(|&(name, len)| cpu::Param::new(name, len));
-            ParamGroup::new(hyperparams, params.collect::<Vec<_>>())
-        });
-        Some(Self { optimizer: cpu::MiAdam::new(groups).unwrap(), params })
-    }
-
-    fn load(&mut self, checkpoint: &Checkpoint) {
-        self.optimizer.load(checkpoint).unwrap();
-        for (name, values) in &mut self.params {
-            let (dtype, bytes) = checkpoint.param(name).unwrap();
-            assert_eq!(dtype, miadam::Dtype::F32);
-            *values = bytemuck::pod_collect_to_vec(bytes);
-        }
-    }
-
-    fn step(&mut self, grads: &[Vec<f32>]) {
-        let mut params: Vec<_> = self.params.iter_mut().map(|(_, values)| &mut values[..]).collect();
-        let grads: Vec<_> = grads.iter().map(|grad| &grad[..]).collect();
-        self.optimizer.step(&mut params, &grads).unwrap();
-    }
-
-    fn params(&self) -> Vec<Vec<f32>> {
-        self.params.iter().map(|(_, values)| values.clone()).collect()
-    }
-}
-
-struct OnGpu {
-    gpu: Gpu,
-    optimizer: MiAdam,
-}
-
-impl Run for OnGpu {
-    fn new(groups: Vec<(Hyperparams, Params)>) -> Option<Self> {
-        let gpu = gpu()?;
-        let groups = groups.into_iter().map(|(hyperparams, params)| {
-            let params = params.iter().map(|&(name, len)| {
-                let [param, grad] = [0; 2].map(|_| Slice::whole(&gpu.buffer(&vec![0.0; len])));
-                Param::new(name, param, grad)
-            });
-            ParamGroup::new(hyperparams, params.collect::<Vec<_>>())
-        });
-        let optimizer = MiAdam::new(&gpu.device, &gpu.queue, groups.collect::<Vec<_>>()).unwrap();
-        Some(Self { gpu, optimizer })
-    }
-
-    fn load(&mut self, checkpoint: &Checkpoint) {
-        self.optimizer.load(checkpoint).unwrap();
-        self.optimizer.write_params(checkpoint).unwrap();
-    }
-
-    fn step(&mut self, grads: &[Vec<f32>]) {
-        for (param, grad) in self.optimizer.params().zip(grads) {
-            self.gpu.queue.write_buffer(&param.grad.buffer, 0, bytemuck::cast_slice(grad));
-        }
-        let mut encoder = self.gpu.encoder();
-        self.optimizer.step(&mut encoder).unwrap();
-        self.gpu.queue.submit([encoder.finish()]);
-    }
-
-    fn params(&self) -> Vec<Vec<f32>> {
-        self.optimizer.params().map(|param| self.gpu.read(&param.param.buffer)).collect()
-    }
+/// A step, counted from 1, by the gradients in the file.
+fn take_step(run: &mut impl Run, input: &Golden, step: usize) {
+    run.step(|name| singles(input, &format!("grad/{step}/{name}")));
 }
 
 /// How far the steps after PyTorch's checkpoint are from PyTorch's own: the worst error in units of ε·(scale + |θ|), and
 /// in units of what it may be.
 fn errors<R: Run>(case: &str, checkpoint: &Checkpoint) -> Option<(f64, f64)> {
-    let run = file(case, "run");
-    let mut resumed = R::new(plain(case))?;
+    let input = file(case, "run");
+    let mut resumed: R = begin(plain(case), |_, len| vec![0.0; len])?;
     resumed.load(checkpoint);
     let mut before = resumed.params();
     let (mut worst, mut share) = (0.0f64, 0.0f64);
     let orders: Vec<_> = groups(case).iter().flat_map(|(h, params)| vec![h.order as usize; params.len()]).collect();
-    let expected: Vec<_> = params(case).iter().map(|(name, _)| run.expected("update", name)).collect();
+    let expected: Vec<_> = params(case).iter().map(|(name, _)| input.expected("update", name)).collect();
     for step in 1..=STEPS - BEFORE {
-        resumed.step(&grads(case, &run, BEFORE + step));
+        take_step(&mut resumed, &input, BEFORE + step);
         let after = resumed.params();
         for (number, expected) in expected.iter().enumerate() {
             let len = after[number].len();
@@ -274,21 +201,15 @@ fn both_sides_describe_a_case_alike() {
 /// The bytes of `CASE.rust` and `CASE.after`.
 fn written(case: &str) -> [Vec<u8>; 2] {
     let input = file(case, "run");
-    let mut run = OnCpu::new(groups(case)).unwrap();
-    for (name, values) in &mut run.params {
-        *values = singles(&input, &format!("start/{name}"));
-    }
+    let mut run: OnCpu = begin(groups(case), |name, _| singles(&input, &format!("start/{name}"))).unwrap();
     for step in 1..=BEFORE {
-        run.step(&grads(case, &input, step));
+        take_step(&mut run, &input, step);
     }
-    let mut checkpoint = run.optimizer.checkpoint();
-    for (name, values) in &mut run.params {
-        checkpoint.insert_param(name, &ValuesMut::F32(values)).unwrap();
-    }
+    let checkpoint = run.checkpoint();
     let mut after = Vec::new();
     for step in BEFORE + 1..=STEPS {
-        run.step(&grads(case, &input, step));
-        for (name, values) in &run.params {
+        take_step(&mut run, &input, step);
+        for ((name, _), values) in params(case).into_iter().zip(run.params()) {
             let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
             after.push((format!("param/{step}/{name}"), bytes));
         }

@@ -3,16 +3,16 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use miadam::{Checkpoint, Error, Hyperparams, ParamGroup, cpu};
+use miadam::{Checkpoint, Error, Hyperparams, Param, ParamGroup, Plane, cpu};
 
-use crate::checkpoint::{LAYOUTS, OnCpu, OnGpu, Run};
-use crate::common::Random;
+use crate::checkpoint::{LAYOUTS, begin, steps};
+use crate::common::{OnCpu, OnGpu, Random, Run};
 
 /// Optimizers that differ from the saved one, and what an error says.
-fn misfits() -> Vec<(&'static str, Vec<ParamGroup<cpu::Param>>, &'static str, &'static str)> {
+fn misfits() -> Vec<(&'static str, Vec<ParamGroup>, &'static str, &'static str)> {
     let base = Hyperparams::default;
     let group = |hyperparams, names: &[(&str, usize)]| {
-        ParamGroup::new(hyperparams, names.iter().map(|&(name, len)| cpu::Param::new(name, len)).collect::<Vec<_>>())
+        ParamGroup::new(hyperparams, names.iter().map(|&(name, len)| Param::new(name, len)))
     };
     let other = |hyperparams| vec![group(hyperparams, &[("a", 4), ("b", 5)])];
     vec![
@@ -29,10 +29,12 @@ fn misfits() -> Vec<(&'static str, Vec<ParamGroup<cpu::Param>>, &'static str, &'
 #[test]
 fn what_does_not_fit_is_named_and_changes_nothing() {
     let hyperparams = Hyperparams { lr: 0.02, ..Hyperparams::default() };
-    let group = ParamGroup::new(hyperparams, [cpu::Param::new("a", 4), cpu::Param::new("b", 5)]);
+    let group = ParamGroup::new(hyperparams, [Param::new("a", 4), Param::new("b", 5)]);
     let mut saved = cpu::MiAdam::new([group]).unwrap();
-    saved.step(&mut [&mut [0.0; 4], &mut [0.0; 5]], &[&[1.0; 4], &[2.0; 5]]).unwrap();
-    let checkpoint = saved.checkpoint();
+    let (mut params, mut grads) = ([vec![0.0; 4], vec![0.0; 5]], [vec![1.0; 4], vec![2.0; 5]]);
+    let tensors = ["a", "b"].into_iter().zip(params.iter_mut().zip(&mut grads));
+    saved.step(tensors.map(|(name, (param, grad))| cpu::Binding::new(name, param, grad))).unwrap();
+    let checkpoint = saved.read_checkpoint();
     for (case, groups, entry, text) in misfits() {
         let mut optimizer = cpu::MiAdam::new(groups).unwrap();
         let before = optimizer.clone();
@@ -46,22 +48,21 @@ fn what_does_not_fit_is_named_and_changes_nothing() {
             skipped.iter().any(|skipped| skipped.entry == entry && skipped.reason.contains(text)),
             "{case}: {skipped:?}"
         );
-        assert_eq!(optimizer.report().step, 1, "{case}");
+        assert_eq!(optimizer.read_report().step, 1, "{case}");
         let fits = !["another order", "amsgrad"].contains(&case);
-        let first = &optimizer.state().tensors[0];
-        assert_eq!(first.first_moment == checkpoint.tensors()[0].first_moment, fits, "{case}");
+        let first = |states: &[miadam::ParamState]| states[0].plane(Plane::FirstMoment).unwrap().to_vec();
+        assert_eq!(first(&optimizer.read_state().params) == first(checkpoint.states()), fits, "{case}");
     }
     let mut same =
-        cpu::MiAdam::new([ParamGroup::new(Hyperparams::default(), [cpu::Param::new("b", 5), cpu::Param::new("a", 4)])])
-            .unwrap();
+        cpu::MiAdam::new([ParamGroup::new(Hyperparams::default(), [Param::new("b", 5), Param::new("a", 4)])]).unwrap();
     assert_eq!(same.load_lenient(&checkpoint), Ok(vec![]));
     assert_eq!(same.hyperparams().next().unwrap().lr, 0.02, "hyperparameters are the checkpoint's");
 }
 
 /// The bytes of a small checkpoint, with its header as text.
 fn small() -> (Vec<u8>, String) {
-    let mut run = OnCpu::new(LAYOUTS[0]).unwrap();
-    run.steps(0..1);
+    let mut run: OnCpu = begin(LAYOUTS[0]).unwrap();
+    steps(&mut run, 0..1);
     let bytes = run.checkpoint().to_bytes().unwrap();
     let len = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
     let header = String::from_utf8(bytes[8..8 + len].to_vec()).unwrap();
@@ -111,7 +112,7 @@ fn hostile_files_are_errors() {
 
 /// Steps and skipped steps are counted as far as 32 bits go, and no further.
 fn full_counts_stay_full<R: Run>() {
-    let Some(mut run) = R::new(LAYOUTS[0]) else { return };
+    let Some(mut run) = begin::<R>(LAYOUTS[0]) else { return };
     let (bytes, header) = small();
     let full = ["step", "skipped", "recorded", "good_steps"].iter().fold(header.clone(), |header, field| {
         let (before, after) = header.split_once(&format!(r#"\"{field}\":"#)).unwrap();
@@ -121,7 +122,7 @@ fn full_counts_stay_full<R: Run>() {
     let file = [&(full.len() as u64).to_le_bytes(), full.as_bytes(), &bytes[8 + header.len()..]].concat();
     run.load(&Checkpoint::from_bytes(&file).unwrap());
     // The second of them is skipped.
-    run.steps(1..3);
+    steps(&mut run, 1..3);
     let after = run.checkpoint().to_bytes().unwrap();
     let counts = r#"\"step\":4294967295,\"skipped\":4294967295,\"recorded\":4294967295"#;
     assert!(String::from_utf8_lossy(&after).contains(counts));
@@ -167,7 +168,7 @@ fn file(name: &str) -> PathBuf {
 
 #[test]
 fn files_that_cannot_be_read_or_written_are_named() {
-    let checkpoint = OnCpu::new(LAYOUTS[0]).unwrap().checkpoint();
+    let checkpoint = begin::<OnCpu>(LAYOUTS[0]).unwrap().checkpoint();
     let missing = file("missing").join("checkpoint.safetensors");
     for error in [checkpoint.save(&missing).unwrap_err(), Checkpoint::open(&missing).unwrap_err()] {
         assert!(matches!(&error, Error::CheckpointFile { path, .. } if *path == missing), "{error}");
@@ -187,15 +188,14 @@ const SAVE_TO: &str = "MIADAM_TEST_SAVE_TO";
 #[ignore = "run by a_process_killed_at_any_moment_leaves_a_whole_checkpoint; never ends"]
 fn save_for_ever() {
     let Some(path) = std::env::var_os(SAVE_TO).map(PathBuf::from) else { return };
-    let mut optimizer =
-        cpu::MiAdam::new([ParamGroup::new(Hyperparams::default(), [cpu::Param::new("w", KILLED)])]).unwrap();
+    let mut optimizer = cpu::MiAdam::new([ParamGroup::new(Hyperparams::default(), [Param::new("w", KILLED)])]).unwrap();
     if let Ok(saved) = Checkpoint::open(&path) {
         optimizer.load(&saved).unwrap();
     }
-    let (mut w, grad) = (vec![0.0; KILLED], vec![1.0; KILLED]);
+    let (mut w, mut grad) = (vec![0.0; KILLED], vec![1.0; KILLED]);
     loop {
-        optimizer.step(&mut [&mut w], &[&grad]).unwrap();
-        optimizer.checkpoint().save(&path).unwrap();
+        optimizer.step([cpu::Binding::new("w", &mut w, &mut grad)]).unwrap();
+        optimizer.read_checkpoint().save(&path).unwrap();
     }
 }
 
@@ -225,7 +225,7 @@ fn a_process_killed_at_any_moment_leaves_a_whole_checkpoint() {
         assert!(saved.step() > last, "kill {kill}: a later save than {last}");
         last = saved.step();
         // Whole: the moment that many steps make, in every element.
-        let first_moment = &saved.tensors()[0].first_moment;
+        let first_moment = saved.states()[0].plane(Plane::FirstMoment).unwrap();
         assert!(first_moment.len() == KILLED && first_moment.iter().all(|&m| m == first_moment[0]), "kill {kill}");
     }
     assert!(amid > 10, "only {amid} of 100 kills came amid a file");

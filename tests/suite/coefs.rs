@@ -1,17 +1,18 @@
 //! The advance kernel: coefficients right to f32 rounding at every t, computed on the device without f64.
 
 use bytemuck::Zeroable;
-use miadam::layout::{Coefs, Gradients, Group, Partial, Progress, Rates, Scaler};
-use miadam::{Hyperparams, WeightDecay, advance_wgsl};
+use miadam::abi::{Coefs, GradSettings, Group, Partial, Progress, Rates, Scaler};
+use miadam::{Hyperparams, WeightDecay, shader};
 
 use crate::common::{Gpu, gpu};
 
 /// What the kernel makes of step `t` for the groups.
 fn advance(gpu: &Gpu, groups: &[Hyperparams], t: u32) -> (Vec<Coefs>, Progress) {
     let device = &gpu.device;
+    let shader = shader::advance(false);
     let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
         label: None,
-        source: wgpu::ShaderSource::Wgsl(advance_wgsl(false).into()),
+        source: wgpu::ShaderSource::Wgsl(shader.source.into()),
     });
     // One for all variants, whether they use a binding or not.
     let entry = |binding| wgpu::BindGroupLayoutEntry {
@@ -38,21 +39,24 @@ fn advance(gpu: &Gpu, groups: &[Hyperparams], t: u32) -> (Vec<Coefs>, Progress) 
         layout: Some(&layout),
         module: &module,
         entry_point: None,
-        compilation_options: wgpu::PipelineCompilationOptions::default(),
+        compilation_options: wgpu::PipelineCompilationOptions {
+            constants: &shader.constants,
+            ..wgpu::PipelineCompilationOptions::default()
+        },
         cache: None,
     });
     let constants: Vec<_> = groups.iter().map(Group::new).collect();
-    let gradients = Gradients { factor: 1.0, max_value: f32::MAX, ..Gradients::zeroed() };
+    let settings = GradSettings { factor: 1.0, max_value: f32::MAX, ..GradSettings::zeroed() };
     let rates: Vec<_> = groups.iter().map(|group| Rates::new(group, group.lr)).collect();
-    let recorded = [bytemuck::bytes_of(&gradients), bytemuck::cast_slice(&rates)].concat();
+    let recorded = [bytemuck::bytes_of(&settings), bytemuck::cast_slice(&rates)].concat();
     let progress = Progress { step: t.wrapping_sub(1), ..Progress::zeroed() };
     // The tests' buffers hold f32, which is as good as any other word.
-    let words = |bytes: &[u8]| gpu.buffer(&bytemuck::pod_collect_to_vec::<_, f32>(bytes));
+    let words = |bytes: &[u8]| gpu.buffer_of(&bytemuck::pod_collect_to_vec::<_, f32>(bytes));
     let buffers = [
         words(bytemuck::cast_slice(&constants)),
         words(&recorded),
         words(bytemuck::bytes_of(&progress)),
-        gpu.buffer(&vec![0.0; groups.len() * size_of::<Coefs>() / 4]),
+        gpu.buffer_of(&vec![0.0; groups.len() * size_of::<Coefs>() / 4]),
         words(bytemuck::bytes_of(&Partial::zeroed())),
         words(bytemuck::bytes_of(&Scaler { scale: 1.0, ..Scaler::zeroed() })),
     ];
@@ -69,9 +73,9 @@ fn advance(gpu: &Gpu, groups: &[Hyperparams], t: u32) -> (Vec<Coefs>, Progress) 
     pass.set_bind_group(0, &bind_group, &[]);
     pass.dispatch_workgroups(1, 1, 1);
     drop(pass);
-    gpu.queue.submit([encoder.finish()]);
-    let progress = bytemuck::cast_slice::<f32, Progress>(&gpu.read(&buffers[2]))[0];
-    (bytemuck::pod_collect_to_vec(&gpu.read(&buffers[3])), progress)
+    gpu.submit(encoder);
+    let progress = bytemuck::cast_slice::<f32, Progress>(&gpu.floats(&buffers[2]))[0];
+    (bytemuck::pod_collect_to_vec(&gpu.floats(&buffers[3])), progress)
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The CPU twin by itself.
 
-use miadam::{Hyperparams, ParamGroup, State, cpu};
+use miadam::{Hyperparams, Param, ParamGroup, State, cpu};
 
 use crate::common::Random;
 
@@ -11,18 +11,19 @@ fn run(threads: usize) -> (Vec<u32>, State) {
         let lens = [0, 1, 63, 4095, 4097, 100_003, 64, 7];
         let groups = [0, 1, 3].map(|order| {
             let hyperparams = Hyperparams { order, amsgrad: order == 1, switch_step: 4, ..Hyperparams::default() };
-            ParamGroup::new(hyperparams, lens.map(|len| cpu::Param::new(format!("{order}.{len}"), len)))
+            ParamGroup::new(hyperparams, lens.map(|len| Param::new(format!("{order}.{len}"), len)))
         });
+        let names: Vec<_> = groups.iter().flat_map(|group| &group.params).map(|param| param.name.clone()).collect();
         let mut optimizer = cpu::MiAdam::new(groups).unwrap();
         let mut random = Random(1);
         let mut values = |len| (0..len).map(|_| random.normal()).collect::<Vec<_>>();
         let mut params: Vec<_> = [lens; 3].concat().into_iter().map(&mut values).collect();
         for _ in 0..6 {
-            let grads: Vec<_> = [lens; 3].concat().into_iter().map(&mut values).collect();
-            let mut params: Vec<_> = params.iter_mut().map(|param| &mut param[..]).collect();
-            optimizer.step(&mut params, &grads.iter().map(|grad| &grad[..]).collect::<Vec<_>>()).unwrap();
+            let mut grads: Vec<_> = [lens; 3].concat().into_iter().map(&mut values).collect();
+            let tensors = names.iter().zip(params.iter_mut().zip(&mut grads));
+            optimizer.step(tensors.map(|(name, (param, grad))| cpu::Binding::new(name, param, grad))).unwrap();
         }
-        (params.iter().flatten().map(|value| value.to_bits()).collect(), optimizer.state())
+        (params.iter().flatten().map(|value| value.to_bits()).collect(), optimizer.read_state())
     })
 }
 
@@ -37,7 +38,7 @@ fn the_number_of_threads_changes_no_bit() {
 #[test]
 fn an_optimizer_of_nothing_steps() {
     let mut optimizer = cpu::MiAdam::new([]).unwrap();
-    optimizer.step(&mut [], &[]).unwrap();
-    let State { step, tensors, .. } = optimizer.state();
-    assert_eq!((step, tensors), (1, Vec::new()));
+    optimizer.step([]).unwrap();
+    let State { step, params, .. } = optimizer.read_state();
+    assert_eq!((step, params), (1, Vec::new()));
 }

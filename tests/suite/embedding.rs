@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use miadam::{Error, Hyperparams, MiAdam, Param, ParamGroup, Slice};
+use miadam::{Binding, Error, Hyperparams, MiAdam, Param, ParamGroup};
 
-use crate::common::{Gpu, Home, Random, Rig, Spot, bits, gpu, scatter};
+use crate::common::{Gpu, Home, Random, Rig, Spot, gpu, scatter};
 
 fn rig(gpu: Gpu, home: Home) -> Rig {
     let groups = [
@@ -35,7 +35,7 @@ fn steps_recorded_before_one_submit_are_steps_each_with_its_own_lr() {
         together.optimizer.set_lr(0, lr).unwrap();
         together.optimizer.step(&mut encoder).unwrap();
     }
-    gpu.queue.submit([encoder.finish()]);
+    gpu.submit(encoder);
 
     let mut encoder = gpu.encoder();
     let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
@@ -44,10 +44,10 @@ fn steps_recorded_before_one_submit_are_steps_each_with_its_own_lr() {
         in_pass.optimizer.step_in_pass(&mut pass).unwrap();
     }
     drop(pass);
-    gpu.queue.submit([encoder.finish()]);
+    gpu.submit(encoder);
 
     for other in [together, in_pass] {
-        assert!(bits(&other.found()) == bits(&apart.found()));
+        assert!(other.found() == apart.found());
         assert!(gpu.state(&other.optimizer) == gpu.state(&apart.optimizer));
     }
     assert_eq!(gpu.state(&apart.optimizer).step, 6);
@@ -66,20 +66,20 @@ fn more_learning_rates_than_a_buffer_of_them_holds() {
         apart.step_gpu();
         together.optimizer.step(&mut encoder).unwrap();
     }
-    gpu.queue.submit([encoder.finish()]);
-    assert!(bits(&together.found()) == bits(&apart.found()));
+    gpu.submit(encoder);
+    assert!(together.found() == apart.found());
 }
 
 #[test]
 fn a_dropped_encoder_takes_no_step() {
     let Some(gpu) = gpu() else { return };
     let mut rig = rig(gpu.clone(), Home::TwoPools);
-    let before = bits(&rig.found());
+    let before = rig.found();
     let mut encoder = gpu.encoder();
     rig.optimizer.step(&mut encoder).unwrap();
     let state = rig.optimizer.read_state(&mut encoder).unwrap();
     drop(encoder);
-    assert!(bits(&rig.found()) == before);
+    assert!(rig.found() == before);
     assert_eq!(gpu.state(&rig.optimizer).step, 0);
     assert_eq!(pollster::block_on(state), Err(Error::ReadbackLost));
     rig.step_gpu();
@@ -95,28 +95,28 @@ fn a_moved_parameter_keeps_its_state() {
     // The same tensor at home and on the move: to other buffers, on and off the 16-byte grid.
     let mut results = Vec::new();
     for offsets in [[0, 0, 0, 0], [0, 4, 1, 7]] {
-        let mut param = gpu.buffer(&values);
-        let mut grad = gpu.buffer(&grads);
-        let group = ParamGroup::new(hyperparams.clone(), [Param::new("w", Slice::whole(&param), Slice::whole(&grad))]);
-        let mut optimizer = MiAdam::new(&gpu.device, &gpu.queue, [group]).unwrap();
+        let mut param = gpu.buffer_of(&values);
+        let mut grad = gpu.buffer_of(&grads);
+        let group = ParamGroup::new(hyperparams.clone(), [Param::new("w", 1001)]);
+        let binding = Binding::new("w", &param, &grad);
+        let mut optimizer = MiAdam::new(&gpu.device, &gpu.queue, [group], [binding]).unwrap();
         let mut offset = 0;
         for next in offsets {
             if next != offset {
                 let place = |buffer: &wgpu::Buffer| {
                     let mut padded = vec![0.0; next];
-                    padded.extend(&gpu.read(buffer)[offset..]);
-                    gpu.buffer(&padded)
+                    padded.extend(&gpu.floats(buffer)[offset..]);
+                    gpu.buffer_of(&padded)
                 };
                 (param, grad) = (place(&param), place(&grad));
-                let slice = |buffer| Slice::new(buffer, 4 * next as u64, 1001);
-                optimizer.rebind("w", slice(&param), slice(&grad)).unwrap();
+                let first = 4 * next as u64;
+                optimizer.rebind([Binding::new("w", (&param, first), (&grad, first))]).unwrap();
                 offset = next;
             }
-            let mut encoder = gpu.encoder();
-            optimizer.step(&mut encoder).unwrap();
-            gpu.queue.submit([encoder.finish()]);
+            gpu.step(&mut optimizer);
         }
-        results.push((bits(&[gpu.read(&param)[offset..].to_vec()]), gpu.state(&optimizer)));
+        let bits: Vec<_> = gpu.floats(&param)[offset..].iter().map(|value| value.to_bits()).collect();
+        results.push((bits, gpu.state(&optimizer)));
     }
     assert!(results[0] == results[1]);
 }
@@ -124,16 +124,16 @@ fn a_moved_parameter_keeps_its_state() {
 #[test]
 fn a_moved_parameter_costs_its_own_dispatch() {
     let Some(gpu) = Gpu::new(wgpu::Limits::default()) else { return };
-    let large = Spot { group: 0, len: 40_000, param: (0, 0), grad: (1, 0) };
+    let large = Spot { len: 40_000, param: (0, 0), grad: (1, 0), ..Spot::default() };
     let spots = [large, Spot { param: (2, 0), grad: (3, 0), ..large }, Spot { param: (4, 0), grad: (5, 0), ..large }];
     let mut rig = Rig::new(gpu.clone(), &[Hyperparams::default()], &[40_000; 6], &spots, 3);
     rig.step_gpu();
     gpu.wait();
-    let fresh = gpu.buffer(&vec![0.0; 40_000]);
+    let fresh = gpu.buffer_of(&vec![0.0; 40_000]);
     let before = gpu.live_objects();
     // The gradient of one tensor, in another buffer at the same offset: its bind group is replaced, and nothing else
     // is made. (Buffers that wgpu had for its own writes may have gone meanwhile.)
-    rig.optimizer.rebind("tensor.1", Slice::whole(&rig.buffers[2]), Slice::whole(&fresh)).unwrap();
+    rig.optimizer.rebind([Binding::new("tensor.1", &rig.buffers[2], &fresh)]).unwrap();
     assert_eq!(rig.optimizer.dispatches().unwrap(), 4);
     gpu.wait();
     let after = gpu.live_objects();
@@ -143,19 +143,19 @@ fn a_moved_parameter_costs_its_own_dispatch() {
 #[test]
 fn parameters_can_trade_places_between_recorded_steps() {
     let Some(gpu) = gpu() else { return };
-    let spots = [0, 64].map(|at| Spot { group: 0, len: 64, param: (0, at), grad: (1, at) });
+    let spots = [0, 64].map(|at| Spot { len: 64, param: (0, at), grad: (1, at), ..Spot::default() });
     let mut rig = Rig::new(gpu.clone(), &[Hyperparams::default()], &[128, 128], &spots, 9);
     let mut random = Random(10);
     rig.set_grads(|| random.normal());
     // Two recorded steps under two plans before one submit: the later plan must not reach the earlier step.
     let mut encoder = gpu.encoder();
     rig.optimizer.step(&mut encoder).unwrap();
-    let slice = |buffer: usize, at: u64| Slice::new(&rig.buffers[buffer], 4 * at, 64);
-    rig.optimizer.rebind("tensor.0", slice(0, 64), slice(1, 64)).unwrap();
+    let [first, second] = [rig.spots[0], rig.spots[1]];
+    rig.optimizer.rebind([second.bind("tensor.0", &rig.buffers)]).unwrap();
     assert!(matches!(rig.optimizer.step(&mut encoder), Err(Error::Overlap { .. })), "two at one place");
-    rig.optimizer.rebind("tensor.1", slice(0, 0), slice(1, 0)).unwrap();
+    rig.optimizer.rebind([first.bind("tensor.1", &rig.buffers)]).unwrap();
     rig.optimizer.step(&mut encoder).unwrap();
-    gpu.queue.submit([encoder.finish()]);
+    gpu.submit(encoder);
 
     rig.step_twin();
     for buffer in &mut rig.expected {
@@ -165,10 +165,14 @@ fn parameters_can_trade_places_between_recorded_steps() {
     for buffer in &mut rig.expected {
         buffer.rotate_left(64);
     }
-    for (found, expected) in rig.found().iter().flatten().zip(rig.expected.iter().flatten()) {
-        // Two steps of 1e-3 each, against a handful of roundings.
-        assert!((found - expected).abs() <= 32.0 * f32::EPSILON * 2e-3 + f32::EPSILON * expected.abs());
+    let found = rig.found();
+    for spot in &rig.spots {
+        for (found, expected) in spot.param_in(&found).iter().zip(&spot.param_in(&rig.expected)[..]) {
+            // Two steps of 1e-3 each, against a handful of roundings.
+            assert!((found - expected).abs() <= 32.0 * f32::EPSILON * 2e-3 + f32::EPSILON * expected.abs());
+        }
     }
+    rig.assert_untouched(&found);
 }
 
 #[test]
@@ -183,17 +187,12 @@ fn a_steady_step_makes_nothing() {
         let before = own.live_objects();
         assert!(before[0] > 0, "the counters count");
         for _ in 0..10 {
-            let spots = rig.spots.clone();
             // A host that names the same places again costs nothing, either.
-            for (number, spot) in spots.iter().enumerate() {
-                let [param, grad] = [spot.param, spot.grad]
-                    .map(|(buffer, at)| Slice::new(&rig.buffers[buffer], 4 * at as u64, spot.len as u64));
-                rig.optimizer.rebind(&format!("tensor.{number}"), param, grad).unwrap();
-            }
+            rig.rebind();
             rig.optimizer.step(&mut encoder).unwrap();
         }
         assert_eq!(own.live_objects(), before);
-        own.queue.submit([encoder.finish()]);
+        own.submit(encoder);
         assert!(rig.optimizer.dispatches().unwrap() <= 5);
     }
 }
@@ -209,7 +208,7 @@ fn a_lost_device_is_an_error_and_no_panic() {
     assert_eq!(rig.optimizer.step(&mut encoder), Err(Error::DeviceLost));
     assert_eq!(rig.optimizer.read_state(&mut encoder).err(), Some(Error::DeviceLost));
     let group = ParamGroup::new(Hyperparams::default(), []);
-    assert_eq!(MiAdam::new(&gpu.device, &gpu.queue, [group]).err(), Some(Error::DeviceLost));
+    assert_eq!(MiAdam::new(&gpu.device, &gpu.queue, [group], []).err(), Some(Error::DeviceLost));
 }
 
 #[test]
@@ -221,11 +220,11 @@ fn the_hosts_error_handler_stays_its_own() {
         handler.fetch_add(1, Ordering::Relaxed);
     }));
     // A buffer that is gone: wgpu itself refuses to bind it.
-    let buffer = gpu.buffer(&[0.0; 8]);
-    let gone = gpu.buffer(&[0.0; 8]);
+    let buffer = gpu.buffer_of(&[0.0; 8]);
+    let gone = gpu.buffer_of(&[0.0; 8]);
     gone.destroy();
-    let param = Param::new("w", Slice::whole(&buffer), Slice::whole(&gone));
-    let error = MiAdam::new(&gpu.device, &gpu.queue, [ParamGroup::new(Hyperparams::default(), [param])]).unwrap_err();
+    let group = ParamGroup::new(Hyperparams::default(), [Param::new("w", 8)]);
+    let error = MiAdam::new(&gpu.device, &gpu.queue, [group], [Binding::new("w", &buffer, &gone)]).unwrap_err();
     assert!(matches!(error, Error::Gpu { .. }), "{error:?}");
     assert_eq!(caught.load(Ordering::Relaxed), 0, "the optimizer's errors are its own");
 

@@ -1,21 +1,19 @@
 //! Every error, provoked: it names what and how to mend it, changes nothing, and leaves the device usable.
 
-use miadam::{Error, Hyperparams, MiAdam, Param, ParamGroup, Role, Slice, StepScale, WeightDecay, cpu};
+use miadam::{Binding, Error, Hyperparams, MiAdam, Param, ParamGroup, Role, Slice, StepScale, WeightDecay, cpu};
 use wgpu::BufferUsages;
 
 use crate::common::{Gpu, gpu};
 
 /// The device still steps, and the step is right.
 fn assert_usable(gpu: &Gpu) {
-    let buffer = gpu.buffer(&[1.0, 1.0]);
-    let param = Param::new("w", Slice::new(&buffer, 0, 1), Slice::new(&buffer, 4, 1));
-    let group = ParamGroup::new(Hyperparams { order: 0, ..Hyperparams::default() }, [param]);
-    let mut optimizer = MiAdam::new(&gpu.device, &gpu.queue, [group]).unwrap();
-    let mut encoder = gpu.encoder();
-    optimizer.step(&mut encoder).unwrap();
-    gpu.queue.submit([encoder.finish()]);
+    let buffer = gpu.buffer_of(&[1.0, 1.0]);
+    let group = ParamGroup::new(Hyperparams { order: 0, ..Hyperparams::default() }, [Param::new("w", 1)]);
+    let binding = Binding::new("w", (&buffer, 0), (&buffer, 4));
+    let mut optimizer = MiAdam::new(&gpu.device, &gpu.queue, [group], [binding]).unwrap();
+    gpu.step(&mut optimizer);
     // The first step of Adam is lr, to a few ulp of 1.
-    let found = gpu.read(&buffer);
+    let found = gpu.floats(&buffer);
     assert!((found[0] - 0.999).abs() <= 4.0 * f32::EPSILON && found[1] == 1.0, "{found:?}");
 }
 
@@ -32,12 +30,14 @@ fn assert_refused<T>(gpu: &Gpu, result: Result<T, Error>, expected: &Error, word
     assert_usable(gpu);
 }
 
-fn new(gpu: &Gpu, hyperparams: Hyperparams, params: impl IntoIterator<Item = Param>) -> Result<MiAdam, Error> {
-    MiAdam::new(
-        &gpu.device,
-        &gpu.queue,
-        [ParamGroup::new(Hyperparams::default(), []), ParamGroup::new(hyperparams, params)],
-    )
+/// Names, lengths, and where parameter and gradient lie.
+type Tensors<'a, const N: usize> = [(&'a str, usize, [Slice; 2]); N];
+
+fn new<const N: usize>(gpu: &Gpu, hyperparams: Hyperparams, tensors: Tensors<N>) -> Result<MiAdam, Error> {
+    let params = tensors.each_ref().map(|(name, len, _)| Param::new(*name, *len));
+    let bindings = tensors.map(|(name, _, [param, grad])| Binding::new(name, param, grad));
+    let groups = [ParamGroup::new(Hyperparams::default(), []), ParamGroup::new(hyperparams, params)];
+    MiAdam::new(&gpu.device, &gpu.queue, groups, bindings)
 }
 
 #[test]
@@ -118,101 +118,83 @@ fn step_scales_out_of_range() {
 #[test]
 fn names() {
     let Some(gpu) = gpu() else { return };
-    let buffer = gpu.buffer(&[0.0; 8]);
-    let param =
-        |name: &str, at: u64| Param::new(name, Slice::new(&buffer, 8 * at, 1), Slice::new(&buffer, 8 * at + 4, 1));
-    let refuse = |params: [Param; 2], expected: Error, words: &[&str]| {
-        assert_refused(&gpu, new(&gpu, Hyperparams::default(), params), &expected, words);
+    let buffer = gpu.buffer_of(&[0.0; 8]);
+    let tensor = |name, at: u64| (name, 1, [8 * at, 8 * at + 4].map(|offset| Slice::new(&buffer, offset)));
+    let refuse = |tensors: Tensors<2>, expected: Error, words: &[&str]| {
+        assert_refused(&gpu, new(&gpu, Hyperparams::default(), tensors), &expected, words);
     };
     refuse(
-        [param("a", 0), param("", 1)],
+        [tensor("a", 0), tensor("", 1)],
         Error::EmptyName { group: 1, index: 1 },
         &["group 1", "parameter 1", "unique name"],
     );
-    refuse([param("a", 0), param("a", 1)], Error::DuplicateName { name: "a".into() }, &["`a`", "unique name"]);
-    let mut optimizer = new(&gpu, Hyperparams::default(), [param("a", 0)]).unwrap();
-    let Param { param, grad, .. } = param("b", 1);
-    let expected = Error::UnknownParam { name: "b".into() };
-    assert_refused(&gpu, optimizer.rebind("b", param, grad), &expected, &["`b`", "name given"]);
+    refuse([tensor("a", 0), tensor("a", 1)], Error::DuplicateName { name: "a".into() }, &["`a`", "unique name"]);
 }
 
 #[test]
 fn slices() {
     let Some(gpu) = gpu() else { return };
-    let buffer = gpu.buffer(&[0.0; 64]);
+    let buffer = gpu.buffer_of(&[0.0; 64]);
     let unusable = gpu.device.create_buffer(&wgpu::BufferDescriptor {
         label: None,
         size: 64,
         usage: BufferUsages::COPY_DST | BufferUsages::VERTEX,
         mapped_at_creation: false,
     });
-    let good = |at: u64| Slice::new(&buffer, at, 4);
+    let good = |at: u64| Slice::new(&buffer, at);
     let name = || "w".to_owned();
+    let past = |offset, len| Error::OutOfBounds { name: name(), role: Role::Param, offset, len, size: 256 };
     let cases = [
         (
-            [Slice::new(&unusable, 0, 4), good(0)],
+            4,
+            [Slice::from(&unusable), good(0)],
             Error::MissingStorageUsage { name: name(), role: Role::Param },
             ["parameter buffer", "BufferUsages::STORAGE"],
         ),
         (
-            [good(0), Slice::new(&unusable, 0, 4)],
+            4,
+            [good(0), Slice::from(&unusable)],
             Error::MissingStorageUsage { name: name(), role: Role::Grad },
             ["gradient buffer", "BufferUsages::STORAGE"],
         ),
         (
+            4,
             [good(0), good(18)],
             Error::Misaligned { name: name(), role: Role::Grad, offset: 18 },
             ["byte 18", "multiple of 4"],
         ),
+        (4, [good(244), good(0)], past(244, 4), ["256 bytes", "shorten"]),
+        (4, [good(u64::MAX - 3), good(0)], past(u64::MAX - 3, 4), ["256 bytes", "shorten"]),
+        (65, [good(0), good(0)], past(0, 65), ["256 bytes", "shorten"]),
+        (usize::MAX / 4, [good(4), good(0)], past(4, u64::MAX / 4), ["256 bytes", "shorten"]),
+        (usize::MAX, [good(0), good(0)], past(0, u64::MAX), ["256 bytes", "shorten"]),
         (
-            [Slice::new(&buffer, 244, 4), good(0)],
-            Error::OutOfBounds { name: name(), role: Role::Param, offset: 244, len: 4, size: 256 },
-            ["256 bytes", "shorten"],
-        ),
-        (
-            [Slice::new(&buffer, 4, u64::MAX / 4), good(0)],
-            Error::OutOfBounds { name: name(), role: Role::Param, offset: 4, len: u64::MAX / 4, size: 256 },
-            ["256 bytes", "shorten"],
-        ),
-        (
-            [Slice::new(&buffer, 0, u64::MAX), good(0)],
-            Error::OutOfBounds { name: name(), role: Role::Param, offset: 0, len: u64::MAX, size: 256 },
-            ["256 bytes", "shorten"],
-        ),
-        (
-            [good(0), Slice::new(&buffer, 16, 5)],
-            Error::LengthMismatch { name: name(), role: Role::Grad, expected: 4, found: 5 },
-            ["4 elements", "has 5"],
-        ),
-        (
+            4,
             [good(0), good(12)],
             Error::Overlap { name: name(), role: Role::Grad, other: name(), other_role: Role::Param },
             ["gradient slice of `w`", "own bytes"],
         ),
     ];
-    for ([param, grad], expected, words) in cases {
-        let result = new(&gpu, Hyperparams::default(), [Param::new("w", param.clone(), grad.clone())]);
+    for (len, [param, grad], expected, words) in cases {
+        let result = new(&gpu, Hyperparams::default(), [("w", len, [param.clone(), grad.clone()])]);
         assert_refused(&gpu, result, &expected, &words);
+        if len != 4 {
+            continue;
+        }
         // The same through `rebind`, where an overlap shows at the next step.
-        let mut optimizer = new(&gpu, Hyperparams::default(), [Param::new("w", good(128), good(160))]).unwrap();
-        let result = optimizer.rebind("w", param, grad).and_then(|()| optimizer.step(&mut gpu.encoder()));
+        let mut optimizer = new(&gpu, Hyperparams::default(), [("w", 4, [good(128), good(160)])]).unwrap();
+        let result = optimizer.rebind([Binding::new("w", param, grad)]);
+        let result = result.and_then(|()| optimizer.step(&mut gpu.encoder()));
         assert_refused(&gpu, result, &expected, &words);
         // And after it the optimizer goes on where it was, or where it is sent.
-        optimizer.rebind("w", good(128), good(160)).unwrap();
-        let mut encoder = gpu.encoder();
-        optimizer.step(&mut encoder).unwrap();
-        gpu.queue.submit([encoder.finish()]);
+        optimizer.rebind([Binding::new("w", good(128), good(160))]).unwrap();
+        gpu.step(&mut optimizer);
         assert_eq!(gpu.state(&optimizer).step, 1);
     }
 
-    let mut optimizer = new(&gpu, Hyperparams::default(), [Param::new("w", good(0), good(16))]).unwrap();
-    let result = optimizer.rebind("w", Slice::new(&buffer, 0, 3), Slice::new(&buffer, 16, 3));
-    let expected = Error::LengthMismatch { name: name(), role: Role::Param, expected: 4, found: 3 };
-    assert_refused(&gpu, result, &expected, &["4 elements", "has 3"]);
-
-    let params = [Param::new("a", good(0), good(16)), Param::new("b", good(32), good(12))];
+    let tensors = [("a", 4, [good(0), good(16)]), ("b", 4, [good(32), good(12)])];
     let expected = Error::Overlap { name: "b".into(), role: Role::Grad, other: "a".into(), other_role: Role::Param };
-    assert_refused(&gpu, new(&gpu, Hyperparams::default(), params), &expected, &["`b`", "`a`"]);
+    assert_refused(&gpu, new(&gpu, Hyperparams::default(), tensors), &expected, &["`b`", "`a`"]);
 }
 
 #[test]
@@ -225,9 +207,9 @@ fn parameters_that_cannot_be_copied() {
     let good = without(BufferUsages::empty());
     for (usage, name) in [(BufferUsages::COPY_SRC, "COPY_SRC"), (BufferUsages::COPY_DST, "COPY_DST")] {
         let expected = Error::MissingCopyUsage { name: "b".into(), role: Role::Param, usage: name };
-        let params = [("a", Slice::whole(&good)), ("b", Slice::whole(&without(usage)))]
-            .map(|(name, param)| Param::new(name, param, Slice::whole(&without(BufferUsages::empty()))));
-        let mut optimizer = new(&gpu, Hyperparams::default(), params).unwrap();
+        let tensors = [("a", Slice::from(&good)), ("b", Slice::from(&without(usage)))]
+            .map(|(name, param)| (name, 4, [param, Slice::from(&without(BufferUsages::empty()))]));
+        let mut optimizer = new(&gpu, Hyperparams::default(), tensors).unwrap();
         let mut encoder = gpu.encoder();
         let words = &["`b`", "parameter buffer", "BufferUsages::", name];
         if usage == BufferUsages::COPY_SRC {
@@ -236,20 +218,19 @@ fn parameters_that_cannot_be_copied() {
         // The state can be read whatever the parameters' buffers.
         let checkpoint = optimizer.read_checkpoint(&mut encoder, false).unwrap();
         optimizer.step(&mut encoder).unwrap();
-        gpu.queue.submit([encoder.finish()]);
-        gpu.wait();
-        let mut checkpoint = pollster::block_on(checkpoint).unwrap();
+        gpu.submit(encoder);
+        let mut checkpoint = checkpoint.wait().unwrap();
         assert_eq!((checkpoint.step(), gpu.state(&optimizer).step), (0, 1));
         for name in ["a", "b"] {
-            checkpoint.insert_param(name, &cpu::ValuesMut::F32(&mut [1.5; 4])).unwrap();
+            checkpoint.insert_param(name, &[1.5; 4]).unwrap();
         }
-        let before = gpu.read(&good);
+        let before = gpu.floats(&good);
         if usage == BufferUsages::COPY_DST {
             assert_refused(&gpu, optimizer.write_params(&checkpoint), &expected, words);
-            assert_eq!(gpu.read(&good), before, "nothing is written");
+            assert_eq!(gpu.floats(&good), before, "nothing is written");
         } else {
             optimizer.write_params(&checkpoint).unwrap();
-            assert_eq!(gpu.read(&good), [1.5; 4]);
+            assert_eq!(gpu.floats(&good), [1.5; 4]);
         }
     }
 }
@@ -267,7 +248,7 @@ fn a_device_with_too_few_storage_buffers() {
         &["max_storage_buffers_per_shader_stage", "is 4", "6 is needed", "higher limit"],
     );
     // The refused device still works for its host.
-    assert_eq!(small.read(&small.buffer(&[1.5])), [1.5]);
+    assert_eq!(small.floats(&small.buffer_of(&[1.5])), [1.5]);
 }
 
 #[test]
@@ -275,37 +256,33 @@ fn more_groups_than_a_binding_holds() {
     let limits = wgpu::Limits { max_storage_buffer_binding_size: 1 << 16, ..wgpu::Limits::default() };
     let Some(gpu) = Gpu::new(limits) else { return };
     let groups = |count| (0..count).map(|_| ParamGroup::new(Hyperparams::default(), []));
-    MiAdam::new(&gpu.device, &gpu.queue, groups(100)).unwrap();
-    let error = MiAdam::new(&gpu.device, &gpu.queue, groups(1000)).unwrap_err();
+    MiAdam::new(&gpu.device, &gpu.queue, groups(100), []).unwrap();
+    let error = MiAdam::new(&gpu.device, &gpu.queue, groups(1000), []).unwrap_err();
     assert!(matches!(error, Error::LimitTooSmall { limit: "max_storage_buffer_binding_size", .. }), "{error}");
     assert_usable(&gpu);
 }
 
 #[test]
 fn slices_of_the_cpu_optimizer() {
-    let params = [cpu::Param::new("a", 2), cpu::Param::new("b", 0)];
+    let params = [Param::new("a", 2), Param::new("b", 0)];
     let mut optimizer = cpu::MiAdam::new([ParamGroup::new(Hyperparams::default(), params)]).unwrap();
     let before = optimizer.clone();
-    let grads: [&[f32]; 2] = [&[1.0, 1.0], &[]];
-    let mut step = |params: &mut [&mut [f32]], grads: &[&[f32]]| optimizer.step(params, grads).unwrap_err();
-
-    let error = step(&mut [&mut [0.0; 2]], &grads);
-    assert_eq!(error, Error::SliceCount { expected: 2, found: 1, role: Role::Param });
-    let error = step(&mut [&mut [0.0; 2], &mut []], &grads[..1]);
-    assert_eq!(error, Error::SliceCount { expected: 2, found: 1, role: Role::Grad });
-    assert!(error.to_string().contains("one per parameter"), "{error}");
-    let error = step(&mut [&mut [0.0; 3], &mut []], &grads);
+    let mut step = |param: &mut [f32], grad: &mut [f32]| {
+        let bindings = [cpu::Binding::new("a", param, grad), cpu::Binding::new("b", &mut [0.0; 0], &mut [0.0; 0])];
+        optimizer.step(bindings).unwrap_err()
+    };
+    let error = step(&mut [0.0; 3], &mut [1.0; 2]);
     assert_eq!(error, Error::LengthMismatch { name: "a".into(), role: Role::Param, expected: 2, found: 3 });
-    let error = step(&mut [&mut [0.0; 2], &mut []], &[&[1.0], &[]]);
+    let error = step(&mut [0.0; 2], &mut [1.0]);
     assert_eq!(error, Error::LengthMismatch { name: "a".into(), role: Role::Grad, expected: 2, found: 1 });
-    assert_eq!(optimizer.state(), before.state(), "nothing changed");
+    assert_eq!(optimizer.read_state(), before.read_state(), "nothing changed");
 
     let error = optimizer.set_lr(0, f64::NAN).unwrap_err();
     assert!(matches!(error, Error::InvalidHyperparam { field: "lr", .. }));
     assert_eq!(optimizer.set_lr(1, 0.1), Err(Error::UnknownGroup { group: 1, groups: 1 }));
 
     for len in [usize::MAX / 8, usize::MAX] {
-        let huge = [ParamGroup::new(Hyperparams::default(), [cpu::Param::new("a", len)])];
+        let huge = [ParamGroup::new(Hyperparams::default(), [Param::new("a", len)])];
         let error = cpu::MiAdam::new(huge).unwrap_err();
         assert!(matches!(error, Error::OutOfMemory { .. }), "{error}");
     }

@@ -3,22 +3,13 @@
 //!
 //! What is compared is the update θ_t - θ_{t-1} and the report of every step, and the state after the last.
 
-#[allow(dead_code, reason = "the replay example uses all of it")]
-#[path = "../../examples/replay/case/mod.rs"]
-mod case;
-#[path = "../../examples/replay/device/mod.rs"]
-mod device;
-
 use std::path::PathBuf;
 
-use case::{Case, Tensor};
-use device::{Cpu, Device, Gpu, replay_step};
-use miadam::{GradOptions, GradScaler, Hyperparams, Report, StepScale, WeightDecay};
+use miadam::{GradOptions, GradScaler, Hyperparams, Plane, Report, StepScale, WeightDecay};
+use miadam_support::replay::{self, Case, Device, OnCpu, OnGpu, Tensor, replay_step};
 use safetensors::{Dtype, SafeTensors};
 
-use crate::common::Gpu as TestGpu;
-// `device` looks for it here.
-use crate::values;
+use crate::common::gpu;
 
 pub const EPSILON: f64 = f32::EPSILON as f64;
 
@@ -94,7 +85,7 @@ impl Golden {
 
     fn case(&self) -> Case {
         let case = Case::from_bytes(&self.bytes).unwrap();
-        device::check(&case).unwrap();
+        replay::check(&case).unwrap();
         case
     }
 
@@ -206,20 +197,16 @@ impl Check {
         let state = device.state().unwrap();
         let steps = device.report().unwrap().step;
         self.compare(|| format!("{}: the state's step", golden.name), state.step.into(), steps.into(), 0.0);
-        assert_eq!(state.tensors.len(), case.tensors().count());
-        for (tensor, found) in case.tensors().zip(&state.tensors) {
+        assert_eq!(state.params.len(), case.tensors().count());
+        for (tensor, found) in case.tensors().zip(&state.params) {
             assert_eq!(found.name, tensor.name);
-            let moments = [("first_moment", &found.first_moment), ("second_moment", &found.second_moment)];
-            let moments =
-                moments.into_iter().chain(found.max_second_moment.iter().map(|max| ("max_second_moment", max)));
-            let planes = moments.map(|(kind, plane)| (kind.to_owned(), 0, plane));
-            let integrals = found.integrals.iter().zip(1..).map(|(plane, j)| (format!("integral/{j}"), j, plane));
-            for (kind, depth, plane) in planes.chain(integrals) {
-                let expected = golden.expected(&kind, &tensor.name);
-                assert_eq!(plane.len(), expected.len());
-                for (i, (&found, (value, scale))) in plane.iter().zip(expected).enumerate() {
+            for (plane, values) in found.planes() {
+                let expected = golden.expected(&plane.to_string(), &tensor.name);
+                let depth = if let Plane::Integral(j) = plane { j as usize } else { 0 };
+                assert_eq!(values.len(), expected.len());
+                for (i, (&found, (value, scale))) in values.iter().zip(expected).enumerate() {
                     let bound = tolerance(&case.grad_options, depth, case.steps.len()) * scale + FLUSHED;
-                    let what = || format!("{}: {kind} of {}[{i}]", golden.name, tensor.name);
+                    let what = || format!("{}: {plane} of {}[{i}]", golden.name, tensor.name);
                     self.compare(what, f64::from(found), value, bound);
                 }
             }
@@ -251,7 +238,7 @@ fn tensors(case: &Case) -> impl Iterator<Item = (&Tensor, usize)> {
 fn on_cpu() {
     for golden in Golden::all() {
         let case = golden.case();
-        let check = Check::run(&golden, &case, &mut Cpu::new(&case).unwrap());
+        let check = Check::run(&golden, &case, &mut OnCpu::new(&case).unwrap());
         println!("{:20} {:.2} ε, PyTorch {:.2} ε", golden.name, check.worst, golden.float32_error());
         check.assert();
         // No less accurate than PyTorch in f32, whose errors differ by the order of operations and by luck.
@@ -261,11 +248,10 @@ fn on_cpu() {
 
 #[test]
 fn on_gpu() {
-    // A device of its own: the example's way of waiting is not for a device that other threads wait for.
-    let Some(gpu) = TestGpu::new(wgpu::Limits::default()) else { return };
+    let Some(gpu) = gpu() else { return };
     for golden in Golden::all() {
         let case = golden.case();
-        let mut device = Gpu::new(gpu.device.clone(), gpu.queue.clone(), &case).unwrap();
+        let mut device = OnGpu::new((*gpu).clone(), &case).unwrap();
         let check = Check::run(&golden, &case, &mut device);
         println!("{:20} {:.2} ε, PyTorch {:.2} ε", golden.name, check.worst, golden.float32_error());
         // WGSL lets a device round more freely than IEEE 754: what it leaves free counts 5 ε for `/` and `sqrt`.
@@ -298,7 +284,7 @@ fn slightly_wrong_hyperparameters_are_noticed() {
         let mut case = golden.case();
         change(&mut case.groups[0].hyperparams);
         let mut check = Check::default();
-        check.updates(&golden, &case, &mut Cpu::new(&case).unwrap());
+        check.updates(&golden, &case, &mut OnCpu::new(&case).unwrap());
         assert!(!check.failures.is_empty(), "{name}: a wrong {field} passes");
     }
 }
@@ -345,7 +331,7 @@ fn every_option_for_gradients_shows() {
         let count = without.len();
         for (number, (field, options)) in without.into_iter().chain(off).enumerate() {
             case.grad_options = options;
-            let check = Check::run(&golden, &case, &mut Cpu::new(&case).unwrap());
+            let check = Check::run(&golden, &case, &mut OnCpu::new(&case).unwrap());
             // Left out, it shows in the parameters; a little off, in a moment or a report at least.
             let shows = |failure: &&String| number >= count || failure.contains("update");
             let shown = check.failures.iter().find(shows);

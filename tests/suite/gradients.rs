@@ -1,12 +1,11 @@
 //! What happens to the gradients on their way into the update, on the GPU and on the CPU.
 
-use miadam::{Error, GradOptions, GradScaler, Hyperparams, WeightDecay, cpu};
-use serde::Deserialize;
+use miadam::{Error, GradOptions, GradScaler, Hyperparams, Plane, WeightDecay, cpu};
 
-use crate::common::{Gpu, Home, Random, Rig, bits, gpu, scatter};
+use crate::common::{Gpu, Home, Random, Rig, gpu, scatter};
 
 /// Two groups that differ in all that could be mixed up, over a few workgroups and awkward lengths.
-fn rig(gpu: Gpu, home: Home) -> Rig {
+pub fn rig(gpu: Gpu, home: Home) -> Rig {
     let groups = [
         Hyperparams { order: 2, switch_step: 3, ..Hyperparams::default() },
         Hyperparams { lr: 3e-3, order: 0, weight_decay: WeightDecay::Coupled(0.1), ..Hyperparams::default() },
@@ -14,11 +13,6 @@ fn rig(gpu: Gpu, home: Home) -> Rig {
     let lens = [(0, 33_000), (0, 37), (0, 0), (1, 5000), (1, 3)];
     let (buffers, spots) = scatter(&mut Random(3), &lens, home);
     Rig::new(gpu, &groups, &buffers, &spots, 4)
-}
-
-/// All bits of a rig's tensors on the device.
-fn found_bits(rig: &Rig) -> Vec<u32> {
-    bits(&rig.found())
 }
 
 #[test]
@@ -37,16 +31,14 @@ fn a_step_with_one_bad_gradient_keeps_every_bit() {
                 let before = gpu.state(&rig.optimizer);
                 rig.set_grads(|| random.normal());
                 // One element of one tensor, the last of all or one amid the largest.
-                let spot = rig.spots[[4, 0][round % 2]];
-                let at = spot.grad.1 + spot.len * 2 / 3;
-                rig.expected[spot.grad.0][at] = poison;
-                gpu.queue.write_buffer(&rig.buffers[spot.grad.0], 4 * at as u64, bytemuck::bytes_of(&poison));
+                let number = [4, 0][round % 2];
+                rig.set_grad(number, rig.spots[number].len * 2 / 3, poison);
                 rig.step_gpu();
                 rig.step_twin();
                 assert!(gpu.state(&rig.optimizer) == before, "round {round}, {poison}");
-                assert!(found_bits(&rig) == bits(&rig.expected), "round {round}, {poison}");
+                assert!(rig.found() == rig.expected, "round {round}, {poison}");
             }
-            let (found, twin) = (gpu.report(&rig.optimizer), rig.twin.report());
+            let (found, twin) = (gpu.report(&rig.optimizer), rig.twin.read_report());
             assert_eq!((found.step, found.skipped), (round as u32, 4 * (round as u32 + 1)));
             assert_eq!((found.step, found.skipped, found.loss_scale), (twin.step, twin.skipped, twin.loss_scale));
             // A good step, after which the twin's bits are taken for granted, so that bits can be compared again.
@@ -66,20 +58,22 @@ fn large_and_tiny_gradients_are_no_reason_to_skip() {
     let mut random = Random(7);
     for (step, poison) in [f32::MAX, -f32::MAX, 1e30, -2e19, 1e-45, -1e-40].into_iter().enumerate() {
         rig.set_grads(|| 1e-3 * random.normal());
-        let at = rig.spots[0].grad.1 + 1000;
-        rig.expected[1][at] = poison;
-        gpu.queue.write_buffer(&rig.buffers[1], 4 * at as u64, bytemuck::bytes_of(&poison));
+        rig.set_grad(0, 1000, poison);
         rig.step_gpu();
         rig.step_twin();
-        let (found, expected) = (gpu.report(&rig.optimizer), rig.twin.report());
+        let (found, expected) = (gpu.report(&rig.optimizer), rig.twin.read_report());
         assert_eq!((found.step, found.skipped), (step as u32 + 1, 0), "{poison:e}");
         // The square of the largest is past the range of f32, its norm is not.
         let (found, expected) = (found.grad_norm.unwrap(), expected.grad_norm.unwrap());
         assert!((found - expected).abs() <= 8.0 * f32::EPSILON * expected, "{found:e} is not {expected:e}");
-        for (found, expected) in rig.found().iter().flatten().zip(rig.expected.iter().flatten()) {
-            // Six steps of up to 3e-3, each right to a few roundings.
-            assert!((found - expected).abs() <= 32.0 * f32::EPSILON * 2e-2 + f32::EPSILON * expected.abs());
+        let found = rig.found();
+        for spot in &rig.spots {
+            for (found, expected) in spot.param_in(&found).iter().zip(&spot.param_in(&rig.expected)[..]) {
+                // Six steps of up to 3e-3, each right to a few roundings.
+                assert!((found - expected).abs() <= 32.0 * f32::EPSILON * 2e-2 + f32::EPSILON * expected.abs());
+            }
         }
+        rig.assert_untouched(&found);
     }
 }
 
@@ -94,13 +88,13 @@ fn a_norm_past_the_range_of_f32_is_in_it_without_the_loss_scale() {
     rig.step_gpu();
     rig.step_twin();
     for (report, state) in
-        [(gpu.report(&rig.optimizer), gpu.state(&rig.optimizer)), (rig.twin.report(), rig.twin.state())]
+        [(gpu.report(&rig.optimizer), gpu.state(&rig.optimizer)), (rig.twin.read_report(), rig.twin.read_state())]
     {
         let exact = 2.0 * 38_040f32.sqrt();
         let norm = report.grad_norm.unwrap();
         // A few roundings in each of the levels of the sum.
         assert!((norm / exact - 1.0).abs() <= 8.0 * f32::EPSILON, "{norm}");
-        let m = state.tensors[0].first_moment[0];
+        let m = state.params[0].plane(Plane::FirstMoment).unwrap()[0];
         // The same once more for the quotient of bound and norm and the products with it.
         assert!((m / (0.2 * 100.0 / exact) - 1.0).abs() <= 16.0 * f32::EPSILON, "{m}");
     }
@@ -122,18 +116,17 @@ fn bad_gradients_propagate_unless_told_otherwise() {
         let mut rig = rig(gpu.clone(), Home::TwoPools);
         rig.set_grad_options(options);
         rig.set_grads(|| 1.0);
-        let at = rig.spots[0].grad.1 + 1000;
-        gpu.queue.write_buffer(&rig.buffers[1], 4 * at as u64, bytemuck::bytes_of(&poison));
-        rig.expected[1][at] = poison;
+        rig.set_grad(0, 1000, poison);
         rig.step_gpu();
         rig.step_twin();
-        for (state, found) in [(gpu.state(&rig.optimizer), rig.found()), (rig.twin.state(), rig.expected.clone())] {
+        for (state, found) in [(gpu.state(&rig.optimizer), rig.found()), (rig.twin.read_state(), rig.expected.clone())]
+        {
             let spot = rig.spots[0];
-            let theta = &found[spot.param.0][spot.param.1..][..spot.len];
-            let first_moment = &state.tensors[0].first_moment;
+            let theta = spot.param_in(&found);
+            let first_moment = state.params[0].plane(Plane::FirstMoment).unwrap();
             let is_nan = |values: &[f32]| values.iter().filter(|value| value.is_nan()).count();
             let expected = if all { spot.len } else { 1 };
-            assert_eq!(is_nan(theta), expected, "{options:?}");
+            assert_eq!(is_nan(&theta), expected, "{options:?}");
             let stays_infinite = options == plain && poison.is_infinite();
             assert_eq!(is_nan(first_moment), if stays_infinite { 0 } else { expected }, "{options:?}");
             if options == clip && !all {
@@ -161,12 +154,12 @@ fn a_loss_scale_and_a_mean_change_no_bit() {
             rig.step_twin();
         }
         assert!(gpu.state(&plain.optimizer) == gpu.state(&scaled.optimizer));
-        assert!(plain.twin.state() == scaled.twin.state());
+        assert!(plain.twin.read_state() == scaled.twin.read_state());
         let (plain_found, scaled_found) = (plain.found(), scaled.found());
         for spot in &plain.spots {
-            let param = |buffers: &[Vec<f32>]| bits(&[buffers[spot.param.0][spot.param.1..][..spot.len].to_vec()]);
-            assert!(param(&plain_found) == param(&scaled_found));
-            assert!(scaled_found[spot.grad.0][spot.grad.1..][..spot.len].iter().all(|&g| g == 0.0));
+            let bits = |contents| spot.param_in(contents).iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+            assert!(bits(&plain_found) == bits(&scaled_found));
+            assert!(spot.grad_in(&scaled_found).iter().all(|&g| g == 0.0));
         }
     }
 }
@@ -198,103 +191,10 @@ fn options_are_those_of_the_recorded_step() {
         apart.step_gpu();
         together.optimizer.step(&mut encoder).unwrap();
     }
-    gpu.queue.submit([encoder.finish()]);
-    assert!(found_bits(&apart) == found_bits(&together));
+    gpu.submit(encoder);
+    assert!(apart.found() == together.found());
     assert!(gpu.state(&apart.optimizer) == gpu.state(&together.optimizer));
     assert_eq!(gpu.state(&apart.optimizer).step, 7);
-}
-
-#[test]
-fn a_kernel_of_the_hosts_can_bind_the_loss_scale() {
-    let Some(gpu) = gpu() else { return };
-    let mut rig = rig(gpu.clone(), Home::TwoPools);
-    let scale = |rig: &Rig| gpu.read(rig.optimizer.loss_scale())[0];
-    assert_eq!(scale(&rig), 1.0);
-    let scaler = GradScaler { growth_interval: 2, growth_factor: 4.0, ..GradScaler::default() };
-    rig.set_grad_options(GradOptions { scaler: Some(scaler), ..GradOptions::default() });
-    assert_eq!(scale(&rig), 65_536.0);
-    let usage = rig.optimizer.loss_scale().usage();
-    assert!(usage.contains(wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::UNIFORM));
-    let mut scales = Vec::new();
-    for good in [true, true, true, false, true, false, false, true, true] {
-        rig.set_grads(|| if good { 1.0 } else { f32::INFINITY });
-        rig.step_gpu();
-        rig.step_twin();
-        // Other options keep it.
-        rig.set_grad_options(GradOptions { factor: 0.5, ..*rig.optimizer.grad_options() });
-        scales.push(scale(&rig) / 65_536.0);
-        assert_eq!(scale(&rig), rig.twin.report().loss_scale);
-    }
-    assert_eq!(scales, [1.0, 4.0, 4.0, 2.0, 2.0, 1.0, 0.5, 0.5, 2.0]);
-    rig.set_grad_options(GradOptions::default());
-    assert_eq!(scale(&rig), 1.0);
-}
-
-/// A case of tests/golden/scaler.json.
-#[derive(Deserialize)]
-struct ScalerCase {
-    init_scale: f64,
-    growth_factor: f64,
-    backoff_factor: f64,
-    growth_interval: u32,
-    /// Whether a gradient was bad, at each step.
-    bad: Vec<bool>,
-    /// The scale after each step.
-    scales: Vec<f32>,
-    taken: u32,
-}
-
-#[test]
-fn loss_scales_are_those_of_pytorch() {
-    let Some(gpu) = gpu() else { return };
-    let cases: Vec<ScalerCase> = serde_json::from_str(include_str!("../golden/scaler.json")).unwrap();
-    assert!(cases.len() >= 5);
-    for case in cases {
-        let ScalerCase { init_scale, growth_factor, backoff_factor, growth_interval, bad, scales, taken } = case;
-        let scaler = GradScaler { init_scale, growth_factor, backoff_factor, growth_interval };
-        let (buffers, spots) = scatter(&mut Random(3), &[(0, 2)], Home::TwoPools);
-        let mut rig = Rig::new(gpu.clone(), &[Hyperparams::default()], &buffers, &spots, 4);
-        rig.set_grad_options(GradOptions { scaler: Some(scaler), ..GradOptions::default() });
-        // PyTorch multiplies in f64 by the caller's own factor and rounds once. An f32 factor gives the same bits; any
-        // other is rounded before, and the product of that rounded again.
-        let is_exact = [growth_factor, backoff_factor].iter().all(|&factor| f64::from(factor as f32) == factor);
-        let (mut before, mut changes) = (init_scale as f32, 0.0);
-        for (step, (&is_bad, &scale)) in bad.iter().zip(&scales).enumerate() {
-            let mut values = [0.5, if is_bad { f32::NAN } else { 0.5 }].into_iter();
-            rig.set_grads(|| values.next().unwrap());
-            rig.step_gpu();
-            rig.step_twin();
-            changes += if scale == before { 0.0 } else { 1.0 };
-            before = scale;
-            let bound = if is_exact { 0.0 } else { 1.5 * changes * f32::EPSILON * scale };
-            for found in [rig.twin.report().loss_scale, gpu.report(&rig.optimizer).loss_scale] {
-                assert!((found - scale).abs() <= bound, "{scaler:?}, step {step}: {found} is not {scale}");
-            }
-        }
-        let report = gpu.report(&rig.optimizer);
-        assert_eq!((report.step, report.skipped), (taken, bad.len() as u32 - taken));
-        assert_eq!((rig.twin.report().step, rig.twin.report().skipped), (report.step, report.skipped));
-    }
-}
-
-#[test]
-fn a_loss_scale_stays_in_the_normal_range() {
-    let Some(gpu) = gpu() else { return };
-    let mut rig = rig(gpu.clone(), Home::TwoPools);
-    for (init_scale, grad, last) in
-        [(2f64.powi(125), 1.0, 2f32.powi(126)), (2f64.powi(-125), f32::NAN, 2f32.powi(-126))]
-    {
-        rig.set_grad_options(GradOptions::default());
-        let scaler = GradScaler { init_scale, growth_interval: 1, ..GradScaler::default() };
-        rig.set_grad_options(GradOptions { scaler: Some(scaler), ..GradOptions::default() });
-        rig.set_grads(|| grad);
-        for _ in 0..3 {
-            rig.step_gpu();
-            rig.step_twin();
-        }
-        assert_eq!(gpu.report(&rig.optimizer).loss_scale, last);
-        assert_eq!(rig.twin.report().loss_scale, last);
-    }
 }
 
 #[test]
@@ -310,9 +210,10 @@ fn the_norm_is_right_for_any_lengths() {
             rig.set_grads(|| random.normal());
             rig.step_gpu();
             rig.step_twin();
-            let grads = spots.iter().flat_map(|spot| &rig.expected[spot.grad.0][spot.grad.1..][..spot.len]);
-            let exact = 0.5 * grads.map(|&g| f64::from(g).powi(2)).sum::<f64>().sqrt();
-            let [found, twin] = [gpu.report(&rig.optimizer), rig.twin.report()].map(|report| report.grad_norm.unwrap());
+            let grads = spots.iter().flat_map(|spot| spot.grad_in(&rig.expected).into_owned());
+            let exact = 0.5 * grads.map(|g| f64::from(g).powi(2)).sum::<f64>().sqrt();
+            let [found, twin] =
+                [gpu.report(&rig.optimizer), rig.twin.read_report()].map(|report| report.grad_norm.unwrap());
             let near = |norm: f32, ulps: f64| {
                 let bound = ulps * f64::from(f32::EPSILON) * exact;
                 assert!((f64::from(norm) - exact).abs() <= bound, "{norm} is not {exact}");
@@ -323,6 +224,29 @@ fn the_norm_is_right_for_any_lengths() {
             near(found, 4.0);
         }
     }
+}
+
+#[test]
+fn measuring_the_norm_changes_nothing_else() {
+    let Some(gpu) = gpu() else { return };
+    let plain = GradOptions { factor: 0.5, clip_value: Some(1.0), ..GradOptions::default() };
+    let clips_nothing = GradOptions { clip_norm: Some(f64::INFINITY), ..plain };
+    let measures = GradOptions { measure_norm: true, ..plain };
+    let results = [plain, clips_nothing, measures].map(|options| {
+        let mut rig = rig(gpu.clone(), Home::Mixed);
+        rig.set_grad_options(options);
+        let mut random = Random(12);
+        rig.set_grads(|| random.normal());
+        rig.step_gpu();
+        rig.step_twin();
+        let (state, norm) = (gpu.state(&rig.optimizer), gpu.report(&rig.optimizer).grad_norm);
+        (rig.found(), rig.expected, state, rig.twin.read_state(), [norm, rig.twin.read_report().grad_norm])
+    });
+    let [plain, clips_nothing, measures] = results;
+    assert_eq!(plain.4, [None, None]);
+    assert!(measures.4[0].is_some() && measures.4[1].is_some());
+    assert_eq!(measures.4, clips_nothing.4);
+    assert!((&plain.0, &plain.1, &plain.2, &plain.3) == (&measures.0, &measures.1, &measures.2, &measures.3));
 }
 
 #[test]
@@ -341,7 +265,7 @@ fn a_clipped_step_makes_nothing() {
         rig.optimizer.step(&mut encoder).unwrap();
     }
     assert_eq!(own.live_objects(), before);
-    own.queue.submit([encoder.finish()]);
+    own.submit(encoder);
 }
 
 #[test]
@@ -371,7 +295,6 @@ fn bad_options_are_errors_and_change_nothing() {
         assert!(error.to_string().contains(field) && error.to_string().contains("must be"), "{error}");
         assert_eq!(*twin.grad_options(), good);
     }
-    assert_eq!(twin.step(&mut [], &[]), Err(Error::SharedGradients));
     let Some(gpu) = gpu() else { return };
     let mut rig = rig(gpu, Home::TwoPools);
     assert!(rig.optimizer.set_grad_options(GradOptions { factor: 0.0, ..good }).is_err());

@@ -1,8 +1,8 @@
 //! Groups are optimizers of their own: the reference code shares the first group's integrals, this crate must not.
 
-use miadam::{Hyperparams, StepScale, WeightDecay, cpu};
+use miadam::{Hyperparams, Param, ParamGroup, ParamState, StepScale, WeightDecay, cpu};
 
-use crate::common::{Gpu, Random, Rig, Spot, gpu, logged};
+use crate::common::{Random, Rig, Spot, Values, gpu, logged};
 
 fn hyperparams() -> [Hyperparams; 3] {
     [
@@ -29,27 +29,26 @@ fn hyperparams() -> [Hyperparams; 3] {
     ]
 }
 
-/// Steps optimizers over `spots`, one for all groups or one each, and returns every parameter's bits and state.
-fn run(gpu: &Gpu, rigs: &mut [Rig]) -> Vec<(Vec<u32>, miadam::TensorState)> {
+/// Steps optimizers, one for all groups or one each, and returns every parameter and its state.
+fn run(rigs: &mut [Rig]) -> Vec<(Values, ParamState)> {
     let mut results = Vec::new();
     for rig in rigs {
         for step in 0..7 {
             // By tensor length, so that a tensor gets the same gradients in whatever rig it is.
-            let spots = rig.spots.clone();
-            for spot in &spots {
-                let mut random = Random(spot.len as u64 * 100 + step);
-                let grad: Vec<_> = (0..spot.len).map(|_| random.normal()).collect();
-                gpu.queue.write_buffer(&rig.buffers[spot.grad.0], 4 * spot.grad.1 as u64, bytemuck::cast_slice(&grad));
-                rig.expected[spot.grad.0][spot.grad.1..][..spot.len].copy_from_slice(&grad);
-            }
+            let lens = rig.spots.iter().map(|spot| spot.len);
+            let grads = lens.flat_map(|len| {
+                let mut random = Random(len as u64 * 100 + step);
+                (0..len).map(move |_| random.normal())
+            });
+            let mut grads = grads.collect::<Vec<_>>().into_iter();
+            rig.set_grads(|| grads.next().unwrap());
             rig.step_gpu();
             rig.step_twin();
         }
         let found = rig.found();
-        for (spot, mut state) in rig.spots.iter().zip(rig.gpu.state(&rig.optimizer).tensors) {
-            let param = &found[spot.param.0][spot.param.1..][..spot.len];
+        for (spot, mut state) in rig.spots.iter().zip(rig.gpu.state(&rig.optimizer).params) {
             state.name.clear();
-            results.push((param.iter().map(|value| value.to_bits()).collect(), state));
+            results.push((spot.values_in(&found), state));
         }
     }
     results
@@ -60,14 +59,14 @@ fn groups_together_act_as_optimizers_apart() {
     let Some(gpu) = gpu() else { return };
     let all = hyperparams();
     // Starting values all alike, so that they do not depend on the rig.
-    let spot =
-        |group, number: usize| Spot { group, len: 300 + number, param: (0, 400 * number), grad: (1, 400 * number) };
-    let level = |rig: &mut Rig| {
-        for spot in &rig.spots {
-            rig.expected[spot.param.0][spot.param.1..][..spot.len].fill(0.01);
-        }
-        gpu.queue.write_buffer(&rig.buffers[0], 0, bytemuck::cast_slice(&rig.expected[0]));
+    let spot = |group, number: usize| Spot {
+        group,
+        len: 300 + number,
+        param: (0, 400 * number),
+        grad: (1, 400 * number),
+        ..Spot::default()
     };
+    let level = |rig: &mut Rig| (0..rig.spots.len()).for_each(|number| rig.set_param(number, 0.01));
     let spots: Vec<_> = (0..6).map(|number| spot(number / 2, number)).collect();
     let mut together = [Rig::new(gpu.clone(), &all, &[2400, 2400], &spots, 1)];
     together.iter_mut().for_each(level);
@@ -79,12 +78,12 @@ fn groups_together_act_as_optimizers_apart() {
         .collect();
     apart.iter_mut().for_each(level);
 
-    assert!(run(&gpu, &mut together) == run(&gpu, &mut apart));
+    assert!(run(&mut together) == run(&mut apart));
 
     let anonymous = |rig: &Rig| {
-        let mut tensors = rig.twin.state().tensors;
-        tensors.iter_mut().for_each(|tensor| tensor.name.clear());
-        tensors
+        let mut states = rig.twin.read_state().params;
+        states.iter_mut().for_each(|state| state.name.clear());
+        states
     };
     assert!(anonymous(&together[0]) == apart.iter().flat_map(anonymous).collect::<Vec<_>>());
 }
@@ -96,11 +95,10 @@ fn an_outsize_step_is_reported_once() {
     let outsize = Hyperparams { kappa: 0.98125, ..Hyperparams::default() };
     let tame = Hyperparams { kappa: 0.98125, step_scale: StepScale::UnitGain, ..Hyperparams::default() };
     let growing = Hyperparams { lr: 1e-3, order: 2, kappa: 0.98375, ..Hyperparams::default() };
-    let groups =
-        [tame, outsize, growing].map(|hyperparams| miadam::ParamGroup::new(hyperparams, [] as [cpu::Param; 0]));
+    let groups = [tame, outsize, growing].map(|hyperparams| ParamGroup::new(hyperparams, []));
     let mut optimizer = cpu::MiAdam::new(groups).unwrap();
     for _ in 0..3 {
-        optimizer.step(&mut [], &[]).unwrap();
+        optimizer.step([]).unwrap();
     }
     assert_eq!(count("kappa 0.98125"), 1);
     assert_eq!(
@@ -129,12 +127,12 @@ fn effective_lr_is_the_step_of_a_steady_gradient() {
 
     // And on the optimizer itself: 400 steps of a steady gradient, of which the last moves by that much.
     let hyperparams = Hyperparams { order: 2, kappa: 0.9, step_scale: StepScale::UnitGain, ..Hyperparams::default() };
-    let mut optimizer = cpu::MiAdam::new([miadam::ParamGroup::new(hyperparams, [cpu::Param::new("w", 1)])]).unwrap();
+    let mut optimizer = cpu::MiAdam::new([ParamGroup::new(hyperparams, [Param::new("w", 1)])]).unwrap();
     let mut w = [0.0];
     let mut before = 0.0;
     for _ in 0..400 {
         before = w[0];
-        optimizer.step(&mut [&mut w], &[&[0.5]]).unwrap();
+        optimizer.step([cpu::Binding::new("w", &mut w, &mut [0.5])]).unwrap();
     }
     // θ is near 0.4 and rounded to 3e-8 before and after.
     assert!((before - w[0] - 1e-3).abs() < 6e-8, "{}", before - w[0]);
@@ -142,7 +140,7 @@ fn effective_lr_is_the_step_of_a_steady_gradient() {
 
 #[test]
 fn hyperparameters_can_be_read_back() {
-    let groups = hyperparams().map(|hyperparams| miadam::ParamGroup::new(hyperparams, [] as [cpu::Param; 0]));
+    let groups = hyperparams().map(|hyperparams| ParamGroup::new(hyperparams, []));
     let mut optimizer = cpu::MiAdam::new(groups).unwrap();
     optimizer.set_lr(1, 0.5).unwrap();
     let expected =

@@ -1,7 +1,9 @@
 //! f16, bf16 and random bits on the device: bit for bit those of the `half` crate and of the CPU twin.
 
 use half::{bf16, f16};
-use miadam::half::{bf16_stochastic, philox};
+use miadam::math::half::bf16_stochastic;
+use miadam::math::philox::philox;
+use miadam::shader::Shader;
 
 use crate::common::{Gpu, Random, gpu};
 use crate::shaders::translate;
@@ -23,10 +25,16 @@ fn source() -> String {
             }}\n"
         )
     };
+    let [half, words, philox] = [
+        include_str!("../../shaders/shared/half.wgsl"),
+        include_str!("../../shaders/shared/words.wgsl"),
+        include_str!("../../shaders/shared/philox.wgsl"),
+    ];
     [
-        include_str!("../../shaders/half.wgsl"),
-        include_str!("../../shaders/words.wgsl"),
-        include_str!("../../shaders/philox.wgsl"),
+        half,
+        words,
+        // It imports the words, which are here.
+        &philox.replace("#import", "//"),
         kernels,
         &kernel("widen_f16", "values_out[i] = unpack_f16(words_in[i].xy);"),
         &kernel("widen_bf16", "values_out[i] = unpack_bf16(words_in[i].xy);"),
@@ -58,8 +66,8 @@ fn run(gpu: &Gpu, kernel: &str, inputs: &[(u32, &[u32])], output: u32) -> Vec<u3
     let words = if output == 2 { 2 } else { 4 };
     // The tests' buffers hold f32, which is as good as any other word.
     let mut buffers: Vec<_> =
-        inputs.iter().map(|&(binding, words)| (binding, gpu.buffer(bytemuck::cast_slice(words)))).collect();
-    buffers.push((output, gpu.buffer(&vec![0.0; words * invocations])));
+        inputs.iter().map(|&(binding, words)| (binding, gpu.buffer_of(bytemuck::cast_slice(words)))).collect();
+    buffers.push((output, gpu.buffer_of(&vec![0.0; words * invocations])));
     let entries: Vec<_> = buffers
         .iter()
         .map(|(binding, buffer)| wgpu::BindGroupEntry { binding: *binding, resource: buffer.as_entire_binding() })
@@ -75,8 +83,8 @@ fn run(gpu: &Gpu, kernel: &str, inputs: &[(u32, &[u32])], output: u32) -> Vec<u3
     pass.set_bind_group(0, &bind_group, &[]);
     pass.dispatch_workgroups(u32::try_from(invocations / 64).unwrap(), 1, 1);
     drop(pass);
-    gpu.queue.submit([encoder.finish()]);
-    bytemuck::cast_vec(gpu.read(&buffers[inputs.len()].1))
+    gpu.submit(encoder);
+    bytemuck::cast_vec(gpu.floats(&buffers[inputs.len()].1))
 }
 
 /// Quads of 16-bit numbers, each in the first two of an invocation's four words.
@@ -214,5 +222,5 @@ fn random_bits_are_the_twins() {
 
 #[test]
 fn translates_to_spirv_msl_and_hlsl() {
-    translate("half and philox", &source());
+    translate("half and philox", &Shader { source: source(), constants: Vec::new() });
 }

@@ -1,9 +1,9 @@
 //! The Rust structs, binding numbers and workgroup size against the parsed WGSL.
 
-use miadam::layout::{self, Chunk, Coefs, Gradients, Group, Partial, Progress, Rates, Scaler};
+use miadam::abi::{self, Chunk, Coefs, GradSettings, Group, Partial, Progress, Rates, Scaler};
 use naga::{AddressSpace, Module, StorageAccess, TypeInner};
 
-use crate::shaders::{parse, sources};
+use crate::shaders::{parse, shaders};
 
 /// A struct's members and size, or None if the shader has no such struct.
 fn wgsl_struct(module: &Module, name: &str) -> Option<(Vec<(String, u32)>, u32)> {
@@ -35,29 +35,29 @@ fn structs_agree() {
         rust_struct!(Rates: integrating, adam, decay),
         rust_struct!(Coefs: one_minus_beta1, one_minus_beta2, one_minus_kappa, eps, coupled_decay, grad_factor,
             step_size, root_scale, decay, order, amsgrad, max_value, skip, step),
-        rust_struct!(Gradients: factor, clips, max_norm, max_value, skips, growth_interval, growth_factor, backoff_factor),
+        rust_struct!(GradSettings: factor, clips, max_norm, max_value, skips, growth_interval, growth_factor, backoff_factor),
         rust_struct!(Progress: step, skipped, norm, advanced),
         rust_struct!(Scaler: scale, good_steps, padding),
         rust_struct!(Partial: squares, small_squares, largest, padding),
     ];
     let (mut seen, mut expected) = (0, 0);
-    for (source_name, source) in sources() {
-        let (module, _) = parse(&source_name, &source);
+    for (shader_name, shader) in shaders() {
+        let (module, _) = parse(&shader_name, &shader);
         for (name, members, size) in &rust {
             if let Some(found) = wgsl_struct(&module, name) {
-                assert_eq!(found, (members.clone(), *size), "{name} in {source_name}");
+                assert_eq!(found, (members.clone(), *size), "{name} in {shader_name}");
                 seen += 1;
             }
         }
         // All but Chunk in the advance kernel; Chunk and Coefs, or Chunk and Partial, in the others.
-        expected += if source_name.starts_with("advance") { rust.len() - 1 } else { 2 };
+        expected += if shader_name.starts_with("advance") { rust.len() - 1 } else { 2 };
     }
     assert_eq!(seen, expected);
 }
 
 type Bindings = Vec<(u32, String, StorageAccess)>;
 
-fn expected_bindings(source_name: &str, found: &Bindings) -> Bindings {
+fn expected_bindings(shader_name: &str, found: &Bindings) -> Bindings {
     let read = StorageAccess::LOAD;
     let write = StorageAccess::LOAD | StorageAccess::STORE;
     let own = |bindings: &[(u32, &str, StorageAccess)]| -> Bindings {
@@ -65,11 +65,11 @@ fn expected_bindings(source_name: &str, found: &Bindings) -> Bindings {
     };
     let windows = |own: &Bindings| -> Bindings {
         let windows = found.len() - own.len();
-        let first = layout::update::WINDOWS;
+        let first = abi::update::WINDOWS;
         (0..windows as u32).map(|number| (first + number, format!("window_{number}"), write)).collect()
     };
-    if source_name.starts_with("advance") {
-        use layout::advance::{COEFS, GROUPS, PARTIALS, PROGRESS, RECORDED, SCALER};
+    if shader_name.starts_with("advance") {
+        use abi::advance::{COEFS, GROUPS, PARTIALS, PROGRESS, RECORDED, SCALER};
         return own(&[
             (GROUPS, "groups", read),
             (RECORDED, "recorded", read),
@@ -79,16 +79,16 @@ fn expected_bindings(source_name: &str, found: &Bindings) -> Bindings {
             (SCALER, "scaler", write),
         ]);
     }
-    let own = if source_name.starts_with("measure") {
-        use layout::measure::{CHUNKS, PARTIALS};
+    let own = if shader_name.starts_with("measure") {
+        use abi::measure::{CHUNKS, PARTIALS};
         own(&[(CHUNKS, "chunks", read), (PARTIALS, "partials", write)])
     } else {
-        use layout::update::{CHUNKS, COEFS, INTEGRALS, MOMENTS};
-        let chunks = if source_name.contains("Run") { "run" } else { "chunks" };
+        use abi::update::{CHUNKS, COEFS, INTEGRALS, MOMENTS};
+        let chunks = if shader_name.contains("Run") { "run" } else { "chunks" };
         let integrals = (INTEGRALS, "integrals", write);
         let all = [(CHUNKS, chunks, read), (COEFS, "coefs", read), (MOMENTS, "moments", write), integrals];
         // To make master copies takes no integrals, which are bound all the same.
-        own(if source_name.starts_with("adopt") { &all[..3] } else { &all })
+        own(if shader_name.starts_with("adopt") { &all[..3] } else { &all })
     };
     let windows = windows(&own);
     own.into_iter().chain(windows).collect()
@@ -96,8 +96,8 @@ fn expected_bindings(source_name: &str, found: &Bindings) -> Bindings {
 
 #[test]
 fn bindings_agree() {
-    for (source_name, source) in sources() {
-        let (module, _) = parse(&source_name, &source);
+    for (shader_name, shader) in shaders() {
+        let (module, _) = parse(&shader_name, &shader);
         let mut found: Vec<_> = module
             .global_variables
             .iter()
@@ -105,21 +105,21 @@ fn bindings_agree() {
             .map(|(_, variable)| {
                 let binding = variable.binding.unwrap();
                 assert_eq!(binding.group, 0);
-                let AddressSpace::Storage { access } = variable.space else { panic!("{source_name}: {variable:?}") };
+                let AddressSpace::Storage { access } = variable.space else { panic!("{shader_name}: {variable:?}") };
                 (binding.binding, variable.name.clone().unwrap(), access)
             })
             .collect();
         found.sort_by_key(|&(binding, ..)| binding);
-        let expected = expected_bindings(&source_name, &found);
-        assert_eq!(found, expected, "{source_name}");
+        let expected = expected_bindings(&shader_name, &found);
+        assert_eq!(found, expected, "{shader_name}");
     }
 }
 
 #[test]
 fn workgroup_sizes_agree() {
-    for (source_name, source) in sources() {
-        let (module, _) = parse(&source_name, &source);
-        let [entry] = &module.entry_points[..] else { panic!("{source_name} has one entry point") };
-        assert_eq!(entry.workgroup_size, [layout::WORKGROUP_SIZE, 1, 1], "{source_name}");
+    for (shader_name, shader) in shaders() {
+        let (module, _) = parse(&shader_name, &shader);
+        let [entry] = &module.entry_points[..] else { panic!("{shader_name} has one entry point") };
+        assert_eq!(entry.workgroup_size, [abi::WORKGROUP_SIZE, 1, 1], "{shader_name}");
     }
 }

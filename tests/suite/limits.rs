@@ -9,7 +9,7 @@ use crate::parity::assert_parity;
 fn forty_million_elements_step_with_bindings_of_128_mib() {
     let Some(gpu) = gpu() else { return };
     assert_eq!(gpu.device.limits().max_storage_buffer_binding_size, 128 << 20);
-    let spot = Spot { group: 0, len: 40_000_001, param: (0, 0), grad: (1, 0) };
+    let spot = Spot { len: 40_000_001, param: (0, 0), grad: (1, 0), ..Spot::default() };
     assert_parity(&mut Rig::new(gpu, &[Hyperparams::default()], &[spot.len, spot.len], &[spot], 1), 2, &mut Random(2));
 }
 
@@ -24,9 +24,15 @@ fn a_pool_above_a_binding_is_split() {
         [3, 0].map(|order| Hyperparams { order, step_scale: StepScale::UnitGain, ..Hyperparams::default() });
     let len = 60_001;
     for stride in [60_001, 60_004] {
-        let apart = (0..6).map(|n| Spot { group: n / 3, len, param: (0, stride * n), grad: (0, stride * (6 + n)) });
-        let mixed =
-            (0..6).map(|n| Spot { group: n / 3, len, param: (0, stride * 2 * n), grad: (0, stride * (2 * n + 1)) });
+        let spot = |n, [param, grad]: [usize; 2]| Spot {
+            group: n / 3,
+            len,
+            param: (0, stride * param),
+            grad: (0, stride * grad),
+            ..Spot::default()
+        };
+        let apart = (0..6).map(|n| spot(n, [n, 6 + n]));
+        let mixed = (0..6).map(|n| spot(n, [2 * n, 2 * n + 1]));
         for spots in [apart.collect::<Vec<_>>(), mixed.collect()] {
             assert_parity(&mut Rig::new(gpu.clone(), &hyperparams, &[12 * stride], &spots, 3), 2, &mut Random(2));
         }

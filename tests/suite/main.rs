@@ -1,6 +1,8 @@
 //! One test binary; each module is a concern. GPU tests need an adapter (on Linux without a GPU:
 //! `apt-get install mesa-vulkan-drivers libvulkan1`) and fail without one, unless MIADAM_ALLOW_NO_ADAPTER is set.
 
+mod asynchronous;
+mod bindings;
 mod bridge;
 mod checkpoint;
 mod checkpoint_files;
@@ -15,13 +17,17 @@ mod groups;
 mod half;
 mod layout;
 mod limits;
+mod loss_scale;
 mod memory;
 mod mixed;
+mod modules;
 mod pairwise;
 mod parity;
 mod plan;
+mod planes;
+mod readback;
+mod readme;
 mod report;
 mod schedule;
 mod shaders;
-#[path = "../../examples/shared/values.rs"]
-mod values;
+mod snapshot;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use miadam::{Dtype, Error, GradOptions, Hyperparams, MiAdam, Param, ParamGroup, Slice, cpu};
+use miadam::{Binding, Dtype, Error, GradOptions, Hyperparams, MiAdam, Param, ParamGroup, cpu};
 
 use crate::common::{Gpu, gpu};
 
@@ -17,31 +17,27 @@ fn hyperparams(order: u32, amsgrad: bool) -> Hyperparams {
 
 #[test]
 fn state_bytes_are_known_beforehand() {
-    let params = || [cpu::Param::new("a", 1001), cpu::Param::new("b", 7).with_dtype(Dtype::F16)];
     for (order, amsgrad) in [(0, false), (1, true), (3, false)] {
-        let group = ParamGroup::new(hyperparams(order, amsgrad), params());
+        let params = [Param::new("a", 1001), Param::new("b", 7).with_dtype(Dtype::F16)];
+        let group = ParamGroup::new(hyperparams(order, amsgrad), params);
         let planes = 2 + u64::from(order) + u64::from(amsgrad);
-        // A master copy of the one in half precision.
-        assert_eq!(group.state_bytes(), 4 * (planes * 1001 + (planes + 1) * 7));
-        assert_eq!(cpu::MiAdam::new([group.clone()]).unwrap().state_bytes(), group.state_bytes());
-    }
-    let Some(gpu) = gpu() else { return };
-    let buffer = || gpu.buffer(&[0.0; 1004]);
-    for (order, amsgrad) in [(0, false), (1, true), (3, false)] {
-        let [a, b] = [(1001, Dtype::F32), (7, Dtype::F16)].map(|(len, dtype)| {
-            let param = Slice::new(&buffer(), 0, len).with_dtype(dtype);
-            Param::new(dtype.to_string(), param, Slice::new(&buffer(), 0, len))
-        });
-        let group = ParamGroup::new(hyperparams(order, amsgrad), [a, b]);
-        let bytes = group.state_bytes();
-        assert_eq!(MiAdam::new(&gpu.device, &gpu.queue, [group]).unwrap().state_bytes(), bytes);
+        // In whole quads, with a master copy of the one in half precision.
+        assert_eq!(group.state_bytes(), 16 * (planes * 251 + (planes + 1) * 2));
+        // The CPU does without what fills the quads.
+        let twin = cpu::MiAdam::new([group.clone()]).unwrap();
+        assert_eq!(twin.state_bytes(), 4 * (planes * 1001 + (planes + 1) * 7));
+        let Some(gpu) = gpu() else { continue };
+        let buffers = [(); 4].map(|()| gpu.buffer_of(&[0.0; 1004]));
+        let bindings = [Binding::new("a", &buffers[0], &buffers[1]), Binding::new("b", &buffers[2], &buffers[3])];
+        let optimizer = MiAdam::new(&gpu.device, &gpu.queue, [group.clone()], bindings).unwrap();
+        assert_eq!(optimizer.state_bytes(), group.state_bytes());
     }
 }
 
 #[test]
 fn the_hosts_own_flag_counts() {
     let Some(gpu) = gpu() else { return };
-    let mut optimizer = MiAdam::new(&gpu.device, &gpu.queue, [ParamGroup::new(hyperparams(1, false), [])]).unwrap();
+    let mut optimizer = MiAdam::new(&gpu.device, &gpu.queue, [ParamGroup::new(hyperparams(1, false), [])], []).unwrap();
     let lost = Arc::new(AtomicBool::new(false));
     optimizer.set_lost_flag(Arc::clone(&lost));
     let mut encoder = gpu.encoder();
@@ -64,26 +60,19 @@ fn ask_for_too_much() {
     }
     let gpu = Gpu::new(wgpu::Limits::default()).unwrap();
     let len = 64 << 20;
-    let buffer = || {
-        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
-        let size = 4 * len;
-        gpu.device.create_buffer(&wgpu::BufferDescriptor { label: None, size, usage, mapped_at_creation: false })
-    };
-    let (param, grad) = (buffer(), buffer());
+    let [param, grad] = [(); 2].map(|()| gpu.buffer("large", 4 * len, wgpu::BufferUsages::STORAGE).unwrap());
+    let binding = || Binding::new("w", &param, &grad);
     let group = |order| {
-        let param = Param::new("w", Slice::whole(&param), Slice::whole(&grad));
-        ParamGroup::new(Hyperparams { order, lr: 0.5, ..Hyperparams::default() }, [param])
+        ParamGroup::new(Hyperparams { order, lr: 0.5, ..Hyperparams::default() }, [Param::new("w", len as usize)])
     };
     // 16 GiB and a half.
     let large = group(64);
     let bytes = large.state_bytes();
-    let error = MiAdam::new(&gpu.device, &gpu.queue, [large]).unwrap_err();
+    let error = MiAdam::new(&gpu.device, &gpu.queue, [large], [binding()]).unwrap_err();
     assert_eq!(error, Error::OutOfMemory { bytes }, "{error}");
     // The device is as good as before.
-    let mut optimizer = MiAdam::new(&gpu.device, &gpu.queue, [group(0)]).unwrap();
-    let mut encoder = gpu.encoder();
-    optimizer.step(&mut encoder).unwrap();
-    gpu.queue.submit([encoder.finish()]);
+    let mut optimizer = MiAdam::new(&gpu.device, &gpu.queue, [group(0)], [binding()]).unwrap();
+    gpu.step(&mut optimizer);
     assert_eq!(gpu.report(&optimizer).step, 1);
     println!("the device is usable");
 }
@@ -93,7 +82,7 @@ fn ask_for_too_much() {
 #[cfg(target_os = "linux")]
 fn state_that_does_not_fit_is_an_error() {
     let Some(gpu) = gpu() else { return };
-    if gpu.device.adapter_info().device_type != wgpu::DeviceType::Cpu {
+    if gpu.info.device_type != wgpu::DeviceType::Cpu {
         eprintln!("SKIPPED: the GPU has memory of its own");
         return;
     }
@@ -120,19 +109,18 @@ fn resident() -> u64 {
 #[cfg(target_os = "linux")]
 fn a_hundred_thousand_steps_keep_no_memory() {
     let Some(gpu) = Gpu::new(wgpu::Limits::default()) else { return };
-    let buffers = [gpu.buffer(&[0.0; 5000]), gpu.buffer(&[1e-3; 5000])];
-    let param = Param::new("w", Slice::whole(&buffers[0]), Slice::whole(&buffers[1]));
-    let group = ParamGroup::new(Hyperparams { switch_step: 50_000, ..Hyperparams::default() }, [param]);
-    let mut optimizer = MiAdam::new(&gpu.device, &gpu.queue, [group]).unwrap();
+    let buffers = [gpu.buffer_of(&[0.0; 5000]), gpu.buffer_of(&[1e-3; 5000])];
+    let hyperparams = Hyperparams { switch_step: 50_000, ..Hyperparams::default() };
+    let group = ParamGroup::new(hyperparams, [Param::new("w", 5000)]);
+    let binding = Binding::new("w", &buffers[0], &buffers[1]);
+    let mut optimizer = MiAdam::new(&gpu.device, &gpu.queue, [group], [binding]).unwrap();
     optimizer.set_grad_options(GradOptions { clip_norm: Some(1.0), ..GradOptions::default() }).unwrap();
     let mut marks = Vec::new();
     let start = Instant::now();
     for step in 0..100_000 {
         // Another learning rate each, so that each is written.
         optimizer.set_lr(0, 1e-3 / f64::from(1 + step % 1000)).unwrap();
-        let mut encoder = gpu.encoder();
-        optimizer.step(&mut encoder).unwrap();
-        gpu.queue.submit([encoder.finish()]);
+        gpu.step(&mut optimizer);
         if step % 100 == 99 {
             gpu.wait();
         }
@@ -154,12 +142,12 @@ fn a_hundred_thousand_steps_keep_no_memory() {
 fn a_quarter_of_a_billion_parameters() {
     const LEN: usize = 256 << 20;
     {
-        let group = ParamGroup::new(Hyperparams::default(), [cpu::Param::new("w", LEN)]);
+        let group = ParamGroup::new(Hyperparams::default(), [Param::new("w", LEN)]);
         let mut optimizer = cpu::MiAdam::new([group]).unwrap();
-        let (mut w, grad) = (vec![0.0f32; LEN], vec![0.5f32; LEN]);
+        let (mut w, mut grad) = (vec![0.0f32; LEN], vec![0.5f32; LEN]);
         let start = Instant::now();
         for _ in 0..2 {
-            optimizer.step(&mut [&mut w], &[&grad]).unwrap();
+            optimizer.step([cpu::Binding::new("w", &mut w, &mut grad)]).unwrap();
         }
         println!("CPU: two steps in {:?}", start.elapsed());
         assert!(w.iter().all(|&value| value == w[0]) && w[0] < -1e-3);
@@ -170,8 +158,7 @@ fn a_quarter_of_a_billion_parameters() {
     let buffer = |value: f32| {
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
         let size = 4 * LEN as u64;
-        let buffer =
-            gpu.device.create_buffer(&wgpu::BufferDescriptor { label: None, size, usage, mapped_at_creation: false });
+        let buffer = gpu.buffer("large", size, usage).unwrap();
         let part = vec![value; 16 << 20];
         for offset in (0..size).step_by(64 << 20) {
             gpu.queue.write_buffer(&buffer, offset, bytemuck::cast_slice(&part));
@@ -181,18 +168,15 @@ fn a_quarter_of_a_billion_parameters() {
         buffer
     };
     let (w, grad) = (buffer(0.0), buffer(0.5));
-    let param = Param::new("w", Slice::whole(&w), Slice::whole(&grad));
-    let mut optimizer =
-        MiAdam::new(&gpu.device, &gpu.queue, [ParamGroup::new(Hyperparams::default(), [param])]).unwrap();
+    let group = ParamGroup::new(Hyperparams::default(), [Param::new("w", LEN)]);
+    let mut optimizer = MiAdam::new(&gpu.device, &gpu.queue, [group], [Binding::new("w", &w, &grad)]).unwrap();
     println!("GPU: {} dispatches", optimizer.dispatches().unwrap());
     let start = Instant::now();
     for _ in 0..2 {
-        let mut encoder = gpu.encoder();
-        optimizer.step(&mut encoder).unwrap();
-        gpu.queue.submit([encoder.finish()]);
+        gpu.step(&mut optimizer);
     }
     gpu.wait();
     println!("GPU: two steps in {:?}", start.elapsed());
-    let found = gpu.read(&w);
+    let found = gpu.floats(&w);
     assert!(found.iter().all(|&value| value == found[0]) && found[0] < -1e-3);
 }

@@ -1,14 +1,17 @@
 //! The shaders against the CPU twin.
 
-use std::iter::once;
+use std::ops::Deref;
 
-use miadam::{Hyperparams, StepScale, TensorState, WeightDecay};
+use miadam::{Hyperparams, ParamState, Plane, StepScale, WeightDecay};
 
-use crate::common::{Home, Random, Rig, Spot, bits, gpu, scatter};
+use crate::common::{Contents, Home, Random, Rig, Spot, gpu, scatter};
 
-/// Lengths around the quad (4), the workgroup (256) and the chunk (2048), and a few large ones.
-const LENS: [usize; 20] =
-    [0, 1, 2, 3, 4, 5, 7, 63, 64, 65, 255, 256, 257, 1757, 2047, 2048, 2049, 4100, 33_000, 40_003];
+/// Lengths around the quad (4), the workgroup (256 invocations, 1024 elements) and the chunk of either device (4096), and a
+/// few large ones.
+const LENS: [usize; 26] = [
+    0, 1, 2, 3, 4, 5, 7, 63, 64, 65, 255, 256, 257, 1023, 1024, 1025, 1757, 2047, 2048, 2049, 4095, 4096, 4097, 4100,
+    33_000, 40_003,
+];
 
 /// Every combination of the options that change the arithmetic.
 fn all_options(order: u32) -> Vec<Hyperparams> {
@@ -45,21 +48,21 @@ pub fn assert_parity(rig: &mut Rig, steps: usize, random: &mut Random) {
         rig.step_gpu();
         let found = rig.found();
         for spot in &rig.spots {
-            let [old, new, twin_old, twin_new] = [&before, &found, &twin_before, &rig.expected]
-                .map(|buffers| &buffers[spot.param.0][spot.param.1..][..spot.len]);
-            assert_updates_agree([old, twin_old], [new, twin_new], format_args!("step {step}, {spot:?}"));
+            let param = |contents| spot.param_in(contents);
+            let (old, new) = ([&before, &twin_before].map(param), [&found, &rig.expected].map(param));
+            assert_updates_agree(old, new, format_args!("step {step}, {spot:?}"));
         }
         rig.assert_untouched(&found);
         before = found;
     }
-    let (found, expected) = (rig.gpu.state(&rig.optimizer), rig.twin.state());
+    let (found, expected) = (rig.gpu.state(&rig.optimizer), rig.twin.read_state());
     assert_eq!(found.step, expected.step);
-    assert_states_agree(&found.tensors, &expected.tensors);
+    assert_states_agree(&found.params, &expected.params);
 }
 
 /// The step from `old` to `new` of a tensor as found is that of the twin, which comes second in both.
-pub fn assert_updates_agree(old: [&[f32]; 2], new: [&[f32]; 2], context: std::fmt::Arguments) {
-    let updates = |side: usize| new[side].iter().zip(old[side]).map(|(new, old)| new - old);
+pub fn assert_updates_agree<T: Deref<Target = [f32]>>(old: [T; 2], new: [T; 2], context: std::fmt::Arguments) {
+    let updates = |side: usize| new[side].iter().zip(&old[side][..]).map(|(new, old)| new - old);
     let largest = updates(1).fold(0.0, |largest: f32, update| largest.max(update.abs()));
     for (i, (update, expected)) in updates(0).zip(updates(1)).enumerate() {
         // WGSL allows 2.5 ulp for a division, as much for a square root, and 1 for each of the dozen
@@ -74,24 +77,25 @@ pub fn assert_updates_agree(old: [&[f32]; 2], new: [&[f32]; 2], context: std::fm
 }
 
 /// Moments and integrals are those of the twin; master copies are compared as parameters, by their updates.
-pub fn assert_states_agree(found: &[TensorState], expected: &[TensorState]) {
+pub fn assert_states_agree(found: &[ParamState], expected: &[ParamState]) {
     assert_eq!(found.len(), expected.len());
     for (found, expected) in found.iter().zip(expected) {
         assert_eq!(found.name, expected.name);
-        assert_eq!(found.integrals.len(), expected.integrals.len());
-        assert_eq!(found.max_second_moment.is_some(), expected.max_second_moment.is_some());
-        let [found_moments, moments] =
-            [found, expected].map(|state| once(&state.second_moment).chain(&state.max_second_moment));
-        for (found, expected) in found_moments.zip(moments) {
-            assert_plane_agrees(found, expected, largest(expected), "a second moment");
-        }
-        // What adds up to these may be larger than they are, where signs differ. The root of the second moment is a third
-        // of the largest term of the first or more, under the default betas.
-        let mut scale = largest(&expected.second_moment).sqrt();
-        let [found_sums, sums] = [found, expected].map(|state| once(&state.first_moment).chain(&state.integrals));
-        for (found, expected) in found_sums.zip(sums) {
-            scale = scale.max(largest(expected));
-            assert_plane_agrees(found, expected, scale, "the first moment or an integral");
+        assert!(found.planes().map(|(plane, _)| plane).eq(expected.planes().map(|(plane, _)| plane)));
+        // What adds up to the first moment and the integrals may be larger than they are, where signs differ. The root of
+        // the second moment is a third of the largest term of the first or more, under the default betas.
+        let mut scale = largest(expected.plane(Plane::SecondMoment).unwrap()).sqrt();
+        for ((plane, found), (_, expected)) in found.planes().zip(expected.planes()) {
+            match plane {
+                Plane::SecondMoment | Plane::MaxSecondMoment => {
+                    assert_plane_agrees(plane, found, expected, largest(expected));
+                }
+                Plane::FirstMoment | Plane::Integral(_) => {
+                    scale = scale.max(largest(expected));
+                    assert_plane_agrees(plane, found, expected, scale);
+                }
+                Plane::Master => {}
+            }
         }
     }
 }
@@ -100,12 +104,12 @@ fn largest(plane: &[f32]) -> f32 {
     plane.iter().fold(0.0, |a, b| a.max(b.abs()))
 }
 
-fn assert_plane_agrees(found: &[f32], expected: &[f32], scale: f32, what: &str) {
+fn assert_plane_agrees(plane: Plane, found: &[f32], expected: &[f32], scale: f32) {
     assert_eq!(found.len(), expected.len());
     for (found, expected) in found.iter().zip(expected) {
         // At most three roundings a step, over at most ten steps, of terms up to the largest.
         let tolerance = 32.0 * f32::EPSILON * scale;
-        assert!((found - expected).abs() <= tolerance, "{what}: {found} is not {expected} within {tolerance:e}");
+        assert!((found - expected).abs() <= tolerance, "{plane}: {found} is not {expected} within {tolerance:e}");
     }
 }
 
@@ -153,7 +157,7 @@ fn a_tensor_alone_is_one_run() {
     let hyperparams = Hyperparams { order: 2, switch_step: 3, amsgrad: true, ..Hyperparams::default() };
     for (offset, dispatches) in [(0, 3), (1, 2)] {
         // On the grid: whole quads and a tail. Off the grid: elements only.
-        let spots = [Spot { group: 0, len: 70_001, param: (0, 4 + offset), grad: (1, offset) }];
+        let spots = [Spot { len: 70_001, param: (0, 4 + offset), grad: (1, offset), ..Spot::default() }];
         let mut rig = Rig::new(gpu.clone(), std::slice::from_ref(&hyperparams), &[70_020, 70_003], &spots, 5);
         assert_eq!(rig.optimizer.dispatches().unwrap(), dispatches);
         assert_parity(&mut rig, 4, &mut Random(6));
@@ -173,7 +177,7 @@ fn same_inputs_give_the_same_bits() {
             rig.set_grads(|| random.normal());
             rig.step_gpu();
         }
-        (bits(&rig.found()), rig.gpu.state(&rig.optimizer))
+        (rig.found(), rig.gpu.state(&rig.optimizer))
     };
     let first = run();
     for _ in 0..3 {
@@ -201,9 +205,8 @@ fn non_finite_gradients_propagate_to_their_own_elements_only() {
     rig.step_gpu();
     rig.step_twin();
     let found = rig.found();
-    let (buffer, first) = spots[0].param;
-    for i in 0..1000 {
-        let (found, expected) = (found[buffer][first + i], rig.expected[buffer][first + i]);
+    let param = |contents: &Contents| spots[0].param_in(contents).into_owned();
+    for (i, (found, expected)) in param(&found).into_iter().zip(param(&rig.expected)).enumerate() {
         let poisoned = i == 100 || i == 201;
         assert_eq!(found.is_finite(), !poisoned, "element {i} is {found}");
         assert_eq!(expected.is_finite(), !poisoned, "element {i} is {expected}");

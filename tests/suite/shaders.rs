@@ -1,9 +1,11 @@
 //! Every variant of the shaders parses, validates, and translates to what Vulkan, Metal and DX12 take.
 
-use miadam::plan::{Access, Extras, Form, Format, Integrals, Kernel, Rounding, Shape};
-use miadam::{Dtype, HalfParams, adopt_wgsl, advance_wgsl, measure_wgsl, update_wgsl};
+use miadam::plan::{Access, Extras, Form, Format, Integrals, Kernel, Shape};
+use miadam::shader::{self, Shader};
+use miadam::{Dtype, HalfParams, Rounding};
+use naga::back::pipeline_constants::process_overrides;
 use naga::back::{hlsl, msl, spv};
-use naga::valid::{Capabilities, ValidationFlags, Validator};
+use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 
 /// All formats with a half in them.
 fn mixed_formats() -> impl Iterator<Item = Format> {
@@ -15,10 +17,10 @@ fn mixed_formats() -> impl Iterator<Item = Format> {
     master.chain(dtypes.map(|grad| Format::new(Bf16, grad, HalfParams::Stochastic { seed: 0 })))
 }
 
-/// Every source that the crate can hand to a device, with a name for it.
-pub fn sources() -> Vec<(String, String)> {
-    let advance = [false, true].map(|measures| (format!("advance, measures {measures}"), advance_wgsl(measures)));
-    let mut sources = advance.to_vec();
+/// Every shader that the crate can hand to a device, with a name for it.
+pub fn shaders() -> Vec<(String, Shader)> {
+    let advance = [false, true].map(|measures| (format!("advance, measures {measures}"), shader::advance(measures)));
+    let mut shaders = advance.to_vec();
     for access in [Access::Quads, Access::Elements] {
         for shape in [Shape::Run, Shape::Table] {
             let [pairs, many] = [Form::Pairs, Form::Many];
@@ -28,13 +30,13 @@ pub fn sources() -> Vec<(String, String)> {
                 let kernel = Kernel { access, form, shape, format: Format::default(), extras: Extras::default() };
                 for format in mixed_formats() {
                     let kernel = Kernel { format, ..kernel };
-                    sources.push((format!("measure {kernel:?} over {windows}"), measure_wgsl(kernel, windows)));
-                    sources.push((format!("update {kernel:?} over {windows}"), update_wgsl(kernel, windows)));
+                    shaders.push((format!("measure {kernel:?} over {windows}"), shader::measure(kernel, windows)));
+                    shaders.push((format!("update {kernel:?} over {windows}"), shader::update(kernel, windows)));
                     if format.rounding == Rounding::Master {
-                        sources.push((format!("adopt {kernel:?} over {windows}"), adopt_wgsl(kernel, windows)));
+                        shaders.push((format!("adopt {kernel:?} over {windows}"), shader::adopt(kernel, windows)));
                     }
                 }
-                sources.push((format!("measure {kernel:?} over {windows}"), measure_wgsl(kernel, windows)));
+                shaders.push((format!("measure {kernel:?} over {windows}"), shader::measure(kernel, windows)));
                 for (number, integrals) in [0, 1, 2, 3, 4].map(Integrals::of).into_iter().enumerate() {
                     let bits = [0, 1, 2].map(|bit| (number + windows) >> bit & 1 == 1);
                     let extras = Extras {
@@ -46,24 +48,35 @@ pub fn sources() -> Vec<(String, String)> {
                         integrals,
                     };
                     let kernel = Kernel { extras, ..kernel };
-                    sources.push((format!("update {kernel:?} over {windows}"), update_wgsl(kernel, windows)));
+                    shaders.push((format!("update {kernel:?} over {windows}"), shader::update(kernel, windows)));
                 }
             }
         }
     }
-    sources
+    shaders
 }
 
-pub fn parse(name: &str, source: &str) -> (naga::Module, naga::valid::ModuleInfo) {
+/// The module with the shader's values in place of its overrides, as a pipeline has it.
+pub fn parse(name: &str, shader: &Shader) -> (naga::Module, ModuleInfo) {
+    let Shader { source, constants } = shader;
     let module = naga::front::wgsl::parse_str(source).unwrap_or_else(|error| panic!("{name}: {error}\n{source}"));
     // No capability beyond the core of WebGPU.
     let info = Validator::new(ValidationFlags::all(), Capabilities::empty()).validate(&module);
-    (module, info.unwrap_or_else(|error| panic!("{name}: {error:?}")))
+    let info = info.unwrap_or_else(|error| panic!("{name}: {error:?}"));
+    // A value for each override, and no other.
+    let mut overrides: Vec<_> = module.overrides.iter().map(|(_, item)| item.name.as_deref().unwrap()).collect();
+    let mut names: Vec<_> = constants.iter().map(|(name, _)| *name).collect();
+    overrides.sort_unstable();
+    names.sort_unstable();
+    assert_eq!(names, overrides, "{name}");
+    let constants = constants.iter().map(|&(name, value)| (name.to_owned(), value)).collect();
+    let (module, info) = process_overrides(&module, &info, None, &constants).unwrap();
+    (module.into_owned(), info.into_owned())
 }
 
-/// Panics unless `source` can go to Vulkan, Metal and DX12.
-pub fn translate(name: &str, source: &str) {
-    let (module, info) = parse(name, source);
+/// Panics unless the shader can go to Vulkan, Metal and DX12.
+pub fn translate(name: &str, shader: &Shader) {
+    let (module, info) = parse(name, shader);
     let words = spv::write_vec(&module, &info, &spv::Options::default(), None).unwrap();
     assert_eq!(words[0], 0x0723_0203, "{name}: SPIR-V's magic number");
 
@@ -79,7 +92,7 @@ pub fn translate(name: &str, source: &str) {
 
 #[test]
 fn translate_to_spirv_msl_and_hlsl() {
-    for (name, source) in sources() {
-        translate(&name, &source);
+    for (name, shader) in shaders() {
+        translate(&name, &shader);
     }
 }

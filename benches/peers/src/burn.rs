@@ -3,12 +3,11 @@
 use burn::module::{Param, ParamId};
 use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Tensor, TensorData};
-
 use miadam::Hyperparams;
+use miadam_peers::device;
+use miadam_support::steppers::GRAD;
 
-use crate::device;
 use crate::runner::{Runner, timed};
-use crate::steppers::GRAD;
 
 pub const NAME: &str = "burn 0.22.1";
 

@@ -3,10 +3,10 @@
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Result, Tensor, Var};
 use candle_nn::{AdamW, Optimizer, ParamsAdamW};
+use miadam_support::cases::Case;
+use miadam_support::steppers::GRAD;
 
-use crate::cases::Case;
 use crate::runner::{Entry, Runner, timed};
-use crate::steppers::GRAD;
 
 pub const NAME: &str = "candle 0.11.1";
 

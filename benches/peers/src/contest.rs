@@ -2,12 +2,15 @@
 
 use std::path::Path;
 
-use crate::cases::{self, Case, Home};
+use miadam_peers::device;
+use miadam_support::adapter::AdapterError;
+use miadam_support::cases::{self, Case, Home};
+use miadam_support::gpu::Gpu;
+
 use crate::process::Process;
 use crate::report::Table;
 use crate::runner::{Entrant, race};
-use crate::steppers::gpu::Gpu;
-use crate::{burn, candle, device, miadam};
+use crate::{burn, candle, miadam};
 
 /// What names of cases start with: the shapes, without the home of their tensors.
 pub const SHAPES: [&str; 4] = ["1 x 4M", "1 x 16M", "1000 x 4096", "10000 x 256"];
@@ -25,7 +28,7 @@ impl Contest {
         Self {
             cases: cases::all(),
             threads,
-            gpu: Gpu::new(device::BACKENDS).map_err(|reason| format!("no adapter: {reason}")),
+            gpu: open().map_err(|reason| reason.to_string()),
             burn: Process::burn(),
             torch: ["fused", "foreach"].map(|variant| (variant, Process::torch(python, variant, threads))),
         }
@@ -33,7 +36,7 @@ impl Contest {
 
     pub fn description(&self) -> String {
         let adapter = match &self.gpu {
-            Ok(gpu) => &gpu.info.name,
+            Ok(gpu) => &gpu.name,
             Err(reason) => reason,
         };
         format!("GPU: {adapter}\nCPU: {} threads", self.threads)
@@ -53,6 +56,12 @@ impl Contest {
         entrants.extend(on_cpu);
         Table::new(shape, &entrants)
     }
+}
+
+/// With all that the adapter can do.
+fn open() -> Result<Gpu, AdapterError> {
+    let adapter = device::adapter()?;
+    Gpu::open(&adapter, adapter.limits())
 }
 
 fn enter_gpu<'a>(

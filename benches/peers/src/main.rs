@@ -4,19 +4,12 @@
 
 mod burn;
 mod candle;
-#[path = "../../../examples/throughput/cases.rs"]
-mod cases;
-#[path = "../../../examples/shared/command_line.rs"]
-mod command_line;
 mod contest;
-mod device;
 mod miadam;
 mod process;
 mod report;
 mod runner;
 mod serve;
-#[path = "../../steppers/mod.rs"]
-mod steppers;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -24,6 +17,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use contest::{Contest, SHAPES};
+use miadam_support::command_line;
 use report::Report;
 
 #[derive(Parser)]

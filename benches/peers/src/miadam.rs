@@ -1,19 +1,20 @@
 //! The crate itself.
 
-use crate::cases::Case;
+use miadam_support::cases::Case;
+use miadam_support::gpu::Gpu;
+use miadam_support::steppers::{CpuStepper, GpuStepper, Setup};
+
 use crate::runner::{Entry, Runner, timed};
-use crate::steppers::cpu::Cpu;
-use crate::steppers::gpu::{Gpu, GpuStepper};
 
 pub fn cpu(case: &Case) -> Entry<'static> {
-    Ok(Box::new(Cpu::new(case).map_err(|error| error.to_string())?))
+    Ok(Box::new(CpuStepper::new(case, &Setup::plain(case)).map_err(|error| error.to_string())?))
 }
 
 pub fn gpu<'a>(gpu: &'a Gpu, case: &Case) -> Entry<'a> {
-    Ok(Box::new(GpuStepper::new(gpu, case)?))
+    Ok(Box::new(GpuStepper::new(gpu, case, &Setup::plain(case))?))
 }
 
-impl Runner for Cpu {
+impl Runner for CpuStepper {
     fn step(&mut self) -> Result<f64, String> {
         timed(|| Self::step(self))
     }

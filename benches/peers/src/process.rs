@@ -7,7 +7,8 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-use crate::cases::Case;
+use miadam_support::cases::Case;
+
 use crate::runner::{Entry, Runner};
 
 const TORCH: &str = include_str!("../torch_adam.py");

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::cases::Case;
-use crate::steppers::check_first_step;
+use miadam_support::cases::Case;
+use miadam_support::steppers::check_first_step;
 
 /// Unmeasured steps before the first round: burn compiles and tunes its kernels in them.
 const WARM_UP: u32 = 4;

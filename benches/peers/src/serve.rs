@@ -2,16 +2,16 @@
 
 use std::io::{self, BufRead};
 
+use miadam_peers::device;
+
 use crate::burn;
-use crate::device;
 use crate::runner::Runner;
-use crate::steppers::gpu::Gpu;
 
 /// Answers the commands on stdin until it ends.
 pub fn serve() {
-    let adapter = match Gpu::new(device::BACKENDS) {
-        Ok(gpu) => gpu.info.device_type,
-        Err(reason) => return println!("error: no adapter: {reason}"),
+    let adapter = match device::adapter() {
+        Ok(adapter) => adapter.get_info().device_type,
+        Err(reason) => return println!("error: {reason}"),
     };
     println!("{}", burn::NAME);
     let mut runner: Option<burn::Burn> = None;

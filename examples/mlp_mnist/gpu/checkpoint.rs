@@ -3,11 +3,10 @@
 use std::error::Error;
 
 use miadam::Checkpoint;
-use safetensors::SafeTensors;
+use miadam_support::mnist::network::Weights;
+use safetensors::tensor::{SafeTensorError, SafeTensors, TensorView, serialize};
 
-use super::layout::Layout;
-use crate::network::Weights;
-use crate::tensor_file::rewrite;
+use super::layout::{Layout, resize_rows};
 
 /// The padding's weights, gradients and state are 0: nothing is lost.
 pub fn unpad(checkpoint: &Checkpoint, layout: Layout) -> Result<Checkpoint, Box<dyn Error>> {
@@ -18,23 +17,25 @@ pub fn pad(checkpoint: &Checkpoint, layout: Layout) -> Result<Checkpoint, Box<dy
     resize(checkpoint, layout.rows())
 }
 
-/// Cuts the rows of every tensor that belongs to w1, b1, w2 or b2 from the first length to the second, or fills them up.
+/// The same checkpoint with rows of the second length instead of the first, in w1, b1, w2, b2 and in their state.
 fn resize(checkpoint: &Checkpoint, rows: [(usize, usize); 4]) -> Result<Checkpoint, Box<dyn Error>> {
     let bytes = checkpoint.to_bytes()?;
-    let (_, metadata) = SafeTensors::read_metadata(&bytes)?;
-    let metadata = metadata.metadata().clone().unwrap_or_default();
-    let resized = rewrite(&bytes, metadata, |entry, width, values| {
+    let (_, header) = SafeTensors::read_metadata(&bytes)?;
+    let mut entries = Vec::new();
+    for (entry, view) in SafeTensors::deserialize(&bytes)?.tensors() {
+        let (dtype, width) = (view.dtype(), view.dtype().bitsize() / 8);
         let name = entry.rsplit('/').next();
         let tensor = Weights::NAMES.iter().position(|&own| Some(own) == name);
-        match tensor.map(|tensor| (width * rows[tensor].0, width * rows[tensor].1)) {
-            // What is no rows of that length fits no optimizer, which says so.
-            Some((from, to)) if values.len().is_multiple_of(from) => {
-                let zeros = vec![0; to.saturating_sub(from)];
-                let row = |row: &[u8]| [&row[..from.min(to)], &zeros].concat();
-                values.chunks_exact(from).flat_map(row).collect()
-            }
-            _ => values.to_vec(),
-        }
-    })?;
+        let data = match tensor.map(|tensor| (width * rows[tensor].0, width * rows[tensor].1)) {
+            Some((from, to)) if view.data().len().is_multiple_of(from) => resize_rows(view.data(), from, to),
+            // An entry that is not made of such rows fits no optimizer, and `load` says so.
+            _ => view.data().to_vec(),
+        };
+        entries.push((entry, dtype, [data.len() / width], data));
+    }
+    let views = entries.iter().map(|(entry, dtype, shape, data)| {
+        Ok::<_, SafeTensorError>((entry, TensorView::new(*dtype, shape.to_vec(), data)?))
+    });
+    let resized = serialize(views.collect::<Result<Vec<_>, _>>()?, header.metadata().clone())?;
     Ok(Checkpoint::from_bytes(&resized)?)
 }

@@ -1,17 +1,16 @@
 //! The pipelines of the shaders, and the one bind group layout that they share.
 
-use wgpu::{
+use miadam::Dtype;
+use miadam::wgpu::{
     BindGroup, BindGroupDescriptor, BindGroupEntry, BindGroupLayout, BindGroupLayoutDescriptor, BindGroupLayoutEntry,
     BindingResource, BindingType, Buffer, BufferBinding, BufferBindingType, BufferSize, ComputePipeline,
     ComputePipelineDescriptor, Device, PipelineCompilationOptions, PipelineLayoutDescriptor, ShaderModuleDescriptor,
     ShaderSource, ShaderStages,
 };
 
-use miadam::Dtype;
-
 const COMMON: &str = include_str!("../shaders/common.wgsl");
 /// The crate's conversions.
-const HALF: &str = include_str!("../../../shaders/half.wgsl");
+const HALF: &str = include_str!("../../../shaders/shared/half.wgsl");
 
 /// Bytes of `Batch` in common.wgsl.
 pub const BATCH_BYTES: usize = 8;
@@ -35,9 +34,7 @@ impl Kernels {
             Dtype::F16 => [HALF, include_str!("../shaders/f16.wgsl")].concat(),
             Dtype::Bf16 => [HALF, include_str!("../shaders/bf16.wgsl")].concat(),
         };
-        let storage = |binding| entry(binding, BufferBindingType::Storage { read_only: binding <= 3 });
-        let uniforms = [0, 9].map(|binding| entry(binding, BufferBindingType::Uniform));
-        let entries: Vec<_> = uniforms.into_iter().chain((1..9).map(storage)).collect();
+        let entries: Vec<_> = (0..10).map(entry).collect();
         let layout = device.create_bind_group_layout(&BindGroupLayoutDescriptor { label: None, entries: &entries });
         let pipeline_layout = device.create_pipeline_layout(&PipelineLayoutDescriptor {
             bind_group_layouts: &[Some(&layout)],
@@ -71,18 +68,23 @@ impl Kernels {
         }
     }
 
-    /// `batches` holds `Batch` structs, of which a dispatch chooses one by its dynamic offset; `storage` are bindings 1 to 8.
-    pub fn bind(&self, device: &Device, batches: &Buffer, storage: [&Buffer; 8], loss_scale: &Buffer) -> BindGroup {
-        let batch = BufferBinding { buffer: batches, offset: 0, size: BufferSize::new(BATCH_BYTES as u64) };
-        let buffers = storage.into_iter().chain([loss_scale]);
-        let resources = [BindingResource::Buffer(batch)].into_iter().chain(buffers.map(Buffer::as_entire_binding));
-        let entries: Vec<_> =
-            (0..).zip(resources).map(|(binding, resource)| BindGroupEntry { binding, resource }).collect();
+    /// `buffers` are bindings 0 to 9. The first holds `Batch` structs, of which a dispatch chooses one by its offset.
+    pub fn bind(&self, device: &Device, buffers: [&Buffer; 10]) -> BindGroup {
+        let entries = (0..).zip(buffers).map(|(binding, buffer)| {
+            let size = if binding == 0 { BufferSize::new(BATCH_BYTES as u64) } else { None };
+            let resource = BindingResource::Buffer(BufferBinding { buffer, offset: 0, size });
+            BindGroupEntry { binding, resource }
+        });
+        let entries: Vec<_> = entries.collect();
         device.create_bind_group(&BindGroupDescriptor { label: None, layout: &self.layout, entries: &entries })
     }
 }
 
-fn entry(binding: u32, ty: BufferBindingType) -> BindGroupLayoutEntry {
+fn entry(binding: u32) -> BindGroupLayoutEntry {
+    let ty = match binding {
+        0 | 9 => BufferBindingType::Uniform,
+        _ => BufferBindingType::Storage { read_only: binding <= 3 },
+    };
     BindGroupLayoutEntry {
         binding,
         visibility: ShaderStages::COMPUTE,

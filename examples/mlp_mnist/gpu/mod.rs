@@ -2,26 +2,29 @@
 
 mod buffers;
 mod checkpoint;
-mod device;
 mod kernels;
 mod layout;
-mod samples;
+mod part;
 
 use std::error::Error;
+use std::mem;
+use std::ops::Range;
+use std::time::Duration;
 
-use miadam::{Checkpoint, MiAdam, Param, ParamGroup, Report, Slice};
-use wgpu::{BindGroup, CommandEncoder, ComputePass, ComputePassDescriptor, ComputePipeline};
+use miadam::wgpu::{CommandEncoder, ComputePass, ComputePassDescriptor, ComputePipeline, SubmissionIndex};
+use miadam::{Binding, Checkpoint, MiAdam, Readback, Report};
+use miadam_support::gpu::{Gpu, GpuError};
+use miadam_support::mnist::data::Data;
+use miadam_support::mnist::network::{INPUTS, Score, Weights};
+use miadam_support::wait::wait;
 
 use buffers::Buffers;
-pub use device::Gpu;
 use kernels::Kernels;
 use layout::{Layout, padded_rows};
-use samples::DeviceSamples;
+use part::Part;
 
-use crate::data::Data;
-use crate::network::{INPUTS, Passed, Score, Trainer, Weights};
 use crate::recipe::Recipe;
-use crate::values::Values;
+use crate::trainer::{Passed, Trainer};
 
 /// Rows of a batch when testing, where any number gives the same score.
 const TEST_ROWS: usize = 256;
@@ -29,6 +32,8 @@ const TEST_ROWS: usize = 256;
 const MAX_BATCHES: usize = 32;
 /// Arithmetic recorded per submit: a slow GPU does it before its driver thinks that it hangs.
 const MAX_FLOPS: usize = 8_000_000_000;
+/// After this the GPU counts as hung.
+const TIMEOUT: Duration = Duration::from_secs(120);
 
 pub struct GpuTrainer {
     gpu: Gpu,
@@ -41,12 +46,6 @@ pub struct GpuTrainer {
     recipe: Recipe,
 }
 
-/// The training or the test samples.
-struct Part {
-    samples: DeviceSamples,
-    bindings: BindGroup,
-}
-
 /// How far a batch goes.
 #[derive(Clone, Copy, PartialEq)]
 enum Goal {
@@ -56,28 +55,24 @@ enum Goal {
 
 impl GpuTrainer {
     pub fn new(gpu: Gpu, data: &Data, weights: &Weights, recipe: Recipe) -> Result<Self, Box<dyn Error>> {
-        let layout = Layout::new(weights.b1.len());
-        let dtype = recipe.dtype;
-        let kernels = Kernels::new(&gpu.device, layout.quads(), dtype, recipe.adds());
-        let buffers = Buffers::new(&gpu, layout, dtype, padded_rows(recipe.batch_size.max(TEST_ROWS)), MAX_BATCHES)?;
-        gpu.queue.write_buffer(&buffers.params, 0, &Values::new(dtype, &layout.pack(weights)).bytes());
-        gpu.check()?;
+        let (layout, dtype) = (Layout { hidden: weights.hidden() }, recipe.dtype);
+        let rows = padded_rows(recipe.batch_size.max(TEST_ROWS));
+        let buffers = Buffers::new(&gpu, layout, dtype, weights, rows)?;
+        let kernels =
+            gpu.guard("compile its kernels", || Kernels::new(&gpu.device, layout.quads(), dtype, recipe.adds()))?;
 
-        let params = Weights::NAMES.into_iter().zip(layout.tensors()).map(|(name, range)| {
-            let offset = dtype.width() * range.start as u64;
-            let slice = |buffer| Slice::new(buffer, offset, range.len() as u64).with_dtype(dtype);
-            Param::new(name, slice(&buffers.params), slice(&buffers.grads))
+        let mut offset = 0;
+        let bindings = Weights::NAMES.into_iter().zip(layout.lens()).map(|(name, len)| {
+            let binding = Binding::new(name, (&buffers.params, offset), (&buffers.grads, offset));
+            offset += dtype.width() * len as u64;
+            binding
         });
-        let group = ParamGroup::new(recipe.hyperparams.clone(), params);
-        let mut optimizer = MiAdam::new(&gpu.device, &gpu.queue, [group])?;
+        let mut optimizer = MiAdam::new(&gpu.device, &gpu.queue, [recipe.group(layout.lens())], bindings)?;
         optimizer.set_grad_options(recipe.grad_options(recipe.accumulate))?;
 
-        let part = |samples, batch_size| -> Result<Part, Box<dyn Error>> {
-            let samples = DeviceSamples::new(&gpu, samples, batch_size)?;
-            Ok(Part { bindings: buffers.bind(&gpu, &kernels, &samples, optimizer.loss_scale()), samples })
-        };
+        let part =
+            |samples, batch_size| Part::new(&gpu, samples, batch_size, &kernels, &buffers, optimizer.loss_scale());
         let (train, test) = (part(&data.train, recipe.batch_size)?, part(&data.test, TEST_ROWS)?);
-        gpu.check()?;
         Ok(Self { gpu, layout, kernels, buffers, train, test, optimizer, recipe })
     }
 
@@ -88,50 +83,29 @@ impl GpuTrainer {
         passed: &mut Passed,
         go_on: &mut dyn FnMut(usize) -> bool,
     ) -> Result<(), Box<dyn Error>> {
-        let samples = &self.part(goal).samples;
-        let (count, batch_size) = (samples.len, samples.batch_size);
-        let sizes: Vec<usize> = (0..count).step_by(batch_size).map(|start| batch_size.min(count - start)).collect();
-        // Two products with the pixels, a multiplication and an addition each.
-        let flops = 4 * INPUTS * self.layout.row() * padded_rows(batch_size);
-        let batches_per_submit = (MAX_FLOPS / flops).clamp(1, MAX_BATCHES);
+        let part = self.part(goal);
+        // There are two products with the pixels, and a multiplication and an addition for each term.
+        let flops = 4 * INPUTS * self.layout.row() * padded_rows(part.batch_size);
+        let (count, most) = (part.count(), (MAX_FLOPS / flops).clamp(1, MAX_BATCHES));
 
-        self.buffers.write_totals(&self.gpu, &passed.totals);
-        let batches = sizes.len();
-        let slots = |sizes: &[usize]| sizes.iter().copied().map(padded_rows).sum::<usize>();
-        let mut first = slots(&sizes[..passed.batches]);
+        self.buffers.write_totals(&self.gpu, &passed.totals)?;
         let (mut running, mut stop) = (None, false);
         loop {
             let start = passed.batches;
             // A group that has begun is ended.
-            let end = if stop { start.next_multiple_of(self.recipe.accumulate).min(batches) } else { batches };
-            let sizes = &sizes[start..end.min(start + batches_per_submit)];
-            if sizes.is_empty() {
+            let end = if stop { start.next_multiple_of(self.recipe.accumulate).min(count) } else { count };
+            let batches = start..end.min(start + most);
+            passed.batches = batches.end;
+            let next = if batches.is_empty() { None } else { Some((self.submit(goal, batches.clone())?, batches)) };
+            let is_over = next.is_none();
+            // One submit runs while the next is recorded.
+            if let Some((submission, batches)) = mem::replace(&mut running, next) {
+                self.wait(&submission)?;
+                stop |= !go_on(self.part(goal).samples(batches));
+            }
+            if is_over {
                 break;
             }
-            self.buffers.write_batches(&self.gpu, first, sizes);
-            first += slots(sizes);
-            let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
-            let mut pass = encoder.begin_compute_pass(&ComputePassDescriptor::default());
-            for (index, &len) in sizes.iter().enumerate() {
-                self.record(&mut pass, goal, index, len);
-                if goal == Goal::Step
-                    && let Some(batches) = self.recipe.group_ending(passed.batches, batches)
-                {
-                    self.record_step(&mut pass, batches)?;
-                }
-                passed.batches += 1;
-            }
-            drop(pass);
-            let next = (self.gpu.queue.submit([encoder.finish()]), sizes);
-            // One submit runs while the next is recorded.
-            if let Some((submission, sizes)) = running.replace(next) {
-                self.gpu.wait(&submission)?;
-                stop |= !go_on(sizes.iter().sum());
-            }
-        }
-        if let Some((submission, sizes)) = running {
-            self.gpu.wait(&submission)?;
-            go_on(sizes.iter().sum());
         }
         passed.totals = self.buffers.read_totals(&self.gpu)?;
         Ok(())
@@ -144,42 +118,59 @@ impl GpuTrainer {
         }
     }
 
-    /// Records a batch of `len` samples: the one at `index` in the next submit.
-    fn record(&self, pass: &mut ComputePass<'_>, goal: Goal, index: usize, len: usize) {
-        pass.set_bind_group(0, &self.part(goal).bindings, &[self.buffers.batch_offset(index)]);
+    /// Lets the GPU begin with these batches of a pass.
+    fn submit(&mut self, goal: Goal, batches: Range<usize>) -> Result<SubmissionIndex, Box<dyn Error>> {
+        let gpu = self.gpu.clone();
+        let submitted = gpu.guard("run its kernels", || {
+            let mut encoder = gpu.encoder();
+            let mut pass = encoder.begin_compute_pass(&ComputePassDescriptor::default());
+            for batch in batches {
+                self.record(&mut pass, goal, batch)?;
+            }
+            drop(pass);
+            Ok::<_, miadam::Error>(gpu.queue.submit([encoder.finish()]))
+        })?;
+        Ok(submitted?)
+    }
+
+    /// Records a batch, and the step by its group if it is the last of that.
+    fn record(&mut self, pass: &mut ComputePass<'_>, goal: Goal, batch: usize) -> Result<(), miadam::Error> {
+        let part = self.part(goal);
+        part.bind(pass, batch);
         let mut run = |pipeline: &ComputePipeline, workgroups: usize| {
             pass.set_pipeline(pipeline);
             pass.dispatch_workgroups(workgroups as u32, 1, 1);
         };
-        let (kernels, quads, rows) = (&self.kernels, self.layout.quads(), padded_rows(len));
+        let (kernels, quads, rows) = (&self.kernels, self.layout.quads(), padded_rows(part.samples(batch..batch + 1)));
         run(&kernels.forward, (rows / 8 * (quads / 2)).div_ceil(32));
         run(&kernels.classify, rows / 8);
-        if goal == Goal::Step {
-            run(&kernels.backward, (rows / 4 * quads).div_ceil(64));
-            run(&kernels.gradient1, (INPUTS / 16 * (quads / 2)).div_ceil(32));
-            run(&kernels.gradient2, (quads + 1).div_ceil(8));
+        if goal == Goal::Score {
+            return Ok(());
         }
+        run(&kernels.backward, (rows / 4 * quads).div_ceil(64));
+        run(&kernels.gradient1, (INPUTS / 16 * (quads / 2)).div_ceil(32));
+        run(&kernels.gradient2, (quads + 1).div_ceil(8));
+        if let Some(batches) = self.recipe.group_ending(batch, part.count()) {
+            self.optimizer.set_grad_options(self.recipe.grad_options(batches))?;
+            self.optimizer.step_in_pass(pass)?;
+        }
+        Ok(())
     }
 
-    /// Records a step by the gradients of so many batches.
-    fn record_step(&mut self, pass: &mut ComputePass<'_>, batches: usize) -> Result<(), miadam::Error> {
-        self.optimizer.set_grad_options(self.recipe.grad_options(batches))?;
-        self.optimizer.step_in_pass(pass)
+    fn wait(&self, submission: &SubmissionIndex) -> Result<(), GpuError> {
+        wait(&self.gpu.device, submission, TIMEOUT)
+            .map_err(|error| GpuError { operation: "finish its kernels", reason: error.to_string() })
     }
 
-    /// What the optimizer records copies of.
+    /// Reads what the optimizer records a copy of.
     fn read<T>(
         &mut self,
-        record: impl FnOnce(&MiAdam, &mut CommandEncoder) -> Result<T, miadam::Error>,
-    ) -> Result<T::Output, Box<dyn Error>>
-    where
-        T: Future,
-    {
-        let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
-        let future = record(&self.optimizer, &mut encoder)?;
-        let submission = self.gpu.queue.submit([encoder.finish()]);
-        self.gpu.wait(&submission)?;
-        Ok(pollster::block_on(future))
+        record: impl FnOnce(&MiAdam, &mut CommandEncoder) -> Result<Readback<T>, miadam::Error>,
+    ) -> Result<T, Box<dyn Error>> {
+        let mut encoder = self.gpu.encoder();
+        let readback = record(&self.optimizer, &mut encoder)?;
+        self.gpu.run(encoder)?;
+        Ok(readback.wait()?)
     }
 }
 
@@ -190,47 +181,43 @@ impl Trainer for GpuTrainer {
         passed: &mut Passed,
         go_on: &mut dyn FnMut(usize) -> bool,
     ) -> Result<(), Box<dyn Error>> {
-        self.train.samples.upload_order(&self.gpu, order);
+        self.train.upload_order(&self.gpu, order)?;
         self.run(Goal::Step, passed, go_on)
     }
 
     fn test(&mut self) -> Result<Score, Box<dyn Error>> {
         let mut passed = Passed::default();
         self.run(Goal::Score, &mut passed, &mut |_| true)?;
-        Ok(passed.score(self.test.samples.len))
+        Ok(passed.score(self.test.len))
     }
 
     fn report(&mut self) -> Result<Report, Box<dyn Error>> {
-        Ok(self.read(|optimizer, encoder| optimizer.read_report(encoder))??)
+        self.read(|optimizer, encoder| optimizer.read_report(encoder))
     }
 
     fn checkpoint(&mut self) -> Result<Checkpoint, Box<dyn Error>> {
-        let checkpoint = self.read(|optimizer, encoder| optimizer.read_checkpoint(encoder, true))??;
+        let checkpoint = self.read(|optimizer, encoder| optimizer.read_checkpoint(encoder, true))?;
         checkpoint::unpad(&checkpoint, self.layout)
     }
 
     fn load(&mut self, checkpoint: &Checkpoint) -> Result<(), Box<dyn Error>> {
         let checkpoint = checkpoint::pad(checkpoint, self.layout)?;
         self.optimizer.load(&checkpoint)?;
-        self.optimizer.write_params(&checkpoint)?;
-        self.gpu.check()
+        Ok(self.optimizer.write_params(&checkpoint)?)
     }
 
     #[cfg(test)]
     fn weights(&self) -> Weights {
-        self.unpack(&self.buffers.params)
+        self.layout.unpack(&self.pool(&self.buffers.params))
     }
 }
 
 #[cfg(test)]
 impl GpuTrainer {
     /// A pool of weights or gradients in `f32`.
-    fn pool(&self, buffer: &wgpu::Buffer) -> Vec<f32> {
-        Values::from_bytes(self.recipe.dtype, &self.gpu.read(buffer).unwrap(), self.layout.len()).single()
-    }
-
-    fn unpack(&self, buffer: &wgpu::Buffer) -> Weights {
-        self.layout.unpack(&self.pool(buffer))
+    fn pool(&self, buffer: &miadam::wgpu::Buffer) -> Vec<f32> {
+        let bytes = self.gpu.read(buffer).unwrap();
+        miadam_support::values::Values::from_bytes(self.recipe.dtype, &bytes, usize::MAX).single()
     }
 }
 

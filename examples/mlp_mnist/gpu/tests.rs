@@ -1,14 +1,22 @@
 //! The shaders against the CPU path.
 
 use miadam::{Dtype, Hyperparams};
+use miadam_support::mnist::random::Random;
+use miadam_support::values::Values;
 
 use super::*;
 use crate::cpu::{CpuTrainer, Network};
-use crate::random::Random;
 use crate::tests::{data, gpu};
 
-fn trainer(gpu: Gpu, data: &Data, weights: &Weights, hyperparams: Hyperparams, batch_size: usize) -> GpuTrainer {
-    GpuTrainer::new(gpu, data, weights, Recipe::new(hyperparams, batch_size)).unwrap()
+/// A trainer, and the data and the weights of so many hidden units that it begins with, rounded to its type.
+fn setup(hidden: usize, samples: usize, recipe: Recipe) -> Option<(GpuTrainer, Data, Weights)> {
+    let (gpu, data) = (gpu()?, data(samples));
+    let mut weights = Weights::random(hidden, &mut Random::new(7, 2));
+    for tensor in weights.tensors_mut() {
+        let rounded = Values::new(recipe.dtype, tensor).single();
+        tensor.copy_from_slice(&rounded);
+    }
+    Some((GpuTrainer::new(gpu, &data, &weights, recipe).unwrap(), data, weights))
 }
 
 /// With this learning rate, weights stay and gradients can be compared.
@@ -20,7 +28,7 @@ const DTYPES: [Dtype; 3] = [Dtype::F32, Dtype::F16, Dtype::Bf16];
 
 /// `found` is in `dtype`, `expected` is not rounded.
 fn assert_near(found: &Weights, expected: &Weights, dtype: Dtype) {
-    // Half the distance between neighbours, as a part of the value and, for subnormal numbers, at the least.
+    // Half the distance between neighbours: as a part of the value, and the least that it is, among subnormal numbers.
     let (rounding, least) = match dtype {
         Dtype::F32 => (0.0, 0.0),
         Dtype::F16 => (2.0f32.powi(-11), 2.0f32.powi(-25)),
@@ -30,7 +38,7 @@ fn assert_near(found: &Weights, expected: &Weights, dtype: Dtype) {
         assert_eq!(found.len(), expected.len());
         let largest = expected.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
         for (i, (found, expected)) in found.iter().zip(expected).enumerate() {
-            // Sums of up to 784 terms in another order.
+            // The sums have up to 784 terms, in another order.
             let bound = 1e-5 * largest + rounding * expected.abs() + least;
             assert!((found - expected).abs() <= bound, "{name}[{i}] in {dtype}: {found}, not {expected}");
         }
@@ -41,15 +49,8 @@ fn assert_near(found: &Weights, expected: &Weights, dtype: Dtype) {
 fn gradients_equal_those_of_the_cpu() {
     let shapes = [(1, 1), (5, 13), (37, 50), (64, 128), (100, 3)];
     for ((hidden, batch_size), dtype) in shapes.into_iter().flat_map(|shape| DTYPES.map(|dtype| (shape, dtype))) {
-        let Some(gpu) = gpu() else { return };
-        let data = data(batch_size);
-        let mut weights = Weights::random(hidden, &mut Random::new(7, 2));
-        for tensor in weights.tensors_mut() {
-            let rounded = Values::new(dtype, tensor).single();
-            tensor.copy_from_slice(&rounded);
-        }
         let recipe = Recipe { dtype, ..Recipe::new(frozen(), batch_size) };
-        let mut trainer = GpuTrainer::new(gpu, &data, &weights, recipe).unwrap();
+        let Some((mut trainer, data, weights)) = setup(hidden, batch_size, recipe) else { return };
         let mut order: Vec<u32> = (0..batch_size as u32).collect();
         Random::new(7, 1).shuffle(&mut order);
 
@@ -73,10 +74,7 @@ fn gradients_equal_those_of_the_cpu() {
 
 #[test]
 fn a_short_last_batch_is_averaged_over_its_own_size() {
-    let Some(gpu) = gpu() else { return };
-    let data = data(40);
-    let weights = Weights::random(12, &mut Random::new(7, 2));
-    let mut trainer = trainer(gpu, &data, &weights, frozen(), 33);
+    let Some((mut trainer, data, weights)) = setup(12, 40, Recipe::new(frozen(), 33)) else { return };
     let order: Vec<u32> = (0..40).rev().collect();
     let mut seen = 0;
     let mut count = |samples| {
@@ -89,15 +87,13 @@ fn a_short_last_batch_is_averaged_over_its_own_size() {
     let mut network = Network::new(weights);
     network.forward(&data.train, &order[33..]);
     network.backward();
-    assert_near(&trainer.unpack(&trainer.buffers.grads), &network.grads, Dtype::F32);
+    assert_near(&trainer.layout.unpack(&trainer.pool(&trainer.buffers.grads)), &network.grads, Dtype::F32);
 }
 
 #[test]
 fn test_scores_equal_those_of_the_cpu() {
-    let Some(gpu) = gpu() else { return };
-    let data = data(1);
-    let weights = Weights::random(20, &mut Random::new(7, 2));
-    let found = trainer(gpu, &data, &weights, frozen(), 1).test().unwrap();
+    let Some((mut trainer, data, weights)) = setup(20, 1, Recipe::new(frozen(), 1)) else { return };
+    let found = trainer.test().unwrap();
     let expected = Network::new(weights).forward(&data.test, &(0..300).collect::<Vec<_>>());
     assert!((found.loss - expected.loss / 300.0).abs() < 1e-5, "{found:?}, not {expected:?} / 300");
     assert_eq!(found.accuracy, expected.accuracy / 300.0);
@@ -105,27 +101,22 @@ fn test_scores_equal_those_of_the_cpu() {
 
 #[test]
 fn training_repeats_to_the_bit() {
-    let run = |gpu| {
-        let data = data(500);
-        let weights = Weights::random(20, &mut Random::new(7, 2));
-        let mut trainer = trainer(gpu, &data, &weights, Hyperparams::default(), 64);
+    let run = || {
+        let (mut trainer, ..) = setup(20, 500, Recipe::new(Hyperparams::default(), 64))?;
         let order: Vec<u32> = (0..500).collect();
         let scores = [trainer.epoch(&order), trainer.epoch(&order)];
-        (scores, trainer.weights())
+        Some((scores, trainer.weights()))
     };
-    let (Some(first), Some(second)) = (gpu(), gpu()) else { return };
-    assert_eq!(run(first), run(second));
+    assert_eq!(run(), run());
 }
 
 #[test]
 fn training_follows_the_cpu() {
-    let Some(gpu) = gpu() else { return };
-    let data = data(500);
-    let weights = Weights::random(20, &mut Random::new(7, 2));
     // 8 batches per epoch, the integrals in use in the first.
     let hyperparams = Hyperparams { switch_step: 9, ..Hyperparams::default() };
-    let mut on_cpu = CpuTrainer::new(data.clone(), weights.clone(), Recipe::new(hyperparams.clone(), 64)).unwrap();
-    let mut on_gpu = trainer(gpu, &data, &weights, hyperparams, 64);
+    let recipe = Recipe::new(hyperparams, 64);
+    let Some((mut on_gpu, data, weights)) = setup(20, 500, recipe.clone()) else { return };
+    let mut on_cpu = CpuTrainer::new(data, weights, recipe).unwrap();
     let order: Vec<u32> = (0..500).collect();
     for _ in 0..3 {
         let expected = on_cpu.epoch(&order);

@@ -1,4 +1,4 @@
-//! A run that was stopped, by whom or what ever, and resumed is the run that never was.
+//! A run that was stopped and resumed is the same as one that was never stopped.
 
 mod process;
 mod refused;
@@ -8,10 +8,10 @@ use std::fs;
 use std::path::PathBuf;
 
 use clap::Parser;
+use miadam_support::mnist::data::Data;
 use serde_json::Value;
 
 use crate::args::Args;
-use crate::data::Data;
 use crate::run_file::{RunFile, Saved};
 use crate::tests::gpu;
 use crate::training::run;
@@ -96,7 +96,8 @@ const ALL: &str = "--accumulate 3 --clip-norm 0.5 --clip-value 0.1 --loss-scale 
 const F16: &str = "--dtype f16 --loss-scale --accumulate 2";
 const BF16: &str = "--dtype bf16 --stochastic-rounding";
 
-/// The devices that there are, and parts that end inside epochs: the GPU asks after 32 batches, while 32 more run.
+/// The devices that there are, each with a number of asks after which a part ends inside an epoch. The GPU asks after 32
+/// batches, while 32 more run.
 fn devices() -> Vec<(&'static str, usize)> {
     let mut devices = vec![("--device cpu", 37)];
     devices.extend(gpu().map(|_| ("--device gpu", 2)));
@@ -152,7 +153,7 @@ fn saves_come_when_they_are_due() {
     let folder = Folder::new("due");
     let flags = folder.flags("run", &format!("--device cpu {SMALL} --save-every 2"));
     let steps = || folder.outcome("run", SMALL).0.checkpoint.step();
-    // As soon as anything is saved, which is after the second epoch.
+    // The run is stopped as soon as anything is saved, which is after the second epoch.
     let is_stopped = || folder.checkpoint("run").exists();
     let mut out = Vec::new();
     run(&parse(&flags), &mut out, &is_stopped).unwrap();
@@ -166,6 +167,6 @@ fn saves_come_when_they_are_due() {
     run_until(&longer, usize::MAX).unwrap();
     let (saved, metrics) = folder.outcome("run", &longer);
     assert_eq!((saved.checkpoint.step(), metrics.len()), (500, 4));
-    // With all done, only the test is left.
+    // Once all epochs are done, only the test is left.
     assert!(run_until(&longer, usize::MAX).unwrap().starts_with("test accuracy: "));
 }

@@ -7,14 +7,15 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use miadam_support::mnist::random::Random;
+
 use super::{Folder, SMALL, parse, run_until};
 use crate::interrupt;
-use crate::random::Random;
 use crate::training::run;
 
 const FLAGS: &str = "MLP_MNIST_TEST_FLAGS";
 
-/// One of the two tests below that are not run otherwise.
+/// Runs one of the two tests below, which are not run otherwise.
 fn spawn(test: &str, flags: &str) -> (Child, BufReader<ChildStdout>) {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", &format!("resume_tests::process::{test}"), "--ignored", "--nocapture"])
@@ -34,7 +35,7 @@ fn train() {
     run(&parse(&flags), &mut io::stdout(), &interrupt::is_asked).unwrap();
 }
 
-/// As a run whose step takes long.
+/// Stands for a run whose step takes long.
 #[test]
 #[ignore = "run by other tests, in a process of its own"]
 fn dawdle() {

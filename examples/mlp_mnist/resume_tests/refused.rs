@@ -1,11 +1,12 @@
-//! What no run goes on from, or begins with.
+//! Files and flags that no run goes on from, or begins with.
 
 use std::fs;
 
 use clap::Parser;
 use miadam::Checkpoint;
+use miadam_support::mnist::data::Data;
 
-use super::{Folder, SMALL, run_until};
+use super::{Folder, RunFile, SMALL, parse, run_until};
 use crate::args::Args;
 
 #[test]
@@ -46,9 +47,9 @@ fn files_that_do_not_fit_are_named() {
         assert_eq!(error.lines().count(), 1, "{error}");
     };
     let resume = format!("{flags} --resume");
-    // What the system calls it differs.
+    // Each system has its own word for the reason.
     refused(&resume, "", "drop --resume");
-    // One that is empty is as good as none.
+    // An empty file is as good as none.
     fs::write(&path, []).unwrap();
     run_until(&flags, 3).unwrap();
     let whole = fs::read(&path).unwrap();
@@ -77,9 +78,9 @@ fn files_that_do_not_fit_are_named() {
     replaced(r#""param/w1""#, r#""param/w9""#);
     refused(&resume, "param/w9", "name a file");
 
-    // An optimizer's own file says nothing of the run.
+    // An optimizer's own file says nothing about the run.
     fs::write(&path, &whole).unwrap();
-    let own = super::RunFile::new(&path, super::parse(&flags).flags(&crate::data::Data::built_in().unwrap()));
+    let own = RunFile::new(&path, parse(&flags).flags(&Data::built_in().unwrap()));
     own.read().unwrap().checkpoint.save(&path).unwrap();
     assert!(Checkpoint::open(&path).is_ok());
     refused(&resume, "it holds no run", "name a file");

@@ -2,10 +2,6 @@
 //
 // An invocation does four columns of four rows.
 
-fn class_weights(digit: u32, column: u32) -> vec4<f32> {
-    return param((W2 + digit) * QUADS + column);
-}
-
 @compute @workgroup_size(64)
 fn backward(@builtin(global_invocation_id) id: vec3<u32>) {
     let column = id.x % QUADS;

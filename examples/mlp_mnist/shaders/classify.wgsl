@@ -3,10 +3,6 @@
 //
 // An invocation does one row. The rows that pad the batch get dz = 0 and do not count.
 
-fn class_weights(digit: u32, quad: u32) -> vec4<f32> {
-    return param((W2 + digit) * QUADS + quad);
-}
-
 @compute @workgroup_size(8)
 fn classify(@builtin(global_invocation_id) id: vec3<u32>) {
     let row = id.x;

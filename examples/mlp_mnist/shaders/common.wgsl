@@ -1,6 +1,6 @@
-// The bindings that all kernels share; those of weights (3) and gradients (7) are in a file for each type. Rows of every
-// matrix are padded to whole vec4s ("quads") with zeros, which the kernels keep zero, so that nothing needs to know where
-// a row really ends.
+// The bindings that all kernels share. The bindings of weights (3) and gradients (7) are in a file for each type. Rows of
+// every matrix are padded to whole vec4s ("quads") with zeros, which the kernels keep zero, so that nothing needs to know
+// where a row really ends.
 
 // Hidden units, padded to a multiple of 8, in quads.
 override QUADS: u32;
@@ -33,6 +33,11 @@ struct Batch {
 @group(0) @binding(8) var<storage, read_write> totals: array<vec2<f32>>;
 // The factor on the loss whose gradients are computed.
 @group(0) @binding(9) var<uniform> loss_scale: f32;
+
+// Four columns of a row of W2.
+fn class_weights(digit: u32, column: u32) -> vec4<f32> {
+    return param((W2 + digit) * QUADS + column);
+}
 
 fn store_gradient(i: u32, gradient: vec4<f32>) {
     if ADD {

@@ -1,4 +1,4 @@
-// Weights and gradients in f16, a quad at a time, by the conversions of the crate's own shaders/half.wgsl.
+// Weights and gradients in f16, a quad at a time, by the conversions of the crate's own shaders/shared/half.wgsl.
 
 @group(0) @binding(3) var<storage, read> params: array<vec2<u32>>;
 @group(0) @binding(7) var<storage, read_write> grads: array<vec2<u32>>;

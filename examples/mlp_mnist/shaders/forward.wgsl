@@ -3,7 +3,7 @@
 // An invocation computes 8 rows by 8 columns in registers. With four pixels k of four images as the columns of X and
 // four rows k of W1 as those of W, four by four terms of the sum are the matrix product W·X.
 
-// Named by row and column.
+// The parts are named by row and column.
 struct Tile {
     a00: mat4x4<f32>,
     a04: mat4x4<f32>,

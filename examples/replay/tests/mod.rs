@@ -6,10 +6,9 @@ mod results;
 
 use std::collections::HashMap;
 
+use miadam_support::replay::{Case, CaseError};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, serialize};
-
-use super::case::{Case, CaseError};
 
 /// A file's entries: all tensors hold 1, 2, 3, … but for one.
 #[derive(Clone)]

@@ -1,9 +1,8 @@
 //! What is read from a case.
 
 use miadam::{GradOptions, GradScaler, Schedule};
+use miadam_support::replay::{Case, check};
 
-use super::super::case::Case;
-use super::super::device::check;
 use super::good;
 
 #[test]

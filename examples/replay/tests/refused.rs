@@ -2,11 +2,10 @@
 
 use std::collections::HashMap;
 
+use miadam_support::command_line::one_line;
+use miadam_support::replay::{Case, check};
 use safetensors::Dtype;
 
-use super::super::case::Case;
-use super::super::command_line::one_line;
-use super::super::device::check;
 use super::{File, good, half};
 
 #[test]

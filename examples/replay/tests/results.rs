@@ -3,9 +3,9 @@
 use std::error::Error;
 use std::fs;
 
+use miadam_support::adapter::{AdapterError, AdapterFlags};
 use safetensors::{Dtype, SafeTensors};
 
-use super::super::adapter::AdapterError;
 use super::super::{Args, Kind, run};
 use super::{File, good, half};
 
@@ -25,7 +25,7 @@ fn replayed_on(device: Kind, file: &File, name: &str) -> Result<Vec<u8>, Box<dyn
     fs::create_dir_all(&folder).unwrap();
     let [case, out] = ["case", "out"].map(|name| folder.join(name));
     fs::write(&case, file.bytes()).unwrap();
-    let ran = run(&Args { case, out: out.clone(), device, adapter: None });
+    let ran = run(&Args { case, out: out.clone(), device, adapter: AdapterFlags::default() });
     let results = ran.map(|()| fs::read(&out).unwrap());
     fs::remove_dir_all(&folder).unwrap();
     results
@@ -33,7 +33,7 @@ fn replayed_on(device: Kind, file: &File, name: &str) -> Result<Vec<u8>, Box<dyn
 
 /// Whether there is no adapter, and MIADAM_ALLOW_NO_ADAPTER says that this is all right.
 fn is_excused(error: &(dyn Error + 'static)) -> bool {
-    let is_missing = matches!(error.downcast_ref(), Some(AdapterError::Missing));
+    let is_missing = error.downcast_ref().is_some_and(AdapterError::is_missing);
     is_missing && std::env::var_os("MIADAM_ALLOW_NO_ADAPTER").is_some()
 }
 
@@ -42,7 +42,7 @@ fn writes_results_whole_or_not_at_all() {
     let folder = std::env::temp_dir().join(format!("miadam-replay-{}", std::process::id()));
     fs::create_dir_all(&folder).unwrap();
     let [case, out] = ["case", "out"].map(|name| folder.join(name));
-    let args = Args { case: case.clone(), out: out.clone(), device: Kind::Cpu, adapter: None };
+    let args = Args { case: case.clone(), out: out.clone(), device: Kind::Cpu, adapter: AdapterFlags::default() };
 
     fs::write(&case, good().set("param/empty", Dtype::F32, &[0, 4]).bytes()).unwrap();
     assert!(run(&args).unwrap_err().to_string().contains("`param/empty` is in no group"));

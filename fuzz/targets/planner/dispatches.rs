@@ -1,9 +1,9 @@
 //! Whether the dispatches reach every element once, with its own gradient and state, and exceed no limit.
 
-use miadam::layout::Chunk;
-use miadam::plan::{Binding, Dispatch, Extras, Limits, Place, Plan, Rounding, Segment, StateLayout, Tensor};
-
-use crate::dispatch;
+use miadam::Rounding;
+use miadam::abi::Chunk;
+use miadam::plan::{Dispatch, Extras, Limits, Place, Placement, Plan, Segment, StateLayout, Tensor};
+use miadam_support::plan_check;
 
 /// The elements of a chunk, one after the other.
 struct Part<'a> {
@@ -15,10 +15,10 @@ struct Part<'a> {
     bytes: u64,
 }
 
-pub fn check(plan: &Plan, layout: &StateLayout, tensors: &[Tensor], bindings: &[Binding], limits: &Limits) {
+pub fn check(plan: &Plan, layout: &StateLayout, tensors: &[Tensor], bindings: &[Placement], limits: &Limits) {
     let mut parts = Vec::new();
     for dispatch in &plan.dispatches {
-        dispatch::check(dispatch, limits);
+        plan_check::check(dispatch, limits);
         parts.extend(dispatch.chunks.iter().map(|chunk| part(dispatch, chunk)));
     }
     parts.sort_unstable_by_key(|part| part.param);
@@ -34,13 +34,13 @@ pub fn check(plan: &Plan, layout: &StateLayout, tensors: &[Tensor], bindings: &[
 }
 
 fn part<'a>(dispatch: &'a Dispatch, chunk: &'a Chunk) -> Part<'a> {
-    let [param, grad] = dispatch::places(dispatch, chunk);
+    let [param, grad] = plan_check::places(dispatch, chunk);
     let format = dispatch.kernel.format;
     Part { dispatch, chunk, param, grad, bytes: format.param.width() * u64::from(chunk.len) }
 }
 
 /// What a chunk says of its elements is linear in their number, so it holds for all if for the first.
-fn check_segment(segment: &Segment, tensor: &Tensor, binding: &Binding, parts: &[Part<'_>]) {
+fn check_segment(segment: &Segment, tensor: &Tensor, binding: &Placement, parts: &[Part<'_>]) {
     let (width, grad_width) = (tensor.format.param.width(), tensor.format.grad.width());
     let mut element = segment.start;
     while element < segment.start + segment.len {

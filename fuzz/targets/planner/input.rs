@@ -1,8 +1,8 @@
 //! What the bytes of the fuzzer mean: limits, tensors, and where these lie.
 
 use arbitrary::Arbitrary;
-use miadam::plan::{Binding, Extras, Format, Integrals, Limits, Place, Rounding, Tensor};
-use miadam::{Dtype, HalfParams};
+use miadam::plan::{Extras, Format, Integrals, Limits, Place, Placement, Tensor};
+use miadam::{Dtype, HalfParams, Rounding, wgpu};
 
 const QUAD: u64 = 4;
 /// Most elements of a tensor.
@@ -64,9 +64,9 @@ struct AnyPlace {
 pub struct Case {
     pub limits: Limits,
     pub tensors: Vec<Tensor>,
-    pub bindings: Vec<Binding>,
+    pub bindings: Vec<Placement>,
     /// The same tensors, some of them elsewhere.
-    pub moved: Vec<Binding>,
+    pub moved: Vec<Placement>,
 }
 
 impl Input {
@@ -105,7 +105,7 @@ impl Input {
         tensors: &[Tensor],
         places: impl Iterator<Item = Option<[AnyPlace; 2]>>,
         ends: &mut [u64; 8],
-    ) -> Vec<Option<Binding>> {
+    ) -> Vec<Option<Placement>> {
         let mut put = |len: u64, dtype: Dtype, place: AnyPlace, from: usize| {
             let buffer = usize::from(place.buffer % 4) + from;
             let start = place.gap.map_or(ends[buffer].next_multiple_of(QUAD), |gap| ends[buffer] + gap.get());
@@ -121,12 +121,12 @@ impl Input {
             let grads = pairs
                 .iter()
                 .map(|(tensor, places)| places.map(|[_, grad]| put(tensor.len, tensor.format.grad, grad, 4)));
-            return params.into_iter().zip(grads).map(|(p, g)| Some(Binding { param: p?, grad: g? })).collect();
+            return params.into_iter().zip(grads).map(|(p, g)| Some(Placement { param: p?, grad: g? })).collect();
         }
         let binding = |(tensor, places): &(&Tensor, Option<[AnyPlace; 2]>)| {
             let [param, grad] = (*places)?;
             let param = put(tensor.len, tensor.format.param, param, 0);
-            Some(Binding { param, grad: put(tensor.len, tensor.format.grad, grad, 0) })
+            Some(Placement { param, grad: put(tensor.len, tensor.format.grad, grad, 0) })
         };
         pairs.iter().map(binding).collect()
     }
@@ -147,7 +147,7 @@ impl AnyLimits {
                 alignment,
             });
         }
-        Limits::new(&wgpu::Limits {
+        miadam::plan_limits(&wgpu::Limits {
             max_storage_buffer_binding_size: 8 * binding.get(),
             max_buffer_size: 8 * buffer.get(),
             max_storage_buffers_per_shader_stage: u32::from(windows[0] % 32),

@@ -1,8 +1,6 @@
 //! Plans any tensors anywhere under any limits, and checks by ranges what `tests/suite/plan` checks by elements.
 #![no_main]
 
-#[path = "../../../tests/suite/plan/dispatch.rs"]
-mod dispatch;
 mod dispatches;
 mod input;
 mod state;

@@ -1,19 +1,18 @@
 //! Runs that go on from a checkpoint, on the same device, on another, and in another layout.
 
-use miadam::{Checkpoint, Error, TensorState};
+use miadam::{Checkpoint, Error, ParamState, Plane};
 
-use super::{CLIP_NORM, LAYOUTS, OnCpu, OnGpu, Run, STEPS, TENSORS, Tensor, contents, start};
-use crate::common::{Gpu, gpu};
+use super::{CLIP_NORM, LAYOUTS, STEPS, TENSORS, Tensor, begin, begin_on, contents, start, steps};
+use crate::common::{Gpu, OnCpu, OnGpu, Run, Values, gpu};
 use crate::parity::assert_states_agree;
-use crate::values::Values;
 
 #[test]
 fn some_steps_are_clipped() {
-    let mut run = OnCpu::new(LAYOUTS[0]).unwrap();
+    let mut run: OnCpu = begin(LAYOUTS[0]).unwrap();
     let norms: Vec<_> = (0..STEPS)
         .map(|step| {
-            run.steps(step..step + 1);
-            f64::from(run.optimizer.report().grad_norm.unwrap())
+            steps(&mut run, step..step + 1);
+            f64::from(run.optimizer.read_report().grad_norm.unwrap())
         })
         .collect();
     // Before the infinite one and after it.
@@ -27,25 +26,25 @@ fn some_steps_are_clipped() {
 fn resumes<First: Run, Second: Run>(at: usize) -> [Checkpoint; 2] {
     let mut results = Vec::new();
     for layout in LAYOUTS {
-        let Some(mut first) = First::new(LAYOUTS[0]) else { continue };
-        first.steps(0..at);
+        let Some(mut first) = begin::<First>(LAYOUTS[0]) else { continue };
+        steps(&mut first, 0..at);
         let bytes = first.checkpoint().to_bytes().unwrap();
         let loaded = Checkpoint::from_bytes(&bytes).unwrap();
         assert!(loaded == first.checkpoint());
-        let mut second = Second::new(layout).unwrap();
+        let mut second: Second = begin(layout).unwrap();
         // What it has done before does not matter.
-        second.steps(0..2);
+        steps(&mut second, 0..2);
         second.load(&loaded);
         assert!(contents(&second.checkpoint()) == contents(&loaded), "{layout:?} at {at}");
-        second.steps(at..STEPS);
+        steps(&mut second, at..STEPS);
         results.push(second.checkpoint());
     }
     results.try_into().unwrap_or_else(|_| unreachable!("one for each layout"))
 }
 
 fn a_resumed_run_is_the_same<R: Run>() {
-    let Some(mut whole) = R::new(LAYOUTS[0]) else { return };
-    whole.steps(0..STEPS);
+    let Some(mut whole) = begin::<R>(LAYOUTS[0]) else { return };
+    steps(&mut whole, 0..STEPS);
     let expected = whole.checkpoint();
     // One step is skipped.
     assert_eq!(expected.step() as usize, STEPS - 1);
@@ -72,8 +71,8 @@ fn what_one_device_saves_the_other_loads() {
     if gpu().is_none() {
         return;
     }
-    let mut whole = OnCpu::new(LAYOUTS[0]).unwrap();
-    whole.steps(0..STEPS);
+    let mut whole: OnCpu = begin(LAYOUTS[0]).unwrap();
+    steps(&mut whole, 0..STEPS);
     let expected = whole.checkpoint();
     // Loading is exact, which `resumes` checks; what follows is the other device's.
     for found in resumes::<OnGpu, OnCpu>(3).into_iter().chain(resumes::<OnCpu, OnGpu>(3)) {
@@ -83,10 +82,10 @@ fn what_one_device_saves_the_other_loads() {
 }
 
 /// The states of all tensors, however they are grouped.
-fn by_name(checkpoint: &Checkpoint) -> Vec<TensorState> {
-    let mut tensors = checkpoint.tensors().to_vec();
-    tensors.sort_by(|a, b| a.name.cmp(&b.name));
-    tensors
+fn by_name(checkpoint: &Checkpoint) -> Vec<ParamState> {
+    let mut states = checkpoint.states().to_vec();
+    states.sort_by(|a, b| a.name.cmp(&b.name));
+    states
 }
 
 /// A parameter is the same after all steps, some of them on another device.
@@ -107,11 +106,11 @@ fn assert_params_agree(tensor: Tensor, found: &Checkpoint, expected: &Checkpoint
     }
     // Of a parameter in half precision, its master copy.
     let values = |checkpoint: &Checkpoint| {
-        let state = checkpoint.tensors().iter().find(|tensor| tensor.name == name).unwrap();
-        state.master.clone().unwrap_or_else(|| param(checkpoint).single())
+        let state = checkpoint.states().iter().find(|state| state.name == name).unwrap();
+        state.plane(Plane::Master).map_or_else(|| param(checkpoint).single(), <[f32]>::to_vec)
     };
-    let (start, found, expected) =
-        (Values::from_bytes(dtype, &start(tensor), len).single(), values(found), values(expected));
+    let start = Values::new(dtype, &start(tensor).values).single();
+    let (found, expected) = (values(found), values(expected));
     let way = expected.iter().zip(&start).fold(0.0, |way: f32, (end, start)| way.max((end - start).abs()));
     assert!(len == 0 || way > 1e-3, "{name} hardly moved: {way}");
     for (found, expected) in found.iter().zip(&expected) {
@@ -124,20 +123,20 @@ fn assert_params_agree(tensor: Tensor, found: &Checkpoint, expected: &Checkpoint
 #[test]
 fn a_lost_device_is_followed_by_another() {
     let Some(first) = Gpu::new(wgpu::Limits::default()) else { return };
-    let mut run = OnGpu::on(first.clone(), LAYOUTS[0]);
-    run.steps(0..4);
+    let mut run = begin_on(first.clone(), LAYOUTS[0]);
+    steps(&mut run, 0..4);
     let saved = run.checkpoint();
-    run.steps(4..5);
+    steps(&mut run, 4..5);
     first.wait();
     first.device.destroy();
     assert_eq!(run.optimizer.load(&saved), Err(Error::DeviceLost));
     let mut encoder = first.encoder();
     assert_eq!(run.optimizer.read_checkpoint(&mut encoder, true).err(), Some(Error::DeviceLost));
 
-    let mut resumed = OnGpu::on(Gpu::new(wgpu::Limits::default()).unwrap(), LAYOUTS[1]);
+    let mut resumed = begin_on(Gpu::new(wgpu::Limits::default()).unwrap(), LAYOUTS[1]);
     resumed.load(&saved);
-    resumed.steps(4..STEPS);
-    let mut whole = OnGpu::new(LAYOUTS[0]).unwrap();
-    whole.steps(0..STEPS);
+    steps(&mut resumed, 4..STEPS);
+    let mut whole: OnGpu = begin(LAYOUTS[0]).unwrap();
+    steps(&mut whole, 0..STEPS);
     assert!(contents(&resumed.checkpoint()) == contents(&whole.checkpoint()));
 }

@@ -2,19 +2,18 @@
 
 use std::collections::HashMap;
 
-use miadam::layout::{Chunk, QUAD};
-use miadam::plan::{Binding, Dispatch, Extras, Format, Limits, Place, Plan, Rounding, StateLayout, Tensor};
-use miadam::{Dtype, HalfParams};
+use miadam::abi::{Chunk, QUAD};
+use miadam::plan::{Dispatch, Extras, Format, Limits, Place, Placement, Plan, StateLayout, Tensor};
+use miadam::{Dtype, HalfParams, Rounding};
+use miadam_support::plan_check;
 use proptest::prelude::*;
-
-use super::dispatch;
 
 /// Tensors, and elements of one: enough to exceed every limit. Miri takes a thousand times as long.
 const MOST: usize = if cfg!(miri) { 4 } else { 24 };
 const LONGEST: u64 = if cfg!(miri) { 701 } else { 9000 };
 
 /// Limits small enough that a few thousand elements exceed them. Workgroups squared suffice for the largest
-/// binding, as `Limits::new` demands.
+/// binding, as `plan_limits` demands.
 fn limits() -> impl Strategy<Value = Limits> {
     (10..16u32, 10..16u32, 2..6usize, 5..9u32, 32..40u32).prop_map(
         |(binding, buffer, windows, alignment, workgroups)| Limits {
@@ -28,7 +27,7 @@ fn limits() -> impl Strategy<Value = Limits> {
 }
 
 /// Tensors of a few groups, and buffers laid out with gaps: sometimes params and grads apart, sometimes mixed.
-fn tensors() -> impl Strategy<Value = (Vec<Tensor>, Vec<Binding>, Vec<u64>)> {
+fn tensors() -> impl Strategy<Value = (Vec<Tensor>, Vec<Placement>, Vec<u64>)> {
     let planes = prop::collection::vec((2..4u64, 0..4u64), 1..4);
     let len = prop_oneof![0..9u64, 0..700u64, 0..LONGEST];
     let place = (0..4usize, prop_oneof![Just(None), (0..9u64).prop_map(Some)]);
@@ -56,8 +55,8 @@ fn tensors() -> impl Strategy<Value = (Vec<Tensor>, Vec<Binding>, Vec<u64>)> {
             let group = group as u32;
             Tensor { group, len, moment_planes, integral_planes, format, stream, extras: Extras::default() }
         });
-        let bindings = params.into_iter().zip(grads).map(|(param, grad)| Binding { param, grad });
-        (shapes.collect(), bindings.collect(), ends.into_iter().map(|end| 4 * end).collect())
+        let placements = params.into_iter().zip(grads).map(|(param, grad)| Placement { param, grad });
+        (shapes.collect(), placements.collect(), ends.into_iter().map(|end| 4 * end).collect())
     })
 }
 
@@ -96,9 +95,9 @@ pub type Coverage = HashMap<(usize, u64), Reached>;
 pub fn coverage(plan: &Plan, limits: &Limits) -> Coverage {
     let mut coverage = Coverage::new();
     for dispatch in &plan.dispatches {
-        dispatch::check(dispatch, limits);
+        plan_check::check(dispatch, limits);
         for chunk in &dispatch.chunks {
-            let places = dispatch::places(dispatch, chunk);
+            let places = plan_check::places(dispatch, chunk);
             for element in 0..u64::from(chunk.len) {
                 let (at, reached) = reach(dispatch, chunk, places, element);
                 assert!(coverage.insert(at, reached).is_none(), "{at:?} is reached twice");
@@ -130,37 +129,43 @@ fn reach(dispatch: &Dispatch, chunk: &Chunk, [param, grad]: [Place; 2], element:
 }
 
 /// The buffer and byte of an element of θ.
-fn element_at(binding: &Binding, tensor: &Tensor, element: u64) -> (usize, u64) {
-    (binding.param.buffer, binding.param.offset + tensor.format.param.width() * element)
+fn element_at(placement: &Placement, tensor: &Tensor, element: u64) -> (usize, u64) {
+    (placement.param.buffer, placement.param.offset + tensor.format.param.width() * element)
 }
 
 /// Every element at its place, with its own gradient and group, and nothing else.
-pub fn check_coverage(coverage: &Coverage, tensors: &[Tensor], bindings: &[Binding], ends: &[u64]) {
+pub fn check_coverage(coverage: &Coverage, tensors: &[Tensor], placements: &[Placement], ends: &[u64]) {
     assert_eq!(coverage.len() as u64, tensors.iter().map(|tensor| tensor.len).sum::<u64>());
-    for (tensor, binding) in tensors.iter().zip(bindings) {
+    for (tensor, placement) in tensors.iter().zip(placements) {
         for element in 0..tensor.len {
             let at = |place: Place, dtype: Dtype| (place.buffer, place.offset + dtype.width() * element);
-            let param = at(binding.param, tensor.format.param);
+            let param = at(placement.param, tensor.format.param);
             let reached = coverage.get(&param).expect("every element is reached");
-            assert_eq!(reached.grad, at(binding.grad, tensor.format.grad));
+            assert_eq!(reached.grad, at(placement.grad, tensor.format.grad));
             assert_eq!(reached.group, tensor.group);
             assert_eq!(reached.format, tensor.format);
             let draws = tensor.format.rounding == Rounding::Stochastic;
             assert_eq!(reached.draw, if draws { (tensor.stream, element / QUAD) } else { (0, 0) });
-            assert!(param.1 < ends[binding.param.buffer]);
+            assert!(param.1 < ends[placement.param.buffer]);
         }
     }
 }
 
 /// No two elements share state, and all of it lies in its page.
-fn check_state(coverage: &Coverage, tensors: &[Tensor], bindings: &[Binding], layout: &StateLayout, limits: &Limits) {
+fn check_state(
+    coverage: &Coverage,
+    tensors: &[Tensor],
+    placements: &[Placement],
+    layout: &StateLayout,
+    limits: &Limits,
+) {
     for page in &layout.pages {
         assert!(page.moments.max(page.integrals) <= limits.binding.min(limits.buffer), "{page:?}");
     }
     let mut taken = std::collections::HashSet::new();
-    for (tensor, binding) in tensors.iter().zip(bindings) {
+    for (tensor, placement) in tensors.iter().zip(placements) {
         for element in 0..tensor.len {
-            let reached = coverage[&element_at(binding, tensor, element)];
+            let reached = coverage[&element_at(placement, tensor, element)];
             let page = layout.pages[reached.page];
             for (integral, planes, first, size) in [
                 (false, tensor.moment_planes, reached.moments, page.moments),
@@ -182,20 +187,20 @@ proptest! {
     #[test]
     fn covers_everything_once_within_limits(
         limits in limits(),
-        (tensors, bindings, ends) in tensors(),
+        (tensors, placements, ends) in tensors(),
         (_, moved, moved_ends) in tensors(),
     ) {
-        let layout = StateLayout::new(&tensors, &bindings, &limits).unwrap();
-        let first = coverage(&Plan::new(&tensors, &bindings, &layout, &limits), &limits);
-        check_coverage(&first, &tensors, &bindings, &ends);
-        check_state(&first, &tensors, &bindings, &layout, &limits);
+        let layout = StateLayout::new(&tensors, &placements, &limits).unwrap();
+        let first = coverage(&Plan::new(&tensors, &placements, &layout, &limits), &limits);
+        check_coverage(&first, &tensors, &placements, &ends);
+        check_state(&first, &tensors, &placements, &layout, &limits);
 
         // Every other tensor moves behind what another layout holds; its state stays where it was.
         let mut ends: Vec<_> = ends.iter().zip(&moved_ends).map(|(a, b)| (*a).max(*b).next_multiple_of(4)).collect();
-        let mut rebound = bindings.clone();
-        for (binding, (tensor, target)) in rebound.iter_mut().zip(tensors.iter().zip(&moved)).step_by(2) {
+        let mut rebound = placements.clone();
+        for (placement, (tensor, target)) in rebound.iter_mut().zip(tensors.iter().zip(&moved)).step_by(2) {
             let Format { param, grad, .. } = tensor.format;
-            let roles = [(&mut binding.param, target.param, param), (&mut binding.grad, target.grad, grad)];
+            let roles = [(&mut placement.param, target.param, param), (&mut placement.grad, target.grad, grad)];
             for (place, target, dtype) in roles {
                 let offset = ends[target.buffer] + target.offset % 64;
                 *place = Place { buffer: target.buffer, offset };
@@ -204,7 +209,7 @@ proptest! {
         }
         let second = coverage(&Plan::new(&tensors, &rebound, &layout, &limits), &limits);
         check_coverage(&second, &tensors, &rebound, &ends);
-        for ((tensor, old), new) in tensors.iter().zip(&bindings).zip(&rebound) {
+        for ((tensor, old), new) in tensors.iter().zip(&placements).zip(&rebound) {
             for element in 0..tensor.len {
                 let old = first[&element_at(old, tensor, element)];
                 let new = second[&element_at(new, tensor, element)];

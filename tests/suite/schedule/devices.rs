@@ -1,9 +1,9 @@
 //! The steps that go with a schedule, on the GPU and on the CPU.
 
-use miadam::{Error, Hyperparams, MiAdam, Param, ParamGroup, Schedule, Slice, StepScale, WeightDecay, cpu};
+use miadam::{Binding, Error, Hyperparams, MiAdam, Param, ParamGroup, Schedule, StepScale, WeightDecay, cpu};
 
 use super::{all_kinds, cosine};
-use crate::common::{Gpu, Home, Random, Rig, Spot, bits, gpu, scatter};
+use crate::common::{Gpu, Home, Random, Rig, Spot, gpu, scatter};
 use crate::parity::assert_parity;
 
 /// Groups that differ in all that a learning rate goes into, one for each kind of schedule.
@@ -51,17 +51,17 @@ fn act_as_the_callers_own_numbers_however_they_are_submitted() {
         }
         together.optimizer.step(&mut encoder).unwrap();
     }
-    gpu.queue.submit([encoder.finish()]);
+    gpu.submit(encoder);
     let mut encoder = gpu.encoder();
     let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
     (0..12).for_each(|_| in_pass.optimizer.step_in_pass(&mut pass).unwrap());
     drop(pass);
-    gpu.queue.submit([encoder.finish()]);
+    gpu.submit(encoder);
 
-    assert!(bits(&apart.expected) == bits(&by_hand.expected), "the CPU twin");
-    assert!(apart.twin.state() == by_hand.twin.state(), "the CPU twin's state");
+    assert!(apart.expected == by_hand.expected, "the CPU twin");
+    assert!(apart.twin.read_state() == by_hand.twin.read_state(), "the CPU twin's state");
     for other in [&apart, &together, &in_pass] {
-        assert!(bits(&other.found()) == bits(&by_hand.found()));
+        assert!(other.found() == by_hand.found());
         assert!(gpu.state(&other.optimizer) == gpu.state(&by_hand.optimizer));
     }
     assert_eq!(gpu.state(&together.optimizer).step, 12);
@@ -75,16 +75,18 @@ fn are_the_same_on_gpu_and_cpu() {
 
 /// Updates of one element by a steady gradient, on the GPU and on the CPU.
 fn updates(gpu: &Gpu, hyperparams: &Hyperparams, steps: usize) -> [Vec<f32>; 2] {
-    let spot = Spot { group: 0, len: 1, param: (0, 0), grad: (1, 0) };
+    let spot = Spot { len: 1, param: (0, 0), grad: (1, 0), ..Spot::default() };
     let mut rig = Rig::new(gpu.clone(), std::slice::from_ref(hyperparams), &[4, 4], &[spot], 1);
     rig.set_grads(|| 0.5);
     let [mut on_gpu, mut on_cpu] = [(); 2].map(|()| Vec::new());
     for _ in 0..steps {
-        let before = [rig.found()[0][0], rig.expected[0][0]];
+        let theta = |rig: &Rig| [&rig.found(), &rig.expected].map(|contents| spot.param_in(contents)[0]);
+        let before = theta(&rig);
         rig.step_gpu();
         rig.step_twin();
-        on_gpu.push(rig.found()[0][0] - before[0]);
-        on_cpu.push(rig.expected[0][0] - before[1]);
+        let after = theta(&rig);
+        on_gpu.push(after[0] - before[0]);
+        on_cpu.push(after[1] - before[1]);
     }
     [on_gpu, on_cpu]
 }
@@ -135,8 +137,8 @@ fn set_lr_sets_what_they_multiply() {
             rig.step_twin();
         }
     }
-    assert!(bits(&rig.found()) == bits(&reference.found()));
-    assert!(bits(&rig.expected) == bits(&reference.expected));
+    assert!(rig.found() == reference.found());
+    assert!(rig.expected == reference.expected);
 }
 
 #[test]
@@ -146,33 +148,31 @@ fn count_recorded_steps_only() {
     let halving = Schedule::Exponential { gamma: 0.5 };
     let adam =
         Hyperparams { lr: 1.0, order: 0, beta1: 0.0, beta2: 0.0, eps: 0.0, schedule: halving, ..Default::default() };
-    let buffer = gpu.buffer(&[0.0, -1.0, -1.0, -1.0]);
-    let [param, grad] = [0, 4].map(|offset| Slice::new(&buffer, offset, 1));
-    let group = ParamGroup::new(adam.clone(), [Param::new("w", param.clone(), grad.clone())]);
-    let mut optimizer = MiAdam::new(&gpu.device, &gpu.queue, [group]).unwrap();
+    let buffer = gpu.buffer_of(&[0.0, -1.0, -1.0, -1.0]);
+    let bind = |grad| Binding::new("w", (&buffer, 0), (&buffer, grad));
+    let group = || ParamGroup::new(adam.clone(), [Param::new("w", 1)]);
+    let mut optimizer = MiAdam::new(&gpu.device, &gpu.queue, [group()], [bind(4)]).unwrap();
     let step = |optimizer: &mut MiAdam| {
-        let mut encoder = gpu.encoder();
-        optimizer.step(&mut encoder).unwrap();
-        gpu.queue.submit([encoder.finish()]);
-        gpu.read(&buffer)[0]
+        gpu.step(optimizer);
+        gpu.floats(&buffer)[0]
     };
     // Three steps of at most 1, each right to 5 ulp for `/` and `sqrt`, with half an ulp of θ, which stays below 2.
     let tolerance = 18.0 * f32::EPSILON;
     let near = |found: f32, expected: f32| assert!((found - expected).abs() <= tolerance, "{found}, not {expected}");
     near(step(&mut optimizer), 1.0);
     // A refused step is not recorded.
-    optimizer.rebind("w", param.clone(), param.clone()).unwrap();
+    optimizer.rebind([bind(0)]).unwrap();
     assert!(matches!(optimizer.step(&mut gpu.encoder()), Err(Error::Overlap { .. })));
-    optimizer.rebind("w", param, grad).unwrap();
+    optimizer.rebind([bind(4)]).unwrap();
     near(step(&mut optimizer), 1.5);
     // One whose encoder is dropped is: 1/4 is passed over.
     optimizer.step(&mut gpu.encoder()).unwrap();
     near(step(&mut optimizer), 1.625);
 
-    let mut optimizer = cpu::MiAdam::new([ParamGroup::new(adam, [cpu::Param::new("w", 1)])]).unwrap();
+    let mut optimizer = cpu::MiAdam::new([group()]).unwrap();
     let mut w = [0.0];
-    optimizer.step(&mut [&mut w], &[&[-1.0]]).unwrap();
-    optimizer.step(&mut [&mut w], &[]).unwrap_err();
-    optimizer.step(&mut [&mut w], &[&[-1.0]]).unwrap();
+    optimizer.step([cpu::Binding::new("w", &mut w, &mut [-1.0])]).unwrap();
+    optimizer.step([]).unwrap_err();
+    optimizer.step([cpu::Binding::new("w", &mut w, &mut [-1.0])]).unwrap();
     near(w[0], 1.5);
 }

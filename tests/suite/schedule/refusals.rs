@@ -62,7 +62,7 @@ fn values_out_of_range() {
         }
         let good = ParamGroup::new(Hyperparams::default(), []);
         let hyperparams = Hyperparams { schedule: schedule.clone(), ..Hyperparams::default() };
-        let error = MiAdam::new(&gpu.device, &gpu.queue, [good, ParamGroup::new(hyperparams.clone(), [])])
+        let error = MiAdam::new(&gpu.device, &gpu.queue, [good, ParamGroup::new(hyperparams.clone(), [])], [])
             .expect_err(&format!("{schedule:?}"));
         assert!(matches!(error, Error::InvalidHyperparam { group: 1, field: f, .. } if f == field), "{error}");
         let message = error.to_string();

@@ -2,32 +2,20 @@
 //!
 //! `cargo run --release --manifest-path benches/peers/Cargo.toml --bin mnist -- [--data DIR]`
 
-#[path = "../../../../../examples/shared/command_line.rs"]
-mod command_line;
-// What burn does not need of the example's parts stays unused.
-#[allow(dead_code)]
-#[path = "../../../../../examples/mlp_mnist/data.rs"]
-mod data;
-#[path = "../../device.rs"]
-mod device;
-#[allow(dead_code)]
-#[path = "../../../../../examples/mlp_mnist/network.rs"]
-mod network;
-#[path = "../../../../../examples/mlp_mnist/random.rs"]
-mod random;
 mod samples;
 mod training;
 
 use std::error::Error;
-use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
-
-use data::Data;
-use random::Random;
+use miadam_peers::device;
+use miadam_support::adapter;
+use miadam_support::command_line::{self, say};
+use miadam_support::mnist::data::Data;
+use miadam_support::mnist::random::Random;
 use samples::DeviceSamples;
 use training::Training;
 
@@ -55,8 +43,8 @@ fn main() -> ExitCode {
 fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     let data = flags.data.as_deref().map_or_else(Data::built_in, Data::from_folder)?;
     let batch_size = flags.batch_size as usize;
-    let adapter = best_adapter()?;
-    say(&format!("device: {} ({})", adapter.name, adapter.backend))?;
+    let adapter = device::adapter()?.get_info();
+    say(&format!("device: {}", adapter::description(&adapter)))?;
 
     let device = device::of_kind(adapter.device_type);
     let train = DeviceSamples::new(&data.train, batch_size, &device);
@@ -73,24 +61,4 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
         say(&format!("epoch {epoch}: train loss {loss:.4}, test accuracy {accuracy:.2} %, {seconds:.3} s"))?;
     }
     Ok(())
-}
-
-/// The fastest, as `mlp_mnist --device gpu` wants it.
-fn best_adapter() -> Result<wgpu::AdapterInfo, Box<dyn Error>> {
-    let backends = device::BACKENDS;
-    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
-        backends,
-        ..wgpu::InstanceDescriptor::new_without_display_handle()
-    });
-    let options =
-        wgpu::RequestAdapterOptions { power_preference: wgpu::PowerPreference::HighPerformance, ..Default::default() };
-    match pollster::block_on(instance.request_adapter(&options)) {
-        Ok(adapter) => Ok(adapter.get_info()),
-        Err(error) => Err(format!("there is no GPU adapter: {error}; install a Vulkan or Metal driver").into()),
-    }
-}
-
-/// A line on stdout; unlike `println`, a closed pipe is an error and not a panic.
-fn say(line: &str) -> Result<(), Box<dyn Error>> {
-    writeln!(io::stdout(), "{line}").map_err(|error| format!("stdout: {error}; keep it open").into())
 }

@@ -1,10 +1,9 @@
 //! Images and labels on burn's device.
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
-
-use crate::data::Samples;
-use crate::network::INPUTS;
-use crate::random::Random;
+use miadam_support::mnist::data::Samples;
+use miadam_support::mnist::network::INPUTS;
+use miadam_support::mnist::random::Random;
 
 /// Images of a tensor: 60,000 of them as floats are more than the 128 MiB that some adapters bind at once.
 const MAX_IMAGES: usize = 32_768;

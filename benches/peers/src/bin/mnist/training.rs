@@ -7,8 +7,8 @@ use burn::nn::loss::CrossEntropyLoss;
 use burn::nn::{Linear, LinearConfig, Relu};
 use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Tensor};
+use miadam_support::mnist::network::{CLASSES, INPUTS};
 
-use crate::network::{CLASSES, INPUTS};
 use crate::samples::DeviceSamples;
 
 /// As `mlp_mnist` has by default.

@@ -1,0 +1,19 @@
+// The coefficients of one group, which advance.wgsl computes at each step and update.wgsl uses. They take 256 bytes, so
+// that one group's can be bound by itself on any device.
+
+struct Coefs {
+    one_minus_beta1: f32,
+    one_minus_beta2: f32,
+    one_minus_kappa: f32,
+    eps: f32,
+    coupled_decay: f32,
+    grad_factor: f32,
+    step_size: f32,
+    root_scale: f32,
+    decay: f32,
+    order: u32,
+    amsgrad: u32,
+    max_value: f32,
+    skip: u32,
+    @size(204) step: u32,
+}

@@ -1,0 +1,103 @@
+// half: f16 and bf16 to f32 and back, four at a time, with the bits of the `half` crate, NaN included.
+//
+// In integers, since little else gives the same bits everywhere: `pack2x16float` may round either way, arithmetic may
+// flush subnormal numbers to 0 and may be compiled as if there were no NaN and no infinity. The arithmetic there is has
+// normal numbers, or 0, on both sides where its result is used, and is exact: multiplications by a power of two, `round`,
+// which goes to even by its definition, and a sum of integers below 2²⁴. As f32, values only pass through loads, stores and
+// bitcasts, which keep all bits; what has to be chosen is chosen before it becomes an f32.
+//
+// Functions of `bits` take the low 16 bits of each and ignore the others; functions that return such bits leave the
+// others 0. Branches would cost more than they save: where lanes differ, both sides run. Twin of src/math/half.rs.
+
+const F32_INFINITY = vec4(0x7f800000u);
+const F16_INFINITY = vec4(0x7c00u);
+
+fn f16_to_f32(bits: vec4<u32>) -> vec4<f32> {
+    let magnitude = bits & vec4(0x7fffu);
+    // The exponent's bias grows by 112, and that of infinity and NaN by 112 again, to the largest exponent. NaN is made quiet.
+    let bias = select(vec4(0x38000000u), vec4(0x70000000u), magnitude >= F16_INFINITY);
+    let quiet_bit = select(vec4(0u), vec4(0x400000u), magnitude > F16_INFINITY);
+    let normal = ((magnitude << vec4(13u)) + bias) | quiet_bit;
+    // Below 2⁻¹⁴, a multiple of 2⁻²⁴, which is a normal f32.
+    let small = bitcast<vec4<u32>>(vec4<f32>(vec4<i32>(magnitude)) * 0x1p-24f);
+    let sign = (bits & vec4(0x8000u)) << vec4(16u);
+    return bitcast<vec4<f32>>(select(normal, small, magnitude < vec4(0x400u)) | sign);
+}
+
+// To nearest even.
+fn f32_to_f16(values: vec4<f32>) -> vec4<u32> {
+    let bits = bitcast<vec4<u32>>(values);
+    let magnitude = bits & vec4(0x7fffffffu);
+    // The exponent's bias falls by 112 and 13 bits go: just below half of the last bit kept is added before, and as much as
+    // half if that bit is odd.
+    let odd = (magnitude >> vec4(13u)) & vec4(1u);
+    let normal = (magnitude - vec4(0x38000000u - 0xfffu) + odd) >> vec4(13u);
+    // Below 2⁻¹⁴, a multiple of 2⁻²⁴: an integer, which the last bits of 2²³ take up.
+    let units = round(bitcast<vec4<f32>>(magnitude) * 0x1p24f);
+    let small = bitcast<vec4<u32>>(units + vec4(0x1p23f)) - vec4(0x4b000000u);
+    // Too large a number may come out anywhere above infinity.
+    let rounded = min(select(normal, small, magnitude < vec4(0x38800000u)), F16_INFINITY);
+    let nan = ((magnitude >> vec4(13u)) & vec4(0x3ffu)) | vec4(0x7e00u);
+    let sign = (bits >> vec4(16u)) & vec4(0x8000u);
+    return select(rounded, nan, magnitude > F32_INFINITY) | sign;
+}
+
+fn bf16_to_f32(bits: vec4<u32>) -> vec4<f32> {
+    return bitcast<vec4<f32>>(quiet(bits << vec4(16u)));
+}
+
+// To nearest even.
+fn f32_to_bf16(values: vec4<f32>) -> vec4<u32> {
+    let bits = bitcast<vec4<u32>>(values);
+    let rounded = bits + vec4(0x7fffu) + ((bits >> vec4(16u)) & vec4(1u));
+    let is_nan = (bits & vec4(0x7fffffffu)) > F32_INFINITY;
+    return select(rounded, bits | vec4(0x400000u), is_nan) >> vec4(16u);
+}
+
+// To the neighbour above with a probability of the distance to the one below, in 65,536ths, by the low 16 bits of
+// `random`: over all of them the mean is the value. What a bf16 can represent stays as it is; a finite value beyond the
+// largest bf16 becomes that, never infinity.
+fn bf16_stochastic(values: vec4<f32>, random: vec4<u32>) -> vec4<u32> {
+    let bits = bitcast<vec4<u32>>(values);
+    let magnitude = bits & vec4(0x7fffffffu);
+    let drawn = min((magnitude + (random & vec4(0xffffu))) >> vec4(16u), vec4(0x7f7fu));
+    let sign = (bits >> vec4(16u)) & vec4(0x8000u);
+    return select(drawn | sign, quiet(bits) >> vec4(16u), magnitude >= F32_INFINITY);
+}
+
+// An f32's bits, with a signalling NaN made quiet.
+fn quiet(bits: vec4<u32>) -> vec4<u32> {
+    return bits | select(vec4(0u), vec4(0x400000u), (bits & vec4(0x7fffffffu)) > F32_INFINITY);
+}
+
+// Quads as they lie in memory, element 0 in the low half of the first word.
+
+fn unpack_f16(words: vec2<u32>) -> vec4<f32> {
+    return f16_to_f32(halves(words));
+}
+
+fn pack_f16(values: vec4<f32>) -> vec2<u32> {
+    return words(f32_to_f16(values));
+}
+
+fn unpack_bf16(words: vec2<u32>) -> vec4<f32> {
+    return bf16_to_f32(halves(words));
+}
+
+fn pack_bf16(values: vec4<f32>) -> vec2<u32> {
+    return words(f32_to_bf16(values));
+}
+
+// `random` has each element's bits where the element's own will lie.
+fn pack_bf16_stochastic(values: vec4<f32>, random: vec2<u32>) -> vec2<u32> {
+    return words(bf16_stochastic(values, halves(random)));
+}
+
+// Each in the low 16 bits, above which something else may stand.
+fn halves(words: vec2<u32>) -> vec4<u32> {
+    return words.xxyy >> vec4(0u, 16u, 0u, 16u);
+}
+
+fn words(halves: vec4<u32>) -> vec2<u32> {
+    return halves.xz | (halves.yw << vec2(16u));
+}

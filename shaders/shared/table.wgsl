@@ -1,0 +1,28 @@
+// GRID for a table of chunks: each workgroup looks up its chunk and loops over it, so that several quads share the
+// look-up.
+
+#import shared/chunk.wgsl
+#import shared/coefs.wgsl
+
+@group(0) @binding(0) var<storage, read> chunks: array<Chunk>;
+@group(0) @binding(1) var<storage, read> coefs: array<Coefs>;
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn each_quad(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let index = workgroup.y * workgroups.x + workgroup.x;
+    if index >= arrayLength(&chunks) {
+        return;
+    }
+    let chunk = chunks[index];
+    let c = coefs[chunk.group];
+    let each = quads_each(chunk);
+    let first = first_quad(lane, each);
+    let end = min(first + TEAM * each, quads_of(chunk));
+    for (var quad = first; quad < end; quad += TEAM) {
+        visit(chunk, c, quad);
+    }
+}

@@ -1,0 +1,310 @@
+//! What host and shaders share: binding numbers, structs, workgroup size. `tests/suite/layout.rs` compares them with the
+//! parsed WGSL.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::options::{GradOptions, Hyperparams, WeightDecay};
+
+/// Invocations of a workgroup. In the update, each handles one quad of four elements at a time.
+pub const WORKGROUP_SIZE: u32 = 256;
+
+/// Elements of a quad: a `vec4<f32>`.
+pub const QUAD: u64 = 4;
+
+/// The largest order that is compiled without a loop over the integrals. A loop costs a software driver a twentieth of the
+/// step.
+pub const UNROLLED_ORDER: u32 = 3;
+
+/// Elements of the quads that a workgroup handles at a time.
+pub const WORKGROUP: u64 = QUAD * WORKGROUP_SIZE as u64;
+
+/// Elements of a chunk of a table: enough to share the cost of looking it up, few enough to fill a GPU.
+pub const CHUNK: u64 = 4 * WORKGROUP;
+
+/// Quads of a run that one invocation of `measure.wgsl` sums up: 64 workgroups for 4M elements. Half as many quads would fill
+/// the largest GPUs better at that size, but cost a software driver more than the quarter of a step that clipping may.
+pub const MEASURED_QUADS: u32 = 64;
+
+/// Bindings of `update.wgsl`, all in group 0.
+pub mod update {
+    /// `Chunk` for a run, `array<Chunk>` for a table; read.
+    pub const CHUNKS: u32 = 0;
+    /// `Coefs` for a run, `array<Coefs>` for a table; read.
+    pub const COEFS: u32 = 1;
+    /// `array<vec4<f32>>`, read and written.
+    pub const MOMENTS: u32 = 2;
+    /// `array<vec4<f32>>`, read and written.
+    pub const INTEGRALS: u32 = 3;
+    /// The first of the windows into the caller's buffers, read and written.
+    pub const WINDOWS: u32 = 4;
+}
+
+/// Bindings of `measure.wgsl`, all in group 0. Its windows have the numbers that they have in `update.wgsl`.
+pub mod measure {
+    /// `array<Chunk>`, of one element for a run; read.
+    pub const CHUNKS: u32 = 0;
+    /// `array<Partial>`, written.
+    pub const PARTIALS: u32 = 1;
+}
+
+/// Bindings of `advance.wgsl`, all in group 0.
+pub mod advance {
+    /// `array<Group>`, read.
+    pub const GROUPS: u32 = 0;
+    /// `GradSettings` and an `array<Rates>`, read, at the dynamic offset of the recorded step.
+    pub const RECORDED: u32 = 1;
+    /// `Progress`, read and written.
+    pub const PROGRESS: u32 = 2;
+    /// `array<Coefs>`, written.
+    pub const COEFS: u32 = 3;
+    /// `array<Partial>`, read.
+    pub const PARTIALS: u32 = 4;
+    /// `Scaler`, read and written.
+    pub const SCALER: u32 = 5;
+}
+
+/// A run of elements with everything an update needs to know of it: a whole run, or the part of one that a
+/// workgroup of a table handles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Chunk {
+    /// First word of θ in its window: a quad of `f32`, or one in half precision where any is, if reached by quads; 32
+    /// bits if reached by elements.
+    pub param: u32,
+    /// The same for the gradient.
+    pub grad: u32,
+    /// First quad of the first moment in the page.
+    pub moments: u32,
+    /// First quad of the first integral in the page.
+    pub integrals: u32,
+    /// Quads from a plane to the next.
+    pub stride: u32,
+    /// Elements; in a table at most [`CHUNK`].
+    pub len: u32,
+    /// The parameter group.
+    pub group: u32,
+    /// The parameter's window in the low half, the gradient's in the high half.
+    pub windows: u32,
+    /// What stochastic rounding draws from, else 0.
+    pub stream: u32,
+    /// The chunk's first quad in its tensor, for stochastic rounding to count by, else 0.
+    pub first: u32,
+}
+
+/// β^(2^k) for k = 0..32, as (high, low) words of a 0.64 fixed-point number.
+pub type Powers = [[u32; 2]; 32];
+
+/// The constants of a group.
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+pub struct Group {
+    /// Powers of β1.
+    pub beta1_powers: Powers,
+    /// Powers of β2.
+    pub beta2_powers: Powers,
+    /// 1 - β1.
+    pub one_minus_beta1: f32,
+    /// 1 - β2.
+    pub one_minus_beta2: f32,
+    /// 1 - κ.
+    pub one_minus_kappa: f32,
+    /// ε.
+    pub eps: f32,
+    /// λ of coupled weight decay, else 0.
+    pub coupled_decay: f32,
+    /// -1 to maximize, else 1.
+    pub grad_sign: f32,
+    /// n.
+    pub order: u32,
+    /// ζ.
+    pub switch_step: u32,
+    /// 1 under amsgrad, else 0.
+    pub amsgrad: u32,
+    /// Keeps the array stride a multiple of 8.
+    pub padding: u32,
+}
+
+/// How a recorded step treats the gradients of all groups. The groups' [`Rates`] follow it in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
+#[repr(C)]
+pub struct GradSettings {
+    /// The factor on every gradient, before the loss scale is taken off.
+    pub factor: f32,
+    /// 1 if the norm has a bound.
+    pub clips: u32,
+    /// The bound of the norm.
+    pub max_norm: f32,
+    /// The bound of an element, or infinity.
+    pub max_value: f32,
+    /// 1 if a step with a gradient that is not finite is left out.
+    pub skips: u32,
+    /// Good steps until the loss scale grows; 0 where there is none.
+    pub growth_interval: u32,
+    /// The factor by which it grows.
+    pub growth_factor: f32,
+    /// The factor on it after a skipped step.
+    pub backoff_factor: f32,
+}
+
+/// The learning rates of one group at a recorded step.
+#[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Rates {
+    /// α_t while t < ζ.
+    pub integrating: f32,
+    /// α_t from ζ on.
+    pub adam: f32,
+    /// α·λ under decoupled weight decay, else 0.
+    pub decay: f32,
+}
+
+/// The coefficients with which one step updates a group. They take 256 bytes, the largest offset alignment there is, so
+/// that one group's can be bound by itself on any device.
+#[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Coefs {
+    /// 1 - β1.
+    pub one_minus_beta1: f32,
+    /// 1 - β2.
+    pub one_minus_beta2: f32,
+    /// 1 - κ.
+    pub one_minus_kappa: f32,
+    /// ε.
+    pub eps: f32,
+    /// λ of coupled weight decay, else 0.
+    pub coupled_decay: f32,
+    /// The factor on the gradient, with the sign of `maximize`.
+    pub grad_factor: f32,
+    /// α_t / (1-β1ᵗ).
+    pub step_size: f32,
+    /// 1 / √(1-β2ᵗ).
+    pub root_scale: f32,
+    /// α·λ under decoupled weight decay, else 0.
+    pub decay: f32,
+    /// The integrals in use at this step: n before ζ, then 0.
+    pub order: u32,
+    /// 1 under amsgrad, else 0.
+    pub amsgrad: u32,
+    /// The bound of the gradient's absolute value, after its factor.
+    pub max_value: f32,
+    /// 1 if the step is left out, else 0.
+    pub skip: u32,
+    /// t.
+    pub step: u32,
+    /// Unused.
+    pub padding: [u32; 50],
+}
+
+/// The device's own counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Progress {
+    /// Steps taken.
+    pub step: u32,
+    /// Steps skipped.
+    pub skipped: u32,
+    /// The last norm of all gradients, as bits: it may be infinite or NaN.
+    pub norm: u32,
+    /// 1 once the kernel that counts has run, whether the step was taken or skipped.
+    pub advanced: u32,
+}
+
+/// The loss scale, in a buffer that the caller's kernels may bind.
+#[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Scaler {
+    /// The factor on the loss.
+    pub scale: f32,
+    /// Steps since the last that was skipped or let the scale grow.
+    pub good_steps: u32,
+    /// Fills a quad.
+    pub padding: [u32; 2],
+}
+
+/// What one workgroup finds in its gradients.
+#[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Partial {
+    /// Σ g².
+    pub squares: f32,
+    /// Σ (2⁻⁸⁰·g)², for squares past the range of `f32`.
+    pub small_squares: f32,
+    /// The largest absolute value, as bits.
+    pub largest: u32,
+    /// Fills a quad.
+    pub padding: u32,
+}
+
+impl Group {
+    /// The constants of a group with these hyperparameters.
+    #[must_use]
+    pub fn new(hyperparams: &Hyperparams) -> Self {
+        let &Hyperparams { beta1, beta2, kappa, eps, order, switch_step, amsgrad, maximize, .. } = hyperparams;
+        Self {
+            beta1_powers: powers(beta1),
+            beta2_powers: powers(beta2),
+            one_minus_beta1: (1.0 - beta1) as f32,
+            one_minus_beta2: (1.0 - beta2) as f32,
+            one_minus_kappa: (1.0 - kappa) as f32,
+            eps: eps as f32,
+            coupled_decay: if let WeightDecay::Coupled(decay) = hyperparams.weight_decay { decay as f32 } else { 0.0 },
+            grad_sign: if maximize { -1.0 } else { 1.0 },
+            order,
+            switch_step,
+            amsgrad: u32::from(amsgrad),
+            padding: 0,
+        }
+    }
+}
+
+/// β^(2^k) for k = 0..32.
+pub(crate) fn powers(beta: f64) -> Powers {
+    let mut power = (beta * 2f64.powi(64)) as u64;
+    std::array::from_fn(|_| {
+        let words = [(power >> 32) as u32, power as u32];
+        power = multiply_fixed(power, power);
+        words
+    })
+}
+
+/// The product of two 0.64 fixed-point numbers, rounded down.
+pub(crate) fn multiply_fixed(a: u64, b: u64) -> u64 {
+    ((u128::from(a) * u128::from(b)) >> 64) as u64
+}
+
+impl Rates {
+    /// The rates of a step at learning rate `lr`.
+    #[must_use]
+    pub fn new(hyperparams: &Hyperparams, lr: f64) -> Self {
+        let decay = if let WeightDecay::Decoupled(decay) = hyperparams.weight_decay { decay } else { 0.0 };
+        Self { integrating: hyperparams.integrating_lr(lr) as f32, adam: lr as f32, decay: (lr * decay) as f32 }
+    }
+}
+
+impl GradSettings {
+    /// The options as the device is told of them with each recorded step.
+    #[must_use]
+    pub fn new(options: &GradOptions) -> Self {
+        // The largest number in place of infinity, which a shader may assume away unless it only passes it on.
+        let finite = |bound: f64| bound.min(f64::from(f32::MAX)) as f32;
+        let scaler = options.scaler.unwrap_or_default();
+        Self {
+            factor: options.factor as f32,
+            clips: u32::from(options.clip_norm.is_some_and(f64::is_finite)),
+            max_norm: options.clip_norm.map_or(f32::MAX, finite),
+            max_value: options.clip_value.map_or(f32::INFINITY, finite),
+            skips: u32::from(options.skips()),
+            growth_interval: if options.scaler.is_some() { scaler.growth_interval } else { 0 },
+            growth_factor: scaler.growth_factor as f32,
+            backoff_factor: scaler.backoff_factor as f32,
+        }
+    }
+}
+
+impl Scaler {
+    /// Loss scaling that starts at `scale`.
+    #[must_use]
+    pub fn starting_at(scale: f32) -> Self {
+        Self { scale, ..Self::zeroed() }
+    }
+}

@@ -1,0 +1,215 @@
+//! The CPU optimizer: construction and steps.
+
+use bytemuck::Zeroable;
+use rayon::prelude::*;
+
+use super::chunk::{CHUNK, Scratch, Task, min_tasks, split_off};
+use super::measuring;
+use crate::abi::{GradSettings, Group, Progress, Rates, Scaler};
+use crate::course::Course;
+use crate::error::{Error, Role};
+use crate::math::adopt::adopt;
+use crate::math::advance::advance_group;
+use crate::math::verdict::{Verdict, judge, update_scaler};
+use crate::optimizer::Optimizer;
+use crate::param::{Member, Param, ParamGroup};
+use crate::planes::{Bank, Plane};
+use crate::values::{Values, ValuesMut};
+
+/// A parameter and its gradient in host memory, for one step. The parameter is named, so that bindings may come in any
+/// order; the order of the groups is the fastest.
+///
+/// Slices, vectors and arrays of `f32`, [`half::f16`](https://docs.rs/half) and `half::bf16` can be bound.
+#[derive(Debug, PartialEq)]
+pub struct Binding<'a> {
+    /// The name of the [`Param`].
+    pub name: &'a str,
+    /// θ, updated in place: as long as the [`Param`] says, and of its type.
+    pub param: ValuesMut<'a>,
+    /// g, as long as the parameter, of any type. A step writes it only if [`GradOptions::zero`](crate::GradOptions::zero) is
+    /// set.
+    pub grad: ValuesMut<'a>,
+}
+
+impl<'a> Binding<'a> {
+    /// The parameter `name` in `param`, with its gradient in `grad`.
+    #[must_use]
+    pub fn new(name: &'a str, param: impl Into<ValuesMut<'a>>, grad: impl Into<ValuesMut<'a>>) -> Self {
+        Self { name, param: param.into(), grad: grad.into() }
+    }
+
+    fn check(&self, param: &Param) -> Result<(), Error> {
+        for (role, values) in [(Role::Param, &self.param), (Role::Grad, &self.grad)] {
+            if values.len() != param.len {
+                let (expected, found) = (param.len as u64, values.len() as u64);
+                return Err(Error::LengthMismatch { name: param.name.clone(), role, expected, found });
+            }
+        }
+        if self.param.dtype() != param.dtype {
+            let (name, role) = (param.name.clone(), Role::Param);
+            return Err(Error::DtypeMismatch { name, role, expected: param.dtype, found: self.param.dtype() });
+        }
+        Ok(())
+    }
+}
+
+/// MIAdam on the CPU. [`Hyperparams`](crate::Hyperparams) says what a step computes.
+///
+/// ```
+/// use miadam::{Hyperparams, Param, ParamGroup, cpu};
+///
+/// let group = ParamGroup::new(Hyperparams::default(), [Param::new("w", 2)]);
+/// let mut optimizer = cpu::MiAdam::new([group])?;
+/// let (mut w, mut gradient) = (vec![1.0, -1.0], vec![0.5, 0.5]);
+/// optimizer.step([cpu::Binding::new("w", &mut w, &mut gradient)])?;
+/// assert_eq!(optimizer.read_report().step, 1);
+/// # Ok::<(), miadam::Error>(())
+/// ```
+pub type MiAdam = Optimizer<Cpu>;
+
+/// The CPU's part of an [`Optimizer`]: the state in host memory.
+#[derive(Debug, Clone)]
+pub struct Cpu {
+    /// The constants of each group.
+    pub(super) constants: Vec<Group>,
+    pub(super) progress: Progress,
+    pub(super) scaler: Scaler,
+    /// Whether a step has made the master copies, if there are any.
+    pub(super) adopted: bool,
+    /// For each parameter and each chunk of it, its planes in this bank, one after the other.
+    pub(super) moments: Vec<f32>,
+    /// The integrals, laid out alike.
+    pub(super) integrals: Vec<f32>,
+}
+
+impl Optimizer<Cpu> {
+    /// An optimizer over the groups' parameters, its state all 0.
+    ///
+    /// # Errors
+    /// For hyperparameters out of range, for names that are empty or used twice, and for memory that is not to be had.
+    pub fn new(groups: impl IntoIterator<Item = ParamGroup>) -> Result<Self, Error> {
+        let course = Course::new(groups)?;
+        let device = Cpu {
+            moments: zeros(&course.members, Bank::Moments)?,
+            integrals: zeros(&course.members, Bank::Integrals)?,
+            constants: course.groups.iter().map(Group::new).collect(),
+            progress: Progress::zeroed(),
+            scaler: Scaler::starting_at(1.0),
+            adopted: false,
+        };
+        Ok(Self { course, device })
+    }
+
+    /// Takes one step. Every parameter is bound exactly once, by its name.
+    ///
+    /// A [`Schedule`](crate::Schedule) goes on by one with every call.
+    ///
+    /// # Errors
+    /// If a parameter is missing, unknown or bound twice, or if a tensor has another length, or a parameter another type, than
+    /// the optimizer was made with. Nothing is changed then.
+    pub fn step<'a>(&mut self, bindings: impl IntoIterator<Item = Binding<'a>>) -> Result<(), Error> {
+        let Self { course, device } = self;
+        let mut bindings = course.sort_all_bindings(bindings, |binding| binding.name)?;
+        bindings.iter().zip(&course.members).try_for_each(|(binding, member)| binding.check(&member.param))?;
+
+        device.adopt(&course.members, &bindings);
+        course.record();
+        let settings = GradSettings::new(&course.grad_options);
+        let grads = bindings.iter().map(|binding| Values::from(&binding.grad));
+        let verdict = device.advance(&settings, course.grad_options.measures(), grads);
+        if !verdict.skip {
+            device.update(course, &settings, &verdict, bindings);
+        } else if course.grad_options.zero {
+            bindings.iter_mut().for_each(|binding| binding.grad.zero());
+        }
+        Ok(())
+    }
+}
+
+impl Cpu {
+    /// Makes the master copies that are still to be made.
+    fn adopt(&mut self, members: &[Member], bindings: &[Binding<'_>]) {
+        if std::mem::replace(&mut self.adopted, true) {
+            return;
+        }
+        let (mut moments, mut scratch) = (&mut self.moments[..], Vec::new());
+        for (member, binding) in members.iter().zip(bindings) {
+            for param in Values::from(&binding.param).chunks(CHUNK) {
+                for plane in member.planes.within(Bank::Moments) {
+                    let values = split_off(&mut moments, param.len());
+                    if plane == Plane::Master {
+                        adopt(values, param.in_f32(&mut scratch));
+                    }
+                }
+            }
+        }
+    }
+
+    /// The twin of `advance.wgsl`, but for the coefficients: counts the step.
+    fn advance<'a>(
+        &mut self,
+        settings: &GradSettings,
+        measures: bool,
+        grads: impl Iterator<Item = Values<'a>>,
+    ) -> Verdict {
+        let found = measures.then(|| measuring::find(grads));
+        let verdict = judge(settings, &self.scaler, found);
+        if let Some(found) = found {
+            self.progress.norm = verdict.norm.to_bits();
+            self.progress.skipped = self.progress.skipped.saturating_add(u32::from(verdict.skip));
+            if settings.growth_interval > 0 {
+                update_scaler(&mut self.scaler, settings, found);
+            }
+        }
+        if !verdict.skip {
+            self.progress.step = self.progress.step.saturating_add(1);
+        }
+        verdict
+    }
+
+    /// Updates every element.
+    fn update(&mut self, course: &Course, settings: &GradSettings, verdict: &Verdict, bindings: Vec<Binding<'_>>) {
+        let groups = course.groups.iter().zip(&self.constants).zip(&course.lrs);
+        let coefs = groups.map(|((hyperparams, constants), &lr)| {
+            advance_group(constants, Rates::new(hyperparams, lr), settings, verdict, self.progress.step)
+        });
+        let coefs: Vec<_> = coefs.collect();
+        let zero = course.grad_options.zero;
+        let mut tasks = Vec::new();
+        let (mut moments, mut integrals) = (&mut self.moments[..], &mut self.integrals[..]);
+        for (member, Binding { param: mut params, grad: mut grads, .. }) in course.members.iter().zip(bindings) {
+            let &Member { planes, rounding, stream, group, .. } = member;
+            let [moment_planes, integral_planes] = Bank::ALL.map(|bank| planes.count(bank));
+            for start in (0..member.param.len).step_by(CHUNK) {
+                let len = CHUNK.min(member.param.len - start);
+                let (param, grad);
+                (param, params) = params.split_at(len);
+                (grad, grads) = grads.split_at(len);
+                let moments = split_off(&mut moments, len * moment_planes);
+                let integrals = split_off(&mut integrals, len * integral_planes);
+                let (coefs, first) = (&coefs[group], (start / 4) as u32);
+                tasks.push(Task { coefs, param, grad, zero, planes, moments, integrals, rounding, stream, first });
+            }
+        }
+        let elements = course.members.iter().map(|member| member.param.len).sum();
+        let min_tasks = min_tasks(elements, tasks.len());
+        let arch = pulp::Arch::new();
+        tasks.into_par_iter().with_min_len(min_tasks).for_each_init(Scratch::default, |scratch, task| {
+            arch.dispatch(
+                #[inline(always)]
+                || task.run(scratch),
+            );
+        });
+    }
+}
+
+/// All planes of a bank, or an error where a plain allocation would abort the program.
+fn zeros(members: &[Member], bank: Bank) -> Result<Vec<f32>, Error> {
+    let planes = |member: &Member| member.param.len as u128 * member.planes.count(bank) as u128;
+    let elements = members.iter().map(planes).sum::<u128>();
+    let out_of_memory = || Error::OutOfMemory { bytes: u64::try_from(4 * elements).unwrap_or(u64::MAX) };
+    let elements = usize::try_from(elements).map_err(|_| out_of_memory())?;
+    // This only asks. `vec!` then gets memory that the system has zeroed, untouched.
+    Vec::<f32>::new().try_reserve_exact(elements).map_err(|_| out_of_memory())?;
+    Ok(vec![0.0; elements])
+}

@@ -1,0 +1,276 @@
+//! A plan with everything that recording it needs.
+
+use super::device_state::DeviceState;
+use super::kernels::Kernels;
+use super::memory::Memory;
+use crate::abi::{Partial, measure, update};
+use crate::error::Error;
+use crate::plan::{Dispatch, Limits, Plan, Shape, Window, grid};
+use crate::planes::Rounding;
+
+/// The dispatches of the current plan, bound.
+#[derive(Debug)]
+pub(super) struct BoundPlan {
+    /// The kernel that advances the step counter.
+    pub advance: wgpu::ComputePipeline,
+    dispatches: Vec<BoundDispatch>,
+    partials: Option<Partials>,
+}
+
+/// The buffer of what the measure kernels find, and the bytes of each dispatch in it: the first, and how many.
+#[derive(Debug, Clone, PartialEq)]
+struct Partials {
+    buffer: wgpu::Buffer,
+    spans: Vec<(u64, u64)>,
+}
+
+/// A dispatch with its kernels, and everything to tell whether one of a later plan is the same.
+#[derive(Debug, Clone)]
+struct BoundDispatch {
+    dispatch: Dispatch,
+    /// The buffers of the windows.
+    buffers: Vec<wgpu::Buffer>,
+    /// The buffer that the dispatch's chunks lie in, and their first byte.
+    chunks: (wgpu::Buffer, u64),
+    update: BoundKernel,
+    /// The kernel that makes master copies, if there are any. It has the update's bind group.
+    adopt: Option<wgpu::ComputePipeline>,
+    /// The kernel that looks at the gradients before the first is used, if the step needs that.
+    measure: Option<BoundKernel>,
+}
+
+/// A kernel with its bind group and its grid.
+#[derive(Debug, Clone)]
+struct BoundKernel {
+    pipeline: wgpu::ComputePipeline,
+    bind_group: wgpu::BindGroup,
+    workgroups: [u32; 2],
+}
+
+/// What a plan is bound to.
+pub(super) struct Binder<'a> {
+    pub memory: &'a Memory,
+    pub limits: &'a Limits,
+    pub kernels: &'a mut Kernels,
+    pub state: &'a DeviceState,
+    /// The caller's buffers, by number.
+    pub buffers: &'a [wgpu::Buffer],
+    /// Whether steps measure their gradients.
+    pub measures: bool,
+}
+
+impl Binder<'_> {
+    /// Binds a plan. What it has in common with the last one is kept: engines move a few tensors, or all gradients to the
+    /// same offsets in other buffers.
+    pub fn bind(mut self, plan: Plan, last: Option<&BoundPlan>) -> Result<BoundPlan, Error> {
+        let advance = self.kernels.advance(self.memory, self.measures)?;
+        let partials = if self.measures { Some(self.partials(&plan, last)?) } else { None };
+        let keeps_partials = last.is_some_and(|last| last.partials == partials);
+        let known = |number: usize, dispatch: &Dispatch| {
+            last.and_then(|last| last.dispatches.get(number)).filter(|known| known.has_work_of(dispatch))
+        };
+        let fresh = plan.dispatches.iter().enumerate().filter(|(number, dispatch)| known(*number, dispatch).is_none());
+        let mut tables = tables(self.memory, self.limits, fresh.map(|(_, dispatch)| dispatch))?.into_iter();
+
+        let mut dispatches = Vec::with_capacity(plan.dispatches.len());
+        for (number, dispatch) in plan.dispatches.into_iter().enumerate() {
+            let buffers: Vec<_> = dispatch.windows.iter().map(|window| self.buffers[window.buffer].clone()).collect();
+            let known = known(number, &dispatch);
+            let placed = known.filter(|known| known.has_windows_of(&dispatch, &buffers));
+            if let Some(placed) = placed.filter(|_| keeps_partials) {
+                dispatches.push(placed.clone());
+                continue;
+            }
+            let chunks = match known {
+                Some(known) => known.chunks.clone(),
+                None => tables.next().unwrap_or_else(|| unreachable!("a table was made for each fresh dispatch")),
+            };
+            let windows = Windows { dispatch: &dispatch, buffers: &buffers, chunks: &chunks };
+            let update = match placed {
+                Some(placed) => placed.update.clone(),
+                None => self.update(&windows)?,
+            };
+            let adopt = match dispatch.kernel.format.rounding {
+                Rounding::Master => Some(self.kernels.adopt(self.memory, dispatch.kernel)?),
+                Rounding::Exact | Rounding::Stochastic => None,
+            };
+            let measure = match &partials {
+                Some(Partials { buffer, spans }) => Some(self.measure(&windows, buffer, spans[number])?),
+                None => None,
+            };
+            dispatches.push(BoundDispatch { dispatch, buffers, chunks, update, adopt, measure });
+        }
+        Ok(BoundPlan { advance, dispatches, partials })
+    }
+
+    /// Room for what the measure kernels of a plan find. The partials of another plan would count as found, so that a new
+    /// division takes a new buffer. What lies between two spans stays 0.
+    fn partials(&self, plan: &Plan, last: Option<&BoundPlan>) -> Result<Partials, Error> {
+        let mut end = 0;
+        let span = |dispatch: &Dispatch| {
+            let span = (end, dispatch.partials() * size_of::<Partial>() as u64);
+            end = (span.0 + span.1).next_multiple_of(self.limits.alignment);
+            span
+        };
+        let spans: Vec<_> = plan.dispatches.iter().map(span).collect();
+        if let Some(known) = last.and_then(|last| last.partials.as_ref()).filter(|known| known.spans == spans) {
+            return Ok(known.clone());
+        }
+        let [buffer] = self.memory.zeros([("miadam partials", end)], wgpu::BufferUsages::STORAGE)?;
+        Ok(Partials { buffer, spans })
+    }
+
+    fn update(&mut self, windows: &Windows<'_>) -> Result<BoundKernel, Error> {
+        let dispatch = windows.dispatch;
+        let pipeline = self.kernels.update(self.memory, dispatch.kernel)?;
+        let coefs = match dispatch.kernel.shape {
+            Shape::Run => self.state.coefs_of(dispatch.chunks[0].group),
+            Shape::Table => self.state.coefs.as_entire_buffer_binding(),
+        };
+        let page = &self.state.pages[dispatch.page];
+        let own = [
+            (update::COEFS, coefs),
+            (update::MOMENTS, page.moments.as_entire_buffer_binding()),
+            (update::INTEGRALS, page.integrals.as_entire_buffer_binding()),
+        ];
+        self.bind_kernel(pipeline, windows, &own, dispatch.workgroups)
+    }
+
+    fn measure(
+        &mut self,
+        windows: &Windows<'_>,
+        partials: &wgpu::Buffer,
+        (offset, size): (u64, u64),
+    ) -> Result<BoundKernel, Error> {
+        let pipeline = self.kernels.measure(self.memory, windows.dispatch.kernel)?;
+        let own = [(measure::PARTIALS, range(partials, offset, size))];
+        let workgroups = grid(windows.dispatch.partials(), self.limits);
+        self.bind_kernel(pipeline, windows, &own, workgroups)
+    }
+
+    /// Binds the chunks, the windows, and the buffers that are the kernel's own.
+    fn bind_kernel(
+        &self,
+        pipeline: wgpu::ComputePipeline,
+        &Windows { dispatch, buffers, chunks }: &Windows<'_>,
+        own: &[(u32, wgpu::BufferBinding<'_>)],
+        workgroups: [u32; 2],
+    ) -> Result<BoundKernel, Error> {
+        let chunks = range(&chunks.0, chunks.1, size_of_val(&dispatch.chunks[..]) as u64);
+        let windows = dispatch.windows.iter().zip(buffers);
+        let windows = windows.map(|(&Window { offset, size, .. }, buffer)| range(buffer, offset, size));
+        let spare = self.kernels.spare_windows(dispatch.kernel.form, dispatch.windows.len());
+        let entries: Vec<_> = [(update::CHUNKS, chunks)]
+            .into_iter()
+            .chain(own.iter().cloned())
+            .chain((update::WINDOWS..).zip(windows.chain(spare)))
+            .map(|(binding, range)| wgpu::BindGroupEntry { binding, resource: wgpu::BindingResource::Buffer(range) })
+            .collect();
+        let bind_group = self.memory.scoped("bind the parameters", 0, || {
+            self.memory.device.create_bind_group(&wgpu::BindGroupDescriptor {
+                label: Some("miadam parameters"),
+                layout: &pipeline.get_bind_group_layout(0),
+                entries: &entries,
+            })
+        })?;
+        Ok(BoundKernel { pipeline, bind_group, workgroups })
+    }
+}
+
+/// What all kernels of a dispatch are bound to.
+struct Windows<'a> {
+    dispatch: &'a Dispatch,
+    buffers: &'a [wgpu::Buffer],
+    chunks: &'a (wgpu::Buffer, u64),
+}
+
+fn range(buffer: &wgpu::Buffer, offset: u64, size: u64) -> wgpu::BufferBinding<'_> {
+    wgpu::BufferBinding { buffer, offset, size: wgpu::BufferSize::new(size) }
+}
+
+/// The chunks of all dispatches in as few buffers as the limits allow: for each dispatch its buffer and first byte.
+fn tables<'a>(
+    memory: &Memory,
+    limits: &Limits,
+    dispatches: impl Iterator<Item = &'a Dispatch>,
+) -> Result<Vec<(wgpu::Buffer, u64)>, Error> {
+    let mut contents: Vec<Vec<u8>> = Vec::new();
+    let mut places = Vec::new();
+    for dispatch in dispatches {
+        let chunks: &[u8] = bytemuck::cast_slice(&dispatch.chunks);
+        let aligned = |table: &Vec<u8>| table.len().next_multiple_of(limits.alignment as usize);
+        if contents.last().is_none_or(|last| (aligned(last) + chunks.len()) as u64 > limits.buffer) {
+            contents.push(Vec::new());
+        }
+        let number = contents.len() - 1;
+        let table = &mut contents[number];
+        table.resize(aligned(table), 0);
+        places.push((number, table.len() as u64));
+        table.extend(chunks);
+    }
+    let buffers = contents.iter().map(|contents| memory.filled("miadam chunks", contents));
+    let buffers: Vec<_> = buffers.collect::<Result<_, _>>()?;
+    Ok(places.into_iter().map(|(number, offset)| (buffers[number].clone(), offset)).collect())
+}
+
+impl BoundPlan {
+    /// The buffer of what the measure kernels find, if there are any.
+    pub fn partials(&self) -> Option<&wgpu::Buffer> {
+        self.partials.as_ref().map(|partials| &partials.buffer)
+    }
+
+    /// Records the measure kernels, which come before the coefficients are advanced.
+    pub fn record_measure(&self, pass: &mut wgpu::ComputePass<'_>) {
+        self.dispatches.iter().filter_map(|dispatch| dispatch.measure.as_ref()).for_each(|bound| bound.record(pass));
+    }
+
+    /// Records the kernels that make master copies, after the coefficients are advanced.
+    pub fn record_adopt(&self, pass: &mut wgpu::ComputePass<'_>) {
+        for dispatch in &self.dispatches {
+            if let Some(adopt) = &dispatch.adopt {
+                dispatch.update.record_with(adopt, pass);
+            }
+        }
+    }
+
+    /// Records the update kernels.
+    pub fn record_update(&self, pass: &mut wgpu::ComputePass<'_>) {
+        self.dispatches.iter().for_each(|dispatch| dispatch.update.record(pass));
+    }
+
+    /// Dispatches that make master copies.
+    pub fn adopt_dispatches(&self) -> usize {
+        self.dispatches.iter().filter(|dispatch| dispatch.adopt.is_some()).count()
+    }
+
+    /// Dispatches that measure or update.
+    pub fn dispatches(&self) -> usize {
+        self.dispatches.iter().map(|dispatch| 1 + usize::from(dispatch.measure.is_some())).sum()
+    }
+}
+
+impl BoundDispatch {
+    /// Whether the same kernel does the same to the windows, wherever they are.
+    fn has_work_of(&self, other: &Dispatch) -> bool {
+        let Dispatch { page, kernel, chunks, .. } = &self.dispatch;
+        *page == other.page && *kernel == other.kernel && *chunks == other.chunks
+    }
+
+    fn has_windows_of(&self, other: &Dispatch, buffers: &[wgpu::Buffer]) -> bool {
+        let same = |(own, other): (&Window, &Window)| own.offset == other.offset && own.size == other.size;
+        self.buffers == buffers && self.dispatch.windows.iter().zip(&other.windows).all(same)
+    }
+}
+
+impl BoundKernel {
+    fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
+        self.record_with(&self.pipeline, pass);
+    }
+
+    fn record_with(&self, pipeline: &wgpu::ComputePipeline, pass: &mut wgpu::ComputePass<'_>) {
+        let [x, y] = self.workgroups;
+        pass.set_pipeline(pipeline);
+        pass.set_bind_group(0, &self.bind_group, &[]);
+        pass.dispatch_workgroups(x, y, 1);
+    }
+}

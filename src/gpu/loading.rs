@@ -1,0 +1,181 @@
+//! Checkpoints and other changes from outside, into the GPU optimizer.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::device_state::{DeviceState, PageBuffers};
+use super::optimizer::{Gpu, tensor};
+use super::recorded::RecordedSteps;
+use crate::abi::Scaler;
+use crate::course::Course;
+use crate::error::{Error, Role};
+use crate::optimizer::{Optimizer, backend::Backend};
+use crate::options::GradOptions;
+use crate::state::{Checkpoint, Fit, Header, Skipped};
+
+/// State made of a checkpoint, on buffers that nobody uses yet.
+struct Restored {
+    state: DeviceState,
+    recorded: RecordedSteps,
+    step: u32,
+    scaler: Scaler,
+}
+
+impl Gpu {
+    /// Everything of a loading that can fail.
+    fn make_restored(&self, course: &Course, fit: &Fit<'_>, header: &Header) -> Result<Restored, Error> {
+        self.memory.check_alive()?;
+        let scaler = Some(self.state.scaler.clone());
+        let state = DeviceState::new(&self.memory, &self.limits, self.state.layout.clone(), &fit.hyperparams, scaler)?;
+        let (groups, alignment) = (course.groups.len(), self.limits.alignment);
+        let recorded = RecordedSteps::new(&self.memory, &self.kernels, &state, groups, alignment, None)?;
+        let (progress, scaler) = header.counts();
+        state.fill(&self.memory, &course.members, &fit.states, &progress)?;
+        Ok(Restored { state, recorded, step: progress.step, scaler })
+    }
+
+    fn take_restored(&mut self, Restored { state, recorded, step, scaler }: Restored) -> Result<(), Error> {
+        // The callers' kernels are bound to the loss scale, so that nothing must fail after this.
+        state.set_scaler(&self.memory, &scaler)?;
+        self.state = state;
+        self.recorded = recorded;
+        self.plan = None;
+        self.moved = true;
+        // Readbacks under way are of the state before.
+        self.known_step = Arc::new(AtomicU32::new(step));
+        self.adopted = Arc::default();
+        Ok(())
+    }
+
+    fn take_pages_without_integrals(&mut self, pages: Vec<PageBuffers>) -> u64 {
+        self.replace_pages(pages);
+        self.state.layout.drop_integrals()
+    }
+}
+
+impl Backend for Gpu {
+    fn known_step(&self) -> u32 {
+        self.known_step.load(Ordering::Relaxed)
+    }
+
+    fn set_scale(&mut self, scale: f32) -> Result<(), Error> {
+        self.memory.check_alive()?;
+        self.state.set_scaler(&self.memory, &Scaler::starting_at(scale))
+    }
+
+    fn restore(&mut self, course: &Course, fit: &Fit<'_>, header: &Header) -> Result<(), Error> {
+        let restored = self.make_restored(course, fit, header)?;
+        self.take_restored(restored)
+    }
+
+    fn release_integrals(&mut self) -> Result<u64, Error> {
+        self.memory.check_alive()?;
+        let pages = self.state.pages_without_integrals(&self.memory)?;
+        Ok(self.take_pages_without_integrals(pages))
+    }
+
+    fn course_changed(&mut self, course: &Course) {
+        for ((own, member), bound) in self.tensors.iter_mut().zip(&course.members).zip(&self.bound) {
+            let changed = tensor(course, member, bound);
+            self.moved |= *own != changed;
+            *own = changed;
+        }
+        let measures = self.plan.as_ref().is_some_and(|plan| plan.partials().is_some());
+        self.moved |= measures != course.grad_options.measures();
+    }
+
+    fn state_bytes(&self) -> u64 {
+        self.state.layout.bytes()
+    }
+}
+
+impl Optimizer<Gpu> {
+    /// Writes the parameters that a checkpoint has into the buffers that they are bound to, before the queue's next
+    /// submission. The buffers need `COPY_DST`. Where a tensor in half precision ends with half a word, the other half
+    /// becomes 0.
+    ///
+    /// # Errors
+    /// If the checkpoint lacks a parameter, or has it with another length or type, or a buffer cannot be written. Nothing is
+    /// written then.
+    pub fn write_params(&self, checkpoint: &Checkpoint) -> Result<(), Error> {
+        let Self { course, device } = self;
+        device.memory.check_alive()?;
+        let params = course.members.iter().zip(&device.bound);
+        let saved = params.map(|(member, bound)| {
+            let param = &member.param;
+            let bytes = checkpoint.param_of(&param.name, param.dtype, param.len)?;
+            if !bound.param.buffer.usage().contains(wgpu::BufferUsages::COPY_DST) {
+                let (name, role) = (param.name.clone(), Role::Param);
+                return Err(Error::MissingCopyUsage { name, role, usage: "COPY_DST" });
+            }
+            Ok((&bound.param, bytes))
+        });
+        for (slice, bytes) in saved.collect::<Result<Vec<_>, _>>()? {
+            let mut words = bytes.to_vec();
+            words.resize(bytes.len().next_multiple_of(4), 0);
+            device.memory.write(&slice.buffer, slice.offset, &words)?;
+        }
+        Ok(())
+    }
+
+    /// [`write_params`](Self::write_params) for a browser, where wgpu says later whether it refuses something.
+    ///
+    /// # Errors
+    /// As for [`write_params`](Self::write_params).
+    pub async fn write_params_async(&self, checkpoint: &Checkpoint) -> Result<(), Error> {
+        self.write_params(checkpoint)?;
+        self.device.memory.settle().await
+    }
+
+    /// [`load`](Self::load) for a browser, where wgpu says later whether it refuses something.
+    ///
+    /// # Errors
+    /// As for [`load`](Self::load).
+    pub async fn load_async(&mut self, checkpoint: &Checkpoint) -> Result<(), Error> {
+        self.restore_async(checkpoint, false).await.map(drop)
+    }
+
+    /// [`load_lenient`](Self::load_lenient) for a browser, where wgpu says later whether it refuses something.
+    ///
+    /// # Errors
+    /// As for [`load_lenient`](Self::load_lenient).
+    pub async fn load_lenient_async(&mut self, checkpoint: &Checkpoint) -> Result<Vec<Skipped>, Error> {
+        self.restore_async(checkpoint, true).await
+    }
+
+    async fn restore_async(&mut self, checkpoint: &Checkpoint, lenient: bool) -> Result<Vec<Skipped>, Error> {
+        let Self { course, device } = self;
+        let fit = course.fit(checkpoint, lenient)?;
+        let restored = device.make_restored(course, &fit, &checkpoint.header)?;
+        device.memory.settle().await?;
+        device.take_restored(restored)?;
+        course.restore(fit.hyperparams, &checkpoint.header);
+        device.course_changed(course);
+        Ok(fit.skipped)
+    }
+
+    /// [`release_integrals`](Self::release_integrals) for a browser, where wgpu says later whether it refuses something.
+    ///
+    /// # Errors
+    /// As for [`release_integrals`](Self::release_integrals).
+    pub async fn release_integrals_async(&mut self) -> Result<u64, Error> {
+        let Self { course, device } = self;
+        course.check_releasable(device.known_step())?;
+        device.memory.check_alive()?;
+        let pages = device.state.pages_without_integrals(&device.memory)?;
+        device.memory.settle().await?;
+        let freed = device.take_pages_without_integrals(pages);
+        course.release_integrals();
+        device.course_changed(course);
+        Ok(freed)
+    }
+
+    /// [`set_grad_options`](Self::set_grad_options) for a browser, where wgpu says later whether it refuses something.
+    ///
+    /// # Errors
+    /// As for [`set_grad_options`](Self::set_grad_options).
+    pub async fn set_grad_options_async(&mut self, options: GradOptions) -> Result<(), Error> {
+        self.set_grad_options(options)?;
+        self.device.memory.settle().await
+    }
+}

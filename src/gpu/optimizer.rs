@@ -1,0 +1,389 @@
+//! The GPU optimizer: construction, and the recording of steps.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use super::binding::{Binding, Bound, check_overlap, number_buffers};
+use super::bound_plan::{Binder, BoundPlan};
+use super::device_state::{DeviceState, PageBuffers};
+use super::kernels::Kernels;
+use super::limits::plan_limits;
+use super::memory::Memory;
+use super::readback::Watch;
+use super::recorded::RecordedSteps;
+use crate::abi::{GradSettings, Rates};
+use crate::course::Course;
+use crate::error::Error;
+use crate::optimizer::Optimizer;
+use crate::param::{Member, ParamGroup};
+use crate::plan::{Extras, Format, Integrals, Limits, Plan, StateLayout, Tensor};
+use crate::planes::Bank;
+
+/// MIAdam on the GPU. [`Hyperparams`](crate::Hyperparams) says what a step computes.
+///
+/// The optimizer owns its state and borrows everything else. It records into the caller's encoder or pass, and never
+/// submits, polls, blocks or sets a handler. Parameters and gradients stay in the caller's buffers, updated in place.
+///
+/// ```
+/// use miadam::{Binding, Hyperparams, MiAdam, Param, ParamGroup};
+///
+/// # fn main() -> Result<(), miadam::Error> {
+/// # let Some(gpu) = miadam_support::gpu::Gpu::for_test(Default::default()) else { return Ok(()) };
+/// # let (device, queue) = (&gpu.device, &gpu.queue);
+/// # let buffer = || device.create_buffer(&wgpu::BufferDescriptor {
+/// #     label: None, size: 4000, usage: wgpu::BufferUsages::STORAGE, mapped_at_creation: false
+/// # });
+/// # let (weights, gradients) = (buffer(), buffer());
+/// // Two buffers of 1000 f32 each, with `BufferUsages::STORAGE`.
+/// let group = ParamGroup::new(Hyperparams::default(), [Param::new("weights", 1000)]);
+/// let mut optimizer = MiAdam::new(device, queue, [group], [Binding::new("weights", &weights, &gradients)])?;
+///
+/// let mut encoder = device.create_command_encoder(&Default::default());
+/// // … record the kernels that compute the gradients, then:
+/// optimizer.step(&mut encoder)?;
+/// queue.submit([encoder.finish()]);
+/// # Ok(())
+/// # }
+/// ```
+pub type MiAdam = Optimizer<Gpu>;
+
+/// The GPU's part of an [`Optimizer`]: where the tensors lie, the compiled kernels, the state on the device, and the plan.
+#[derive(Debug)]
+pub struct Gpu {
+    pub(super) memory: Memory,
+    pub(super) limits: Limits,
+    /// Where each parameter and its gradient lie.
+    pub(super) bound: Vec<Bound>,
+    /// The parameters as the planner knows them.
+    pub(super) tensors: Vec<Tensor>,
+    pub(super) kernels: Kernels,
+    pub(super) state: DeviceState,
+    pub(super) recorded: RecordedSteps,
+    /// The current plan, or none before the first and after the state has changed its buffers.
+    pub(super) plan: Option<BoundPlan>,
+    /// Whether the plan is to be made anew before the next step.
+    pub(super) moved: bool,
+    /// The step that a readback has shown to be taken. Readbacks that outlive the optimizer write it.
+    pub(super) known_step: Arc<AtomicU32>,
+    /// Whether the device is known to have run a step, which made the master copies if there are any.
+    pub(super) adopted: Arc<AtomicBool>,
+}
+
+/// A parameter as the planner knows it.
+pub(super) fn tensor(course: &Course, member: &Member, bound: &Bound) -> Tensor {
+    let hyperparams = course.group_of(member);
+    let planes = member.planes;
+    let extras = Extras::new(hyperparams, &course.grad_options);
+    let integrals = if planes.integrals == 0 { Integrals::None } else { extras.integrals };
+    Tensor {
+        group: member.group as u32,
+        len: member.param.len as u64,
+        moment_planes: planes.count(Bank::Moments) as u64,
+        integral_planes: planes.count(Bank::Integrals) as u64,
+        format: Format::new(member.param.dtype, bound.grad_dtype, hyperparams.half_params),
+        stream: member.stream,
+        extras: Extras { integrals, ..extras },
+    }
+}
+
+impl Optimizer<Gpu> {
+    /// An optimizer over the groups' parameters, its state all 0. `bindings` says where each parameter and its gradient lie;
+    /// each parameter has exactly one.
+    ///
+    /// Every buffer needs `BufferUsages::STORAGE`, and no two tensors may overlap. A tensor that starts at a multiple of 16
+    /// bytes is reached fastest. Parameters and gradients may be of any [`Dtype`](crate::Dtype); all state is `f32`. The
+    /// device needs nothing beyond `Limits::default()`. Device, queue and buffers must be of one instance of wgpu, and a
+    /// buffer must not be destroyed while it is bound here.
+    ///
+    /// # Errors
+    /// For hyperparameters out of range; for names that are empty or used twice; for parameters without a binding or with
+    /// two; for tensors that cannot be bound or overlap; for limits below what the shaders need; for memory that the device
+    /// does not have; and for a lost device.
+    pub fn new<'a>(
+        device: &wgpu::Device,
+        queue: &wgpu::Queue,
+        groups: impl IntoIterator<Item = ParamGroup>,
+        bindings: impl IntoIterator<Item = Binding<'a>>,
+    ) -> Result<Self, Error> {
+        let course = Course::new(groups)?;
+        let limits = plan_limits(&device.limits())?;
+        let bindings = course.sort_all_bindings(bindings, |binding| binding.name)?;
+        let bound = bindings.into_iter().zip(&course.members);
+        let bound: Vec<_> =
+            bound.map(|(binding, member)| Bound::new(&member.param, binding)).collect::<Result<_, _>>()?;
+
+        let memory = Memory::new(device, queue);
+        memory.check_alive()?;
+        let members = course.members.iter().zip(&bound);
+        let tensors: Vec<_> = members.map(|(member, bound)| tensor(&course, member, bound)).collect();
+        check_overlap(course.members.iter().map(|member| &member.param).zip(&bound))?;
+        let layout = StateLayout::new(&tensors, &number_buffers(&bound).0, &limits)?;
+        let kernels = Kernels::new(&memory, limits)?;
+        let state = DeviceState::new(&memory, &limits, layout, &course.groups, None)?;
+        let recorded = RecordedSteps::new(&memory, &kernels, &state, course.groups.len(), limits.alignment, None)?;
+        let (known_step, adopted) = Default::default();
+        let device = Gpu {
+            memory,
+            limits,
+            bound,
+            tensors,
+            kernels,
+            state,
+            recorded,
+            plan: None,
+            moved: true,
+            known_step,
+            adopted,
+        };
+        let mut optimizer = Self { course, device };
+        optimizer.device.bind_plan(&optimizer.course)?;
+        Ok(optimizer)
+    }
+
+    /// [`new`](Self::new) for a browser, where wgpu says later whether it refuses something. Natively both are the same.
+    ///
+    /// # Errors
+    /// As for [`new`](Self::new).
+    pub async fn new_async<'a>(
+        device: &wgpu::Device,
+        queue: &wgpu::Queue,
+        groups: impl IntoIterator<Item = ParamGroup>,
+        bindings: impl IntoIterator<Item = Binding<'a>>,
+    ) -> Result<Self, Error> {
+        let optimizer = Self::new(device, queue, groups, bindings)?;
+        optimizer.device.memory.settle().await?;
+        Ok(optimizer)
+    }
+
+    /// Takes a flag that the host sets when its device is lost, from its own device-lost callback. Once it is set, every call
+    /// that needs the device is [`Error::DeviceLost`]. Natively a loss is found without the flag; in a browser it is not.
+    pub fn set_lost_flag(&mut self, lost: Arc<AtomicBool>) {
+        self.device.memory.lost = Some(lost);
+    }
+
+    /// Records one step into the caller's encoder, as a compute pass of its own.
+    ///
+    /// Recorded steps act one after the other, each with the learning rates that it was recorded with, however they are
+    /// submitted. An encoder that is dropped takes no step.
+    ///
+    /// A [`Schedule`](crate::Schedule) goes on by one with every recorded step, as if PyTorch's `scheduler.step()` stood
+    /// beside its `optimizer.step()`. It also goes on with a step whose encoder is dropped.
+    ///
+    /// # Errors
+    /// If parameters were rebound to tensors that overlap, if the device has no memory for the new plan, or if it is lost.
+    /// Nothing is recorded then. In a browser a step that plans anew may be refused later, which shows as an error of a later
+    /// call; [`prepare_async`](Self::prepare_async) before the step shows it at once.
+    pub fn step(&mut self, encoder: &mut wgpu::CommandEncoder) -> Result<(), Error> {
+        let Self { course, device } = self;
+        device.prepare_step(course)?;
+        let watch = if device.adopt_dispatches() > 0 { Some(Watch::new(&device.memory)?) } else { None };
+        let mut pass = encoder
+            .begin_compute_pass(&wgpu::ComputePassDescriptor { label: Some("miadam step"), timestamp_writes: None });
+        device.record(&mut pass);
+        course.record();
+        drop(pass);
+        if let Some(watch) = watch {
+            watch.record(encoder, &device.state.progress, device.adopted.clone());
+        }
+        Ok(())
+    }
+
+    /// Records one step into the caller's open pass, whose pipeline and bind group 0 it replaces.
+    ///
+    /// Parameters in half precision with master copies cost a little more here: a pass cannot hold the copy that would tell
+    /// that the master copies are made. Every step looks for missing ones until a [report](Self::read_report) has come or
+    /// [`step`](Self::step) has run.
+    ///
+    /// ```
+    /// # use miadam::{Binding, Hyperparams, MiAdam, Param, ParamGroup};
+    /// # fn main() -> Result<(), miadam::Error> {
+    /// # let Some(gpu) = miadam_support::gpu::Gpu::for_test(Default::default()) else { return Ok(()) };
+    /// # let (device, queue) = (&gpu.device, &gpu.queue);
+    /// # let pool = device.create_buffer(&wgpu::BufferDescriptor {
+    /// #     label: None, size: 8000, usage: wgpu::BufferUsages::STORAGE, mapped_at_creation: false
+    /// # });
+    /// # let group = ParamGroup::new(Hyperparams::default(), [Param::new("weights", 1000)]);
+    /// # let bindings = [Binding::new("weights", &pool, (&pool, 4000))];
+    /// # let mut optimizer = MiAdam::new(device, queue, [group], bindings)?;
+    /// let mut encoder = device.create_command_encoder(&Default::default());
+    /// let mut pass = encoder.begin_compute_pass(&Default::default());
+    /// // … dispatch the kernels that compute the gradients, then:
+    /// optimizer.step_in_pass(&mut pass)?;
+    /// // … set your own pipeline and bind group 0 again before the next dispatch.
+    /// drop(pass);
+    /// queue.submit([encoder.finish()]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`step`](Self::step).
+    pub fn step_in_pass(&mut self, pass: &mut wgpu::ComputePass<'_>) -> Result<(), Error> {
+        let Self { course, device } = self;
+        device.prepare_step(course)?;
+        device.record(pass);
+        course.record();
+        Ok(())
+    }
+
+    /// Plans and compiles what the next step needs, for a browser, where wgpu says later whether it refuses something.
+    ///
+    /// # Errors
+    /// As for [`step`](Self::step).
+    pub async fn prepare_async(&mut self) -> Result<(), Error> {
+        let Self { course, device } = self;
+        device.memory.check_alive()?;
+        device.bind_plan(course)?;
+        let settled = device.memory.settle().await;
+        if settled.is_err() {
+            // The next step makes again what was refused.
+            device.kernels.forget();
+            device.plan = None;
+            device.moved = true;
+        }
+        settled
+    }
+
+    /// Tells where parameters and their gradients lie from the next recorded step on. The state stays. Any number of
+    /// parameters may be named; the others stay where they are.
+    ///
+    /// Tensors that did not move cost next to nothing, so that an engine may name them all at every step. Whether tensors
+    /// overlap is checked by the next step, so that parameters can trade places. A gradient may change its type; a
+    /// parameter may not.
+    ///
+    /// ```
+    /// # use miadam::{Binding, Hyperparams, MiAdam, Param, ParamGroup};
+    /// # fn main() -> Result<(), miadam::Error> {
+    /// # let Some(gpu) = miadam_support::gpu::Gpu::for_test(Default::default()) else { return Ok(()) };
+    /// # let (device, queue) = (&gpu.device, &gpu.queue);
+    /// # let buffer = || device.create_buffer(&wgpu::BufferDescriptor {
+    /// #     label: None, size: 4000, usage: wgpu::BufferUsages::STORAGE, mapped_at_creation: false
+    /// # });
+    /// # let (weights, gradients, other_gradients) = (buffer(), buffer(), buffer());
+    /// # let group = ParamGroup::new(Hyperparams::default(), [Param::new("weights", 1000)]);
+    /// # let mut optimizer = MiAdam::new(device, queue, [group], [Binding::new("weights", &weights, &gradients)])?;
+    /// // The engine has put the gradients of this step into another buffer.
+    /// optimizer.rebind([Binding::new("weights", &weights, &other_gradients)])?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// If no parameter has such a name, a parameter is named twice, or a tensor cannot be bound. Nothing is changed then.
+    pub fn rebind<'a>(&mut self, bindings: impl IntoIterator<Item = Binding<'a>>) -> Result<(), Error> {
+        let Self { course, device } = self;
+        let sorted = course.sort_bindings(bindings, |binding| binding.name)?;
+        let moved = sorted.into_iter().enumerate().filter_map(|(number, binding)| Some((number, binding?)));
+        let moved = moved.map(|(number, binding)| Ok((number, Bound::new(&course.members[number].param, binding)?)));
+        let mut moved: Vec<_> = moved.collect::<Result<_, Error>>()?;
+        moved.retain(|(number, bound)| device.bound[*number] != *bound);
+        for (number, bound) in moved {
+            device.tensors[number] = tensor(course, &course.members[number], &bound);
+            device.bound[number] = bound;
+            device.moved = true;
+        }
+        Ok(())
+    }
+
+    /// Where the parameters and their gradients lie now, in the order of the groups.
+    #[must_use]
+    pub fn bindings(&self) -> impl ExactSizeIterator<Item = Binding<'_>> {
+        self.course.members.iter().zip(&self.device.bound).map(|(member, bound)| Binding {
+            name: &member.param.name,
+            param: bound.param.clone(),
+            grad: bound.grad.clone(),
+            grad_dtype: Some(bound.grad_dtype),
+        })
+    }
+
+    /// The loss scale on the device: a buffer with `STORAGE` and `UNIFORM`, whose first `f32` is the factor on the loss, or
+    /// on the gradient of the loss. It is 1 without a [`GradScaler`](crate::GradScaler). The optimizer keeps the same buffer
+    /// for life.
+    ///
+    /// A loss kernel binds it like this:
+    ///
+    /// ```wgsl
+    /// @group(0) @binding(0) var<uniform> loss_scale: vec4<f32>; // .x is the scale
+    /// @group(0) @binding(1) var<storage, read_write> loss_gradient: array<f32>;
+    ///
+    /// @compute @workgroup_size(64)
+    /// fn scale(@builtin(global_invocation_id) id: vec3<u32>) {
+    ///     loss_gradient[id.x] *= loss_scale.x;
+    /// }
+    /// ```
+    #[must_use]
+    pub fn loss_scale(&self) -> &wgpu::Buffer {
+        &self.device.state.scaler
+    }
+
+    /// Dispatches that a step records. Those that make master copies are included until they have run.
+    ///
+    /// # Errors
+    /// As for [`step`](Self::step), whose plan it makes if a parameter has moved.
+    pub fn dispatches(&mut self) -> Result<usize, Error> {
+        let Self { course, device } = self;
+        device.memory.check_alive()?;
+        device.bind_plan(course)?;
+        Ok(1 + device.adopt_dispatches() + device.plan.as_ref().map_or(0, BoundPlan::dispatches))
+    }
+}
+
+impl Gpu {
+    /// Everything of a step that can fail, before anything is recorded.
+    fn prepare_step(&mut self, course: &Course) -> Result<(), Error> {
+        self.memory.check_alive()?;
+        self.bind_plan(course)?;
+        let rates = course.groups.iter().map(|group| Rates::new(group, group.lr_at(course.recorded)));
+        let settings = GradSettings::new(&course.grad_options);
+        self.recorded.set(&self.memory, &self.kernels, &self.state, &settings, rates)
+    }
+
+    /// Plans and binds anew if anything has moved. On an error the last plan stays.
+    pub(super) fn bind_plan(&mut self, course: &Course) -> Result<(), Error> {
+        if !self.moved {
+            return Ok(());
+        }
+        check_overlap(course.members.iter().map(|member| &member.param).zip(&self.bound))?;
+        let (placements, buffers) = number_buffers(&self.bound);
+        let plan = Plan::new(&self.tensors, &placements, &self.state.layout, &self.limits);
+        let binder = Binder {
+            memory: &self.memory,
+            limits: &self.limits,
+            kernels: &mut self.kernels,
+            state: &self.state,
+            buffers: &buffers,
+            measures: course.grad_options.measures(),
+        };
+        let plan = binder.bind(plan, self.plan.as_ref())?;
+        if let Some(partials) = plan.partials().filter(|partials| !self.recorded.has_partials(partials)) {
+            self.recorded = self.recorded.with_partials(&self.memory, &self.kernels, &self.state, partials)?;
+        }
+        self.plan = Some(plan);
+        self.moved = false;
+        Ok(())
+    }
+
+    fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
+        // A step is prepared before it is recorded, so that there is a plan.
+        let Some(plan) = &self.plan else { return };
+        plan.record_measure(pass);
+        self.recorded.record(&plan.advance, pass);
+        if self.adopt_dispatches() > 0 {
+            plan.record_adopt(pass);
+        }
+        plan.record_update(pass);
+    }
+
+    /// Dispatches that make master copies, until the device is known to have run them: a recorded step may never be
+    /// submitted, or be refused with the rest of its encoder.
+    fn adopt_dispatches(&self) -> usize {
+        if self.adopted.load(Ordering::Relaxed) { 0 } else { self.plan.as_ref().map_or(0, BoundPlan::adopt_dispatches) }
+    }
+
+    /// Takes other buffers for the state, and forgets all that is bound to the old ones.
+    pub(super) fn replace_pages(&mut self, pages: Vec<PageBuffers>) {
+        self.state.pages = pages;
+        self.plan = None;
+        self.moved = true;
+    }
+}

@@ -1,0 +1,181 @@
+//! Copies of device memory to the host, without waiting.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+
+use futures_intrusive::channel::shared::{OneshotReceiver, oneshot_channel};
+
+use super::memory::{BoxFuture, Memory};
+use crate::abi::Progress;
+use crate::error::Error;
+
+/// A value on its way from the device.
+///
+/// It is a future. It resolves once the encoder that it was recorded in is submitted and the host polls its device; no step
+/// waits for it. A native host that polls nowhere else calls [`wait`](Self::wait).
+#[must_use = "a readback does nothing unless it is awaited or waited for"]
+pub struct Readback<T> {
+    memory: Memory,
+    value: BoxFuture<Result<T, Error>>,
+}
+
+impl<T> std::fmt::Debug for Readback<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Readback").finish_non_exhaustive()
+    }
+}
+
+impl<T> Future for Readback<T> {
+    type Output = Result<T, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.value.as_mut().poll(context)
+    }
+}
+
+impl<T> Readback<T> {
+    /// The value that `convert` makes of the contents of all ranges.
+    pub(super) fn new(
+        memory: &Memory,
+        copies: Copies,
+        convert: impl FnOnce(Vec<Vec<u8>>) -> Result<T, Error> + wgpu::WasmNotSend + 'static,
+    ) -> Self {
+        let settled = memory.clone();
+        Self { memory: memory.clone(), value: Box::pin(async move { convert(copies.read(&settled).await?) }) }
+    }
+
+    /// Polls the device until the value is there, and sleeps in between. The encoder must be submitted before.
+    ///
+    /// # Errors
+    /// As for the future; [`Error::DeviceLost`] if the device is lost meanwhile; and [`Error::ReadbackLost`] if the device
+    /// has had nothing to do for a second, since the encoder was then never submitted.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn wait(mut self) -> Result<T, Error> {
+        use super::memory::poll;
+        use std::time::{Duration, Instant};
+
+        /// Pauses grow up to this. Shorter ones would take a core from a software driver.
+        const LONGEST_PAUSE: Duration = Duration::from_millis(2);
+        const PATIENCE: Duration = Duration::from_secs(1);
+
+        let mut pause = Duration::from_micros(50);
+        let mut idle_since = None;
+        loop {
+            if let Poll::Ready(value) = poll(&mut self.value) {
+                return value;
+            }
+            self.memory.check_alive()?;
+            let is_idle = self.memory.poll_device()?;
+            if let Poll::Ready(value) = poll(&mut self.value) {
+                return value;
+            }
+            idle_since = if is_idle { idle_since.or_else(|| Some(Instant::now())) } else { None };
+            if idle_since.is_some_and(|since| since.elapsed() > PATIENCE) {
+                return Err(Error::ReadbackLost);
+            }
+            std::thread::sleep(pause);
+            pause = (2 * pause).min(LONGEST_PAUSE);
+        }
+    }
+}
+
+/// A part of a buffer that is to be copied, in whole 32-bit words.
+#[derive(Clone, Copy)]
+pub(super) struct Range<'a> {
+    pub buffer: &'a wgpu::Buffer,
+    pub offset: u64,
+    pub size: u64,
+}
+
+impl<'a> Range<'a> {
+    pub fn whole(buffer: &'a wgpu::Buffer) -> Self {
+        Self { buffer, offset: 0, size: buffer.size() }
+    }
+}
+
+/// Copies of several ranges.
+pub(super) struct Copies(Vec<Copy>);
+
+/// Bytes on their way from the device.
+struct Copy {
+    buffer: wgpu::Buffer,
+    arrival: OneshotReceiver<Result<(), wgpu::BufferAsyncError>>,
+}
+
+impl Copies {
+    /// Records the copies. The copy of an empty range has a few bytes.
+    pub fn record(memory: &Memory, encoder: &mut wgpu::CommandEncoder, ranges: &[Range<'_>]) -> Result<Self, Error> {
+        // All buffers before the first copy, so that an error leaves the encoder as it was.
+        let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
+        let make = |range: &Range<'_>| memory.zeros([("miadam readback", range.size)], usage);
+        let buffers: Vec<_> = ranges.iter().map(make).collect::<Result<_, _>>()?;
+        Ok(Self(ranges.iter().zip(buffers).map(|(range, [buffer])| Copy::record(encoder, range, buffer)).collect()))
+    }
+
+    async fn read(self, memory: &Memory) -> Result<Vec<Vec<u8>>, Error> {
+        memory.settle().await?;
+        let mut contents = Vec::with_capacity(self.0.len());
+        for copy in self.0 {
+            contents.push(copy.read().await?);
+        }
+        Ok(contents)
+    }
+}
+
+impl Copy {
+    fn record(
+        encoder: &mut wgpu::CommandEncoder,
+        &Range { buffer: source, offset, size }: &Range<'_>,
+        buffer: wgpu::Buffer,
+    ) -> Self {
+        if size > 0 {
+            encoder.copy_buffer_to_buffer(source, offset, &buffer, 0, size);
+        }
+        let (sender, arrival) = oneshot_channel();
+        encoder.map_buffer_on_submit(&buffer, wgpu::MapMode::Read, .., move |result| {
+            // Nobody waits any more if this fails.
+            let _ = sender.send(result);
+        });
+        Self { buffer, arrival }
+    }
+
+    async fn read(self) -> Result<Vec<u8>, Error> {
+        self.arrival.receive().await.ok_or(Error::ReadbackLost)?.map_err(|_| Error::ReadbackLost)?;
+        let bytes = self.buffer.get_mapped_range(..).map_err(|_| Error::ReadbackLost)?.to_vec();
+        self.buffer.unmap();
+        Ok(bytes)
+    }
+}
+
+/// A small copy that tells the host that a step has run, if nobody else asks.
+pub(super) struct Watch(wgpu::Buffer);
+
+impl Watch {
+    pub fn new(memory: &Memory) -> Result<Self, Error> {
+        let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
+        let [buffer] = memory.zeros([("miadam watch", size_of::<Progress>() as u64)], usage)?;
+        Ok(Self(buffer))
+    }
+
+    /// Sets the flag once the device has reached this point of the encoder after a step. An encoder that is refused may be
+    /// submitted all the same, but then copies nothing.
+    pub fn record(self, encoder: &mut wgpu::CommandEncoder, progress: &wgpu::Buffer, advanced: Arc<AtomicBool>) {
+        let Self(buffer) = self;
+        encoder.copy_buffer_to_buffer(progress, 0, &buffer, 0, buffer.size());
+        let mapped = buffer.clone();
+        encoder.map_buffer_on_submit(&buffer, wgpu::MapMode::Read, .., move |result| {
+            if result.is_ok()
+                && let Ok(bytes) = mapped.get_mapped_range(..)
+            {
+                advanced.fetch_or(head::<Progress>(&bytes).advanced == 1, Ordering::Relaxed);
+            }
+        });
+    }
+}
+
+/// The value that bytes begin with.
+pub(super) fn head<T: bytemuck::AnyBitPattern>(bytes: &[u8]) -> T {
+    bytemuck::pod_read_unaligned(&bytes[..size_of::<T>()])
+}

@@ -1,0 +1,76 @@
+//! The twin of `shaders/advance.wgsl`: the coefficients of one group at step t.
+//!
+//! The powers of β are 0.64 fixed-point integers: WGSL has no `f64`, and `pow` in `f32` is off by 1e-4 in 1 - 0.999ᵗ at
+//! t = 1. The shader multiplies them by words of 32 bits, and counts the step as well; here the optimizer counts.
+
+use super::verdict::Verdict;
+use crate::abi::{Coefs, GradSettings, Group, Powers, Rates, multiply_fixed};
+
+/// The coefficients of step `t`, counted from 1.
+pub(crate) fn advance_group(group: &Group, rates: Rates, settings: &GradSettings, verdict: &Verdict, t: u32) -> Coefs {
+    let integrating = t < group.switch_step;
+    let alpha = if integrating { rates.integrating } else { rates.adam };
+    Coefs {
+        one_minus_beta1: group.one_minus_beta1,
+        one_minus_beta2: group.one_minus_beta2,
+        one_minus_kappa: group.one_minus_kappa,
+        eps: group.eps,
+        coupled_decay: group.coupled_decay,
+        grad_factor: group.grad_sign * verdict.factor,
+        step_size: alpha / bias_correction(&group.beta1_powers, t),
+        root_scale: 1.0 / bias_correction(&group.beta2_powers, t).sqrt(),
+        decay: rates.decay,
+        order: if integrating { group.order } else { 0 },
+        amsgrad: group.amsgrad,
+        max_value: settings.max_value,
+        skip: u32::from(verdict.skip),
+        step: t,
+        padding: [0; 50],
+    }
+}
+
+/// 1 - βᵗ, rounded once. Each product drops less than 2⁻⁶⁴, at most 32 of them: nothing that an `f32` shows
+/// while 1 - β > 1e-9.
+fn bias_correction(powers: &Powers, t: u32) -> f32 {
+    let mut power = u64::MAX;
+    for (bit, &[high, low]) in powers.iter().enumerate() {
+        if (t >> bit) & 1 == 1 {
+            power = multiply_fixed(power, u64::from(high) << 32 | u64::from(low));
+        }
+    }
+    // Products round down, so the one's complement is as near as the two's, and is never 0.
+    to_f32(!power)
+}
+
+/// A 0.64 fixed-point number above 0, rounded to nearest even.
+fn to_f32(fixed: u64) -> f32 {
+    let shift = fixed.leading_zeros();
+    let normalized = fixed << shift;
+    let (mantissa, rest) = ((normalized >> 40) as u32, normalized & ((1 << 40) - 1));
+    let round_up = rest > 1 << 39 || (rest == 1 << 39 && mantissa & 1 == 1);
+    // The mantissa's leading 1 adds 1 to the exponent field, a carry out of rounding another.
+    f32::from_bits(((125 - shift) << 23) + mantissa + u32::from(round_up))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bias_correction;
+    use crate::abi::powers;
+
+    #[test]
+    fn bias_corrections_are_exact_to_f32_rounding() {
+        for beta in [0.0, 0.3, 0.5, 0.9, 0.99, 0.999, 0.9999, 0.999_999, 1.0 - 1e-8] {
+            let powers = powers(beta);
+            for t in [1, 2, 3, 10, 999, 1000, 65_537, 1_234_567, 10_000_000, u32::MAX] {
+                // 1 - βᵗ = -expm1(t·ln β), good to about 1e-15 where 1 - powf would cancel.
+                let exact = -(f64::from(t) * (beta - 1.0).ln_1p()).exp_m1();
+                let found = f64::from(bias_correction(&powers, t));
+                // Half an ulp, with room for the oracle's own rounding.
+                assert!(
+                    (found / exact - 1.0).abs() <= 0.5001 * f64::from(f32::EPSILON),
+                    "β {beta}, t {t}: {found} is not {exact}"
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! The shaders' twins, one file for each, with the same names.
+
+#[cfg(feature = "cpu")]
+pub(crate) mod adopt;
+#[cfg(feature = "cpu")]
+pub(crate) mod advance;
+#[cfg(feature = "cpu")]
+pub(crate) mod measure;
+#[cfg(feature = "cpu")]
+pub(crate) mod update;
+#[cfg(feature = "cpu")]
+pub(crate) mod verdict;
+
+// Public for this crate's own tests.
+pub mod half;
+pub mod philox;

@@ -1,0 +1,83 @@
+//! The twin of `shaders/update.wgsl`: the same functions in the same order, for one element. Loops over elements are in
+//! `cpu/chunk.rs`.
+//!
+//! No operation is fused, so that results do not depend on the instruction set. One thing differs from the shader: first
+//! moments and integrals below [`TINY`], and second moments that are subnormal, become 0.
+
+use crate::abi::Coefs;
+
+/// Below this, first moments and integrals count as 0. Where gradients stay 0 they decay without end, and processors take a
+/// hundred times as long for subnormal numbers; GPUs do not, or flush them. Divided by any sensible ε, the loss is nothing.
+const TINY: f32 = 1e-34;
+
+/// The gradient that is averaged. `CLIP` says whether its elements have a bound.
+#[inline(always)]
+pub(crate) fn adjust<const CLIP: bool>(c: &Coefs, theta: f32, grad: f32) -> f32 {
+    let g = c.grad_factor * grad;
+    let g = if CLIP { clamp(g, c.max_value) } else { g };
+    g + c.coupled_decay * theta
+}
+
+/// The moments, from the gradient.
+#[inline(always)]
+pub(crate) fn average(c: &Coefs, g: f32, m: &mut f32, v: &mut f32) -> (f32, f32) {
+    *m = flush(*m + c.one_minus_beta1 * (g - *m));
+    // An infinite v stays so, and its element stands still, where inf - inf would make it NaN.
+    let new_v = if v.is_infinite() { *v } else { *v + c.one_minus_beta2 * (g * g - *v) };
+    // Without ε, a second moment of 0 would make the element NaN as well.
+    *v = if new_v < f32::MIN_POSITIVE && c.eps > 0.0 { 0.0 } else { new_v };
+    (*m, *v)
+}
+
+/// The second moment to divide by, under amsgrad: the largest so far. By bits, which order numbers from 0 up as integers
+/// and put NaN above all: it must stay seen.
+#[inline(always)]
+pub(crate) fn raise(v: f32, largest: &mut f32) -> f32 {
+    *largest = f32::from_bits(v.to_bits().max(largest.to_bits()));
+    *largest
+}
+
+/// s⁽ʲ⁺¹⁾, from s⁽ʲ⁾ in `num`: the shader's `integral`, for which each caller has a loop of its own.
+#[inline(always)]
+pub(crate) fn integral(c: &Coefs, num: f32, s: &mut f32) -> f32 {
+    *s = flush(num + (*s - c.one_minus_kappa * *s));
+    *s
+}
+
+/// The new θ.
+#[inline(always)]
+pub(crate) fn apply(c: &Coefs, theta: f32, num: f32, root: f32) -> f32 {
+    let denominator = root.sqrt() * c.root_scale + c.eps;
+    theta - (c.step_size * (num / denominator) + c.decay * theta)
+}
+
+/// Between ±max. NaN stays NaN.
+#[inline(always)]
+fn clamp(g: f32, max: f32) -> f32 {
+    let g = if g > max { max } else { g };
+    if g < -max { -max } else { g }
+}
+
+#[inline(always)]
+fn flush(x: f32) -> f32 {
+    if x.abs() < TINY { 0.0 } else { x }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytemuck::Zeroable;
+
+    use super::average;
+    use crate::abi::Coefs;
+
+    #[test]
+    fn subnormal_second_moments_are_0_unless_they_divide() {
+        let subnormal = f32::MIN_POSITIVE / 2.0;
+        for (eps, expected) in [(1e-8, 0.0), (0.0, subnormal)] {
+            let coefs = Coefs { eps, ..Coefs::zeroed() };
+            let (mut m, mut v) = (0.0, subnormal);
+            average(&coefs, 0.0, &mut m, &mut v);
+            assert_eq!(v, expected, "with an epsilon of {eps}");
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! The optimizer on any device.
+
+use crate::course::Course;
+use crate::error::Error;
+use crate::options::{GradOptions, Hyperparams};
+use crate::param::Param;
+use crate::state::{Checkpoint, Skipped};
+
+/// MIAdam on a device. [`Hyperparams`] says what a step computes.
+///
+/// `MiAdam` is `Optimizer<Gpu>`, and `cpu::MiAdam` is `Optimizer<Cpu>`. What both do alike is here: a host that falls back
+/// to the CPU writes its settings once, as a function of any `Optimizer<D>`.
+///
+/// ```
+/// use miadam::{Device, Error, GradOptions, Hyperparams, Optimizer, Param, ParamGroup, cpu};
+///
+/// fn prepare<D: Device>(optimizer: &mut Optimizer<D>) -> Result<(), Error> {
+///     optimizer.set_grad_options(GradOptions { clip_norm: Some(1.0), ..GradOptions::default() })?;
+///     optimizer.set_lr(0, 3e-4)
+/// }
+///
+/// let mut optimizer = cpu::MiAdam::new([ParamGroup::new(Hyperparams::default(), [Param::new("w", 2)])])?;
+/// prepare(&mut optimizer)?;
+/// # Ok::<(), miadam::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Optimizer<D> {
+    pub(crate) course: Course,
+    pub(crate) device: D,
+}
+
+/// A device that keeps the state of an [`Optimizer`]: [`Gpu`](crate::Gpu) or [`Cpu`](crate::cpu::Cpu).
+pub trait Device: backend::Backend {}
+
+impl<D: backend::Backend> Device for D {}
+
+/// The device's part of what both optimizers do. It is sealed: only this crate has devices.
+pub(crate) mod backend {
+    use crate::course::Course;
+    use crate::error::Error;
+    use crate::state::{Fit, Header};
+
+    pub trait Backend {
+        /// Steps that are known to be taken.
+        fn known_step(&self) -> u32;
+
+        /// Starts loss scaling anew.
+        fn set_scale(&mut self, scale: f32) -> Result<(), Error>;
+
+        /// Takes the state and the counts of a checkpoint. On an error nothing has changed.
+        fn restore(&mut self, course: &Course, fit: &Fit<'_>, header: &Header) -> Result<(), Error>;
+
+        /// Frees the integrals; gives their bytes. On an error nothing has changed.
+        fn release_integrals(&mut self) -> Result<u64, Error>;
+
+        /// Takes note that the course has other options, groups or planes.
+        fn course_changed(&mut self, course: &Course);
+
+        /// Bytes that hold moments and integrals.
+        fn state_bytes(&self) -> u64;
+    }
+}
+
+impl<D: Device> Optimizer<D> {
+    /// The hyperparameters of each group, in order.
+    #[must_use]
+    pub fn hyperparams(&self) -> impl ExactSizeIterator<Item = &Hyperparams> {
+        self.course.groups.iter()
+    }
+
+    /// The parameters, in the order of the groups.
+    #[must_use]
+    pub fn params(&self) -> impl ExactSizeIterator<Item = &Param> {
+        self.course.members.iter().map(|member| &member.param)
+    }
+
+    /// Steps recorded so far, those that were skipped or never submitted included. Schedules go by this number.
+    #[must_use]
+    pub fn recorded(&self) -> u32 {
+        self.course.recorded
+    }
+
+    /// Sets `lr` of a group for the steps recorded from now on: the number that the group's schedule multiplies. Under
+    /// [`Schedule::Constant`](crate::Schedule::Constant) it is the learning rate itself, so that a host can set one of its
+    /// own for each step.
+    ///
+    /// # Errors
+    /// If there is no such group, or the learning rate is out of range. A learning rate near 0 is allowed here: where its
+    /// step scale underflows, the parameters stand still.
+    pub fn set_lr(&mut self, group: usize, lr: f64) -> Result<(), Error> {
+        self.course.set_lr(group, lr)
+    }
+
+    /// The options for the gradients.
+    #[must_use]
+    pub fn grad_options(&self) -> &GradOptions {
+        &self.course.grad_options
+    }
+
+    /// Sets what happens to the gradients of the steps recorded from now on. Options may change at every step. New numbers
+    /// cost nothing; when an option comes or goes, the next step plans anew.
+    ///
+    /// The loss scale starts at `init_scale` when a scaler comes where there was none. Options set later go on with the
+    /// scale as it is. Without a scaler it is 1. On the GPU the scale changes before the queue's next submission, so submit
+    /// what is recorded before a scaler comes or goes.
+    ///
+    /// # Errors
+    /// If a value is out of range, or a scaler comes or goes and the device is lost. Nothing is changed then.
+    pub fn set_grad_options(&mut self, options: GradOptions) -> Result<(), Error> {
+        options.validate()?;
+        if let Some(scale) = self.course.fresh_scale(&options) {
+            self.device.set_scale(scale)?;
+        }
+        self.course.grad_options = options;
+        self.device.course_changed(&self.course);
+        Ok(())
+    }
+
+    /// Goes on from a checkpoint, with its state, hyperparameters, schedules, gradient options, loss scale and counts in
+    /// place of the optimizer's own. Parameters are matched by name. Groups may be in another order, but the parameters of
+    /// one group must be one group there, too. Steps recorded before keep the state that they were recorded with. While it
+    /// loads, the GPU holds the state twice.
+    ///
+    /// On the GPU the loss scale takes its new value before the queue's next submission.
+    ///
+    /// # Errors
+    /// [`Error::CheckpointEntry`] for the first parameter or group that does not fit, or if the device has no memory, or is
+    /// lost. Nothing is changed then.
+    pub fn load(&mut self, checkpoint: &Checkpoint) -> Result<(), Error> {
+        self.restore(checkpoint, false).map(drop)
+    }
+
+    /// [`load`](Self::load) of whatever fits. The rest is listed: the state of such a parameter becomes 0, and such a group
+    /// keeps its own hyperparameters.
+    ///
+    /// ```
+    /// use miadam::{Hyperparams, Param, ParamGroup, cpu};
+    ///
+    /// let group = |params: &[(&str, usize)]| {
+    ///     ParamGroup::new(Hyperparams::default(), params.iter().map(|&(name, len)| Param::new(name, len)))
+    /// };
+    /// let saved = cpu::MiAdam::new([group(&[("body", 3), ("old head", 2)])])?.read_checkpoint();
+    /// // The head is new; the body goes on where it was.
+    /// let mut optimizer = cpu::MiAdam::new([group(&[("body", 3), ("head", 4)])])?;
+    /// for skipped in optimizer.load_lenient(&saved)? {
+    ///     println!("{skipped}"); // `head`: the checkpoint has no such parameter …
+    /// }
+    /// # Ok::<(), miadam::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`load`](Self::load), except for what is listed.
+    pub fn load_lenient(&mut self, checkpoint: &Checkpoint) -> Result<Vec<Skipped>, Error> {
+        self.restore(checkpoint, true)
+    }
+
+    fn restore(&mut self, checkpoint: &Checkpoint, lenient: bool) -> Result<Vec<Skipped>, Error> {
+        let fit = self.course.fit(checkpoint, lenient)?;
+        self.device.restore(&self.course, &fit, &checkpoint.header)?;
+        self.course.restore(fit.hyperparams, &checkpoint.header);
+        self.device.course_changed(&self.course);
+        Ok(fit.skipped)
+    }
+
+    /// Frees the integrals' memory once no group needs them any more, and gives the bytes freed. Nothing is copied. From
+    /// then on [`State`](crate::State) has no integrals. Steps recorded before keep what they use.
+    ///
+    /// The GPU counts its steps itself, so that only a readback shows how far it is: first await the report or the state of
+    /// step ζ - 1 or a later one.
+    ///
+    /// # Errors
+    /// [`Error::IntegralsInUse`] as long as a group may need its integrals, or if the device has no memory for new
+    /// bindings, or is lost. Nothing is freed then.
+    pub fn release_integrals(&mut self) -> Result<u64, Error> {
+        self.course.check_releasable(self.device.known_step())?;
+        let freed = self.device.release_integrals()?;
+        self.course.release_integrals();
+        self.device.course_changed(&self.course);
+        Ok(freed)
+    }
+
+    /// Bytes of the device's memory that hold moments, master copies and integrals. There are fewer after
+    /// [`release_integrals`](Self::release_integrals).
+    #[must_use]
+    pub fn state_bytes(&self) -> u64 {
+        self.device.state_bytes()
+    }
+}

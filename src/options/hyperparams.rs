@@ -1,0 +1,267 @@
+use serde::{Deserialize, Serialize};
+
+use super::check::check;
+use super::schedule::Schedule;
+use crate::error::Error;
+
+/// How the learning rate α becomes the step α_t while the integrals are in use (t < ζ).
+///
+/// The sources disagree, so the rule is explicit. From ζ on, and for order 0, every rule gives α.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum StepScale {
+    /// α_t = αⁿ: Algorithm 1, line 11, of the paper.
+    #[default]
+    Paper,
+    /// α_t = αⁿ⁺¹: the PyTorch code released by the paper's authors.
+    Reference,
+    /// α_t = α·(1-κ)ⁿ: undoes the integrals' DC gain 1/(1-κ)ⁿ, so that a steady gradient moves a
+    /// parameter as far as under Adam, whatever n and κ < 1.
+    UnitGain,
+}
+
+/// Weight decay, by its coefficient λ.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub enum WeightDecay {
+    /// No decay.
+    #[default]
+    None,
+    /// L2 regularisation, g ← g + λ·θ, as in Adam and in the authors' code.
+    Coupled(f64),
+    /// θ ← θ·(1 - α·λ) before the update, as in AdamW (Loshchilov and Hutter, 2017). α is the learning
+    /// rate itself, before and after ζ: the decay does not depend on the order.
+    Decoupled(f64),
+}
+
+/// What becomes of a parameter in [half precision](crate::Dtype), whose last bit is larger than most updates. An `f32`
+/// parameter does not need it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum HalfParams {
+    /// The optimizer keeps a master copy in `f32`, made of the parameter at the first step, skipped or not, and updates
+    /// that; the parameter becomes its value rounded to nearest even. 4 bytes a parameter. What others write into the
+    /// parameter later is overwritten.
+    #[default]
+    Master,
+    /// No copy, for bf16 alone: each new value becomes one of its two neighbours at random, in the mean itself. No bias,
+    /// some noise, no memory.
+    Stochastic {
+        /// Another seed draws other numbers. They are a function of the seed, the parameter's name, the element and the
+        /// step, so that a run can be repeated whatever the layout and the device.
+        seed: u64,
+    },
+}
+
+/// The hyperparameters of one parameter group.
+///
+/// With t the step counted from 1, one step of each element θ with gradient g is (Algorithm 1):
+///
+/// ```text
+/// m    = β1·m + (1-β1)·g                              first moment
+/// v    = β2·v + (1-β2)·g²                             second moment
+/// t < ζ:  s⁽⁰⁾ = m;  s⁽ʲ⁾ = κ·s⁽ʲ⁾ + s⁽ʲ⁻¹⁾, j = 1..n    integrals;  num = s⁽ⁿ⁾, α_t = scale(α, n)
+/// t ≥ ζ:  num = m, α_t = α                            plain Adam
+/// θ    = θ - α_t · (num / (1-β1ᵗ)) / (√(v / (1-β2ᵗ)) + ε)
+/// ```
+///
+/// Values are `f64`; every coefficient that reaches a kernel is computed in at least that precision
+/// and rounded to `f32` once.
+///
+/// ```
+/// use miadam::{Hyperparams, WeightDecay};
+///
+/// // One integral for the first 9 380 steps (20 epochs of MNIST at batch 128), then Adam.
+/// let hyperparams = Hyperparams { switch_step: 9_381, ..Hyperparams::default() };
+/// assert_eq!(hyperparams.effective_lr(), 0.002);
+///
+/// // AdamW.
+/// let adamw = Hyperparams { order: 0, weight_decay: WeightDecay::Decoupled(0.01), ..Hyperparams::default() };
+/// assert_eq!(adamw.effective_lr(), adamw.lr);
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hyperparams {
+    /// Learning rate α, at least 0. Default 1e-3, the paper's and PyTorch's. `schedule` multiplies it.
+    pub lr: f64,
+    /// How α changes from step to step. Default [`Schedule::Constant`]. Wherever α stands, in αⁿ and in a decoupled
+    /// decay, too, it is [`lr_at`](Self::lr_at) the step in question.
+    pub schedule: Schedule,
+    /// Decay rate β1 of the first moment, in [0, 1). Default 0.9.
+    pub beta1: f64,
+    /// Decay rate β2 of the second moment, in [0, 1). Default 0.999.
+    pub beta2: f64,
+    /// ε, added outside the root: 0, or in the normal range of `f32`. Default 1e-8. With 0, an element whose gradient
+    /// has been 0 throughout becomes NaN, as in PyTorch.
+    pub eps: f64,
+    /// Number n of integrals; 0 is Adam. Default 1, the paper's best in most of its tables.
+    pub order: u32,
+    /// Discount κ of the integrals, in [0, 1]. Default 0.5: with one integral and `Paper`'s scale it doubles
+    /// the step, which trains where the authors' 0.98 (fifty times the step under `Paper`) diverges.
+    pub kappa: f64,
+    /// ζ, the first step that is plain Adam, at least 1. Default [`Hyperparams::NEVER`], since only the
+    /// caller knows how long the training is; the paper's runs switch within the first part of it.
+    pub switch_step: u32,
+    /// The rule for α_t before ζ. Default [`StepScale::Paper`].
+    pub step_scale: StepScale,
+    /// Weight decay. Default none.
+    pub weight_decay: WeightDecay,
+    /// Divide by the largest second moment so far (Reddi et al., 2018). Default false.
+    pub amsgrad: bool,
+    /// Ascend: use -g for g. Default false.
+    pub maximize: bool,
+    /// How parameters in half precision are updated. Default [`HalfParams::Master`].
+    pub half_params: HalfParams,
+}
+
+impl Default for Hyperparams {
+    fn default() -> Self {
+        Self {
+            lr: 1e-3,
+            schedule: Schedule::Constant,
+            beta1: 0.9,
+            beta2: 0.999,
+            eps: 1e-8,
+            order: 1,
+            kappa: 0.5,
+            switch_step: Self::NEVER,
+            step_scale: StepScale::Paper,
+            weight_decay: WeightDecay::None,
+            amsgrad: false,
+            maximize: false,
+            half_params: HalfParams::Master,
+        }
+    }
+}
+
+impl Hyperparams {
+    /// A [`switch_step`](Self::switch_step) that no training reaches.
+    pub const NEVER: u32 = u32::MAX;
+
+    /// The step that a constant gradient settles to before ζ, relative to the unit step of Adam:
+    /// `scale(α, n) / (1-κ)ⁿ`. It is `lr` for order 0 and under `UnitGain`, and infinite for κ = 1. α is `lr` itself
+    /// here, without its schedule.
+    ///
+    /// Compare it with `lr`: an optimizer warns once about a group whose value exceeds ten times that.
+    #[must_use]
+    pub fn effective_lr(&self) -> f64 {
+        if self.integrates() && self.step_scale != StepScale::UnitGain {
+            self.integrating_lr(self.lr) / (1.0 - self.kappa).powf(f64::from(self.order))
+        } else {
+            self.lr
+        }
+    }
+
+    /// α of the step that comes after `step` others: `lr` times the [`schedule`](Self::schedule)'s factor.
+    #[must_use]
+    pub fn lr_at(&self, step: u32) -> f64 {
+        self.lr * self.schedule.factor(step)
+    }
+
+    /// Whether the integrals multiply the step of Adam by more than ten.
+    pub(crate) fn is_outsize(&self) -> bool {
+        self.effective_lr() > 10.0 * self.lr
+    }
+
+    /// Warns about an outsize step of a group.
+    pub(crate) fn report(&self, group: usize) {
+        if self.is_outsize() {
+            let Self { lr, order, kappa, step_scale, .. } = self;
+            let effective = self.effective_lr();
+            log::warn!(
+                "group {group}: order {order}, kappa {kappa} and step_scale {step_scale:?} make the steady step \
+                 {effective:.3e}, {:.0} times lr; training may diverge (see Hyperparams::effective_lr)",
+                effective / lr,
+            );
+        }
+    }
+
+    /// α_t before ζ: scale(α, n).
+    pub(crate) fn integrating_lr(&self, lr: f64) -> f64 {
+        let n = f64::from(self.order);
+        match self.step_scale {
+            _ if self.order == 0 => lr,
+            StepScale::Paper => lr.powf(n),
+            StepScale::Reference => lr.powf(n + 1.0),
+            StepScale::UnitGain => lr * (1.0 - self.kappa).powf(n),
+        }
+    }
+
+    /// α_t of the first step, at this learning rate.
+    fn scale(&self, lr: f64) -> f64 {
+        if self.integrates() { self.integrating_lr(lr) } else { lr }
+    }
+
+    /// Whether any step uses the integrals.
+    pub(crate) fn integrates(&self) -> bool {
+        self.order > 0 && self.switch_step > 1
+    }
+
+    /// The last step that uses the integrals, or 0.
+    pub(crate) fn last_integrating(&self) -> u32 {
+        if self.order > 0 { self.switch_step - 1 } else { 0 }
+    }
+
+    /// Checks every value; `group` is what an error calls the group.
+    ///
+    /// # Errors
+    /// For the first value that is out of range.
+    pub fn validate(&self, group: usize) -> Result<(), Error> {
+        self.validate_upwards(group)?;
+        // A subnormal scale would lose its bits or be flushed to 0 by a GPU: an optimizer that stands still. A schedule
+        // that goes to 0 asks for that, so it does not count.
+        let &Self { lr, order, .. } = self;
+        let scale = self.scale(lr);
+        if lr == 0.0 || scale.min(lr) >= f64::from(f32::MIN_POSITIVE) {
+            Ok(())
+        } else {
+            Err(Error::StepScaleRange { group, lr, order, scale })
+        }
+    }
+
+    /// All checks but that of a step scale that underflows.
+    pub(crate) fn validate_upwards(&self, group: usize) -> Result<(), Error> {
+        let check = |field, value, holds, expected| check(group, field, value, holds, expected);
+        const FROM_ZERO: &str = "at least 0 and in the range of f32";
+        let decay = match self.weight_decay {
+            WeightDecay::None => 0.0,
+            WeightDecay::Coupled(decay) | WeightDecay::Decoupled(decay) => decay,
+        };
+        let max = f64::from(f32::MAX);
+        let single = 0.0..=max;
+        let normal = f64::from(f32::MIN_POSITIVE)..=max;
+        check("lr", self.lr, single.contains(&self.lr), FROM_ZERO)?;
+        self.schedule.validate(group)?;
+        let factor = self.schedule.largest_factor(u32::MAX);
+        let lr = self.lr * factor;
+        const BOUNDED: &str =
+            "such that lr times it is in the range of f32 at every step; end what grows by a Sequence";
+        check("schedule.factor", factor, single.contains(&lr), BOUNDED)?;
+        check("beta1", self.beta1, (0.0..1.0).contains(&self.beta1), "in [0, 1)")?;
+        check("beta2", self.beta2, (0.0..1.0).contains(&self.beta2), "in [0, 1)")?;
+        let eps_holds = self.eps == 0.0 || normal.contains(&self.eps);
+        check("eps", self.eps, eps_holds, "0 or in the normal range of f32, 1.2e-38 to 3.4e38")?;
+        check("kappa", self.kappa, (0.0..=1.0).contains(&self.kappa), "in [0, 1]")?;
+        check("weight_decay", decay, single.contains(&decay), FROM_ZERO)?;
+        check("weight_decay", decay, lr * decay <= max, "such that lr times it is in the range of f32")?;
+        check("switch_step", f64::from(self.switch_step), self.switch_step > 0, "at least 1, the first step")?;
+        if self.integrates() && self.step_scale == StepScale::UnitGain && self.kappa == 1.0 {
+            return Err(Error::UnitGainKappa { group });
+        }
+        let scale = self.scale(lr);
+        // The first step divides by 1-β1, which is the smallest 1-β1ᵗ.
+        if scale.max(lr) / (1.0 - self.beta1) <= max {
+            Ok(())
+        } else {
+            Err(Error::StepScaleRange { group, lr, order: self.order, scale })
+        }
+    }
+
+    /// These with another learning rate, which the caller may take as near to 0 as they like: the scale may then
+    /// underflow.
+    pub(crate) fn with_lr(&self, group: usize, lr: f64) -> Result<Self, Error> {
+        let changed = Self { lr, ..self.clone() };
+        changed.validate_upwards(group)?;
+        if changed.is_outsize() && !self.is_outsize() {
+            changed.report(group);
+        }
+        Ok(changed)
+    }
+}

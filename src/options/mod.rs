@@ -1,0 +1,11 @@
+//! What the caller asks of an optimizer, and the checks of each value.
+
+mod check;
+mod gradients;
+mod hyperparams;
+mod schedule;
+
+pub(crate) use gradients::LARGEST_SCALE;
+pub use gradients::{GradOptions, GradScaler};
+pub use hyperparams::{HalfParams, Hyperparams, StepScale, WeightDecay};
+pub use schedule::Schedule;

@@ -1,0 +1,124 @@
+//! Parameters and groups of them, the same for the GPU and the CPU.
+
+use std::collections::HashSet;
+
+use crate::dtype::Dtype;
+use crate::error::Error;
+use crate::options::{HalfParams, Hyperparams};
+use crate::planes::{Planes, Rounding};
+
+/// A parameter tensor: the name that its state goes by, its length and its type. Where it lies is said apart, by a
+/// binding.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Param {
+    /// The name, unique in the optimizer and not empty.
+    pub name: String,
+    /// The length in elements, 0 included.
+    pub len: usize,
+    /// The type of the elements. A gradient may be of another type.
+    pub dtype: Dtype,
+}
+
+impl Param {
+    /// A parameter of `len` elements of `f32`.
+    #[must_use]
+    pub fn new(name: impl Into<String>, len: usize) -> Self {
+        Self { name: name.into(), len, dtype: Dtype::F32 }
+    }
+
+    /// The same parameter with elements of another type.
+    #[must_use]
+    pub fn with_dtype(self, dtype: Dtype) -> Self {
+        Self { dtype, ..self }
+    }
+}
+
+/// Parameters that share hyperparameters.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ParamGroup {
+    /// How the parameters are updated.
+    pub hyperparams: Hyperparams,
+    /// The parameters, any number of them.
+    pub params: Vec<Param>,
+}
+
+impl ParamGroup {
+    /// A group of `params` under `hyperparams`.
+    #[must_use]
+    pub fn new(hyperparams: Hyperparams, params: impl IntoIterator<Item = Param>) -> Self {
+        Self { hyperparams, params: params.into_iter().collect() }
+    }
+
+    /// Bytes of memory that an optimizer needs for this group's state. A GPU rounds every plane of every parameter up to
+    /// whole quads, 16 bytes for each started 4 elements, as is counted here; the CPU does not round. Beside the state,
+    /// an optimizer needs some kilobytes, and some hundred bytes for each parameter.
+    #[must_use]
+    pub fn state_bytes(&self) -> u64 {
+        let bytes = |param: &Param| Planes::new(&self.hyperparams, param.dtype).quad_bytes(param.len);
+        self.params.iter().map(bytes).fold(0, u64::saturating_add)
+    }
+}
+
+/// A parameter as an optimizer keeps it.
+#[derive(Debug, Clone)]
+pub(crate) struct Member {
+    pub param: Param,
+    /// The number of its group.
+    pub group: usize,
+    /// The planes that its state has now.
+    pub planes: Planes,
+    pub rounding: Rounding,
+    /// The key of its stochastic rounding, else 0.
+    pub stream: u32,
+}
+
+impl Member {
+    fn new(group: usize, hyperparams: &Hyperparams, param: Param) -> Self {
+        let planes = Planes::new(hyperparams, param.dtype);
+        let rounding = Rounding::new(param.dtype, hyperparams.half_params);
+        let stream = stream(rounding, hyperparams.half_params, &param.name);
+        Self { param, group, planes, rounding, stream }
+    }
+
+    /// Draws by the seed of these hyperparameters from now on.
+    pub fn set_stream(&mut self, hyperparams: &Hyperparams) {
+        self.stream = stream(self.rounding, hyperparams.half_params, &self.param.name);
+    }
+}
+
+/// The key of a parameter's stochastic rounding: a hash (FNV-1a) of seed and name, so that it is the same wherever the
+/// parameter lies. It is 0 where nothing is drawn.
+fn stream(rounding: Rounding, half_params: HalfParams, name: &str) -> u32 {
+    let (Rounding::Stochastic, HalfParams::Stochastic { seed }) = (rounding, half_params) else { return 0 };
+    let bytes = seed.to_le_bytes().into_iter().chain(name.bytes());
+    let hash =
+        bytes.fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    (hash >> 32) as u32 ^ hash as u32
+}
+
+/// Checks the groups, and takes them apart into hyperparameters and members. Warns about outsize steps.
+pub(crate) fn check_groups(groups: Vec<ParamGroup>) -> Result<(Vec<Hyperparams>, Vec<Member>), Error> {
+    let mut names = HashSet::new();
+    for (group, ParamGroup { hyperparams, params }) in groups.iter().enumerate() {
+        hyperparams.validate(group)?;
+        for (index, Param { name, dtype, .. }) in params.iter().enumerate() {
+            if name.is_empty() {
+                return Err(Error::EmptyName { group, index });
+            }
+            if !names.insert(name) {
+                return Err(Error::DuplicateName { name: name.clone() });
+            }
+            // It would overflow an f16.
+            if *dtype == Dtype::F16 && matches!(hyperparams.half_params, HalfParams::Stochastic { .. }) {
+                return Err(Error::StochasticRounding { name: name.clone() });
+            }
+        }
+    }
+    let (mut all, mut members) = (Vec::new(), Vec::new());
+    for (group, ParamGroup { hyperparams, params }) in groups.into_iter().enumerate() {
+        hyperparams.report(group);
+        members.extend(params.into_iter().map(|param| Member::new(group, &hyperparams, param)));
+        all.push(hyperparams);
+    }
+    Ok((all, members))
+}

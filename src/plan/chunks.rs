@@ -1,0 +1,60 @@
+//! Chunks cut from longer ones, and joined to longer ones.
+
+use super::format::Format;
+use super::kernel::Access;
+use crate::abi::{Chunk, QUAD};
+use crate::planes::Rounding;
+
+/// How far one quad moves the start of a chunk.
+#[derive(Clone, Copy)]
+pub(super) struct Stride {
+    /// Bytes of the words in which a chunk counts places.
+    pub word: u64,
+    /// Bytes of a quad of the parameter.
+    param: u64,
+    /// Bytes of a quad of the gradient.
+    grad: u64,
+    /// Whether quads are counted for the random numbers that they draw. Tensors cannot be joined then.
+    pub draws: bool,
+}
+
+impl Stride {
+    pub fn new(access: Access, format: Format) -> Self {
+        let word = match access {
+            Access::Quads => format.quad_word(),
+            Access::Elements => 4,
+        };
+        let draws = format.rounding == Rounding::Stochastic;
+        Self { word, param: QUAD * format.param.width(), grad: QUAD * format.grad.width(), draws }
+    }
+}
+
+/// The part of a run from element `start` on, a multiple of [`QUAD`].
+fn tail(run: &Chunk, start: u32, stride: Stride) -> Chunk {
+    let quads = start / QUAD as u32;
+    // No run is longer than a binding, whose bytes fit 32 bits.
+    let words = |bytes: u64| (u64::from(quads) * bytes / stride.word) as u32;
+    Chunk {
+        param: run.param + words(stride.param),
+        grad: run.grad + words(stride.grad),
+        moments: run.moments + quads,
+        integrals: run.integrals + quads,
+        len: run.len - start,
+        first: if stride.draws { run.first + quads } else { 0 },
+        ..*run
+    }
+}
+
+/// The empty run where a run ends, if it ends with a whole quad.
+pub(super) fn after(run: &Chunk, stride: Stride) -> Option<Chunk> {
+    u64::from(run.len).is_multiple_of(QUAD).then(|| tail(run, run.len, stride))
+}
+
+/// The chunks of a table, of `most` elements each, that make up a run.
+pub(super) fn split(run: &Chunk, most: u32, stride: Stride) -> impl Iterator<Item = Chunk> {
+    let starts = (0..run.len).step_by(most as usize);
+    starts.map(move |start| {
+        let rest = tail(run, start, stride);
+        Chunk { len: rest.len.min(most), ..rest }
+    })
+}

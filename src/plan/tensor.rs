@@ -1,0 +1,54 @@
+//! The planner's input: parameters, and where they lie in numbered buffers.
+
+use super::format::Format;
+use super::kernel::Extras;
+
+/// A parameter as the planner knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Tensor {
+    /// Its parameter group.
+    pub group: u32,
+    /// Its elements.
+    pub len: u64,
+    /// Planes of moments: first and second, under amsgrad the largest second, and the master copy if there is one.
+    pub moment_planes: u64,
+    /// Planes of integrals: the group's order, or 0 once they are released.
+    pub integral_planes: u64,
+    /// The types of its elements and of its gradient's.
+    pub format: Format,
+    /// The key of its stochastic rounding, else 0.
+    pub stream: u32,
+    /// The options that its kernel needs.
+    pub extras: Extras,
+}
+
+impl Tensor {
+    /// Planes of moments, and planes of integrals.
+    pub(super) fn planes(&self) -> (u64, u64) {
+        (self.moment_planes, self.integral_planes)
+    }
+}
+
+/// Where a slice lies: a buffer's number and a byte offset that is a multiple of 4.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// The buffer's number.
+    pub buffer: usize,
+    /// The slice's first byte.
+    pub offset: u64,
+}
+
+impl Place {
+    pub(super) fn after(self, bytes: u64) -> Self {
+        Self { offset: self.offset + bytes, ..self }
+    }
+}
+
+/// Where a parameter and its gradient lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Placement {
+    /// Where θ lies.
+    pub param: Place,
+    /// Where g lies.
+    pub grad: Place,
+}

@@ -1,0 +1,138 @@
+//! The one list of planes. Sizes, offsets, checkpoint entries and fits follow from it.
+
+use std::fmt;
+
+use crate::abi::QUAD;
+use crate::dtype::Dtype;
+use crate::options::{HalfParams, Hyperparams};
+
+/// A plane of a parameter's state: one number for each element of the parameter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Plane {
+    /// m, without bias correction.
+    FirstMoment,
+    /// v, without bias correction.
+    SecondMoment,
+    /// The largest v so far, under amsgrad.
+    MaxSecondMoment,
+    /// θ in `f32`, for a parameter in half precision that has a master copy. It is 0 before the first step, and, after a
+    /// lenient loading that left the parameter out, until the next step.
+    Master,
+    /// s⁽ʲ⁾, for j = 1 to n. From ζ on the integrals keep their last values, until they are released.
+    Integral(u32),
+}
+
+/// The memory that a plane lies in. Integrals lie apart, so that they can be freed without moving the rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Bank {
+    Moments,
+    Integrals,
+}
+
+impl Bank {
+    pub const ALL: [Self; 2] = [Self::Moments, Self::Integrals];
+}
+
+impl Plane {
+    pub(crate) fn bank(self) -> Bank {
+        match self {
+            Self::Integral(_) => Bank::Integrals,
+            Self::FirstMoment | Self::SecondMoment | Self::MaxSecondMoment | Self::Master => Bank::Moments,
+        }
+    }
+
+    /// Bytes of `len` elements. All planes are `f32`.
+    pub(crate) fn bytes(self, len: u64) -> u64 {
+        len.saturating_mul(4)
+    }
+}
+
+/// The plane's name in a checkpoint.
+impl fmt::Display for Plane {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::FirstMoment => f.write_str("first_moment"),
+            Self::SecondMoment => f.write_str("second_moment"),
+            Self::MaxSecondMoment => f.write_str("max_second_moment"),
+            Self::Master => f.write_str("master"),
+            Self::Integral(j) => write!(f, "integral/{j}"),
+        }
+    }
+}
+
+/// How a parameter in half precision keeps an update that is smaller than its last bit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Rounding {
+    /// Nothing is rounded: the parameter is `f32`.
+    #[default]
+    Exact,
+    /// A master copy among the moments keeps all of it.
+    Master,
+    /// The parameter moves by its last bit with the right probability.
+    Stochastic,
+}
+
+impl Rounding {
+    /// The rounding of a parameter of this type.
+    #[must_use]
+    pub fn new(dtype: Dtype, half_params: HalfParams) -> Self {
+        match half_params {
+            _ if dtype == Dtype::F32 => Self::Exact,
+            HalfParams::Master => Self::Master,
+            HalfParams::Stochastic { .. } => Self::Stochastic,
+        }
+    }
+}
+
+/// The planes that a parameter has, besides the first and the second moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Planes {
+    pub amsgrad: bool,
+    pub master: bool,
+    pub integrals: u32,
+}
+
+impl Planes {
+    pub fn new(hyperparams: &Hyperparams, dtype: Dtype) -> Self {
+        Self {
+            amsgrad: hyperparams.amsgrad,
+            master: Rounding::new(dtype, hyperparams.half_params) == Rounding::Master,
+            integrals: hyperparams.order,
+        }
+    }
+
+    /// The list itself, in the order in which planes lie in memory. `adopt.wgsl` and `update.wgsl` know this order.
+    pub fn iter(self) -> impl Iterator<Item = Plane> {
+        let optional = [(self.amsgrad, Plane::MaxSecondMoment), (self.master, Plane::Master)];
+        [Plane::FirstMoment, Plane::SecondMoment]
+            .into_iter()
+            .chain(optional.into_iter().filter_map(|(has, plane)| has.then_some(plane)))
+            .chain((1..=self.integrals).map(Plane::Integral))
+    }
+
+    /// The planes that lie in one bank, in their order there.
+    pub fn within(self, bank: Bank) -> impl Iterator<Item = Plane> {
+        self.iter().filter(move |plane| plane.bank() == bank)
+    }
+
+    /// The number of planes in a bank.
+    pub fn count(self, bank: Bank) -> usize {
+        match bank {
+            Bank::Moments => self.within(bank).count(),
+            // An order may be far too large to be counted one by one.
+            Bank::Integrals => self.integrals as usize,
+        }
+    }
+
+    /// Bytes of all planes of `len` elements, each in whole quads.
+    pub fn quad_bytes(self, len: usize) -> u64 {
+        let len = (len as u64).div_ceil(QUAD).saturating_mul(QUAD);
+        let moments = self.within(Bank::Moments).map(|plane| plane.bytes(len)).fold(0, u64::saturating_add);
+        moments.saturating_add(Plane::Integral(1).bytes(len).saturating_mul(self.integrals.into()))
+    }
+
+    /// The planes that are left once the integrals are released.
+    pub fn without_integrals(self) -> Self {
+        Self { integrals: 0, ..self }
+    }
+}

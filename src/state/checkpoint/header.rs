@@ -1,0 +1,139 @@
+//! The JSON beside a checkpoint's tensors.
+
+use std::collections::HashSet;
+use std::fmt;
+
+use bytemuck::Zeroable;
+use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::entries::malformed_entry;
+use crate::abi::{Progress, Scaler};
+use crate::error::Error;
+use crate::options::{GradOptions, Hyperparams, LARGEST_SCALE};
+
+/// The version that is written, and the only one that is read.
+pub(crate) const VERSION: u64 = 1;
+
+/// Everything but tensors.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Header {
+    pub version: u64,
+    /// Steps taken.
+    pub step: u32,
+    /// Steps skipped.
+    pub skipped: u32,
+    /// Steps recorded, by which schedules go.
+    pub recorded: u32,
+    /// The norm of the gradients, which may be NaN or infinite, if the last step measured it.
+    pub grad_norm_bits: Option<u32>,
+    pub loss_scale: f32,
+    /// Steps since the loss scale last changed.
+    pub good_steps: u32,
+    pub gradients: GradOptions,
+    pub groups: Vec<HeaderGroup>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HeaderGroup {
+    pub params: Vec<String>,
+    pub hyperparams: Hyperparams,
+}
+
+impl Header {
+    /// Sets what the device counts. `measured` says whether its norm is that of the last step.
+    pub fn set_counts(&mut self, progress: &Progress, scaler: &Scaler, measured: bool) {
+        self.step = progress.step;
+        self.skipped = progress.skipped;
+        self.grad_norm_bits = measured.then_some(progress.norm);
+        self.loss_scale = scaler.scale;
+        self.good_steps = scaler.good_steps;
+    }
+
+    /// What the device counts.
+    pub fn counts(&self) -> (Progress, Scaler) {
+        let &Self { step, skipped, grad_norm_bits, loss_scale, good_steps, .. } = self;
+        let progress = Progress { step, skipped, norm: grad_norm_bits.unwrap_or(0), advanced: 0 };
+        (progress, Scaler { scale: loss_scale, good_steps, ..Scaler::zeroed() })
+    }
+
+    pub fn parse(json: &str) -> Result<Self, Error> {
+        #[derive(Deserialize)]
+        struct Version {
+            version: u64,
+        }
+        let malformed = |error: serde_json::Error| Error::CheckpointFormat { reason: format!("`miadam`: {error}") };
+        let Version { version } = serde_json::from_str(json).map_err(malformed)?;
+        if version != VERSION {
+            return Err(Error::CheckpointVersion { found: version, supported: VERSION });
+        }
+        let header: Self = serde_json::from_str(json).map_err(malformed)?;
+        header.check()?;
+        Ok(header)
+    }
+
+    pub fn to_json(&self) -> Result<String, Error> {
+        serde_json::to_string(self).map_err(|error| Error::CheckpointFormat { reason: error.to_string() })
+    }
+
+    /// Refuses values that no optimizer has.
+    fn check(&self) -> Result<(), Error> {
+        for (number, group) in self.groups.iter().enumerate() {
+            // A learning rate may have been set as near to 0 as the caller liked.
+            group.hyperparams.validate_upwards(number)?;
+        }
+        self.gradients.validate()?;
+        let mut names = HashSet::new();
+        for name in self.groups.iter().flat_map(|group| &group.params) {
+            if name.is_empty() || !names.insert(name) {
+                return Err(malformed_entry(name, "a parameter's name has to be unique and not empty"));
+            }
+        }
+        let normal = f32::MIN_POSITIVE..=LARGEST_SCALE;
+        if !normal.contains(&self.loss_scale) {
+            let reason = format!("it is {}, outside the range 1.2e-38 to 8.5e37", self.loss_scale);
+            return Err(malformed_entry("loss_scale", &reason));
+        }
+        Ok(())
+    }
+}
+
+/// Refuses a safetensors header in which a name stands twice: of two tensors of one name, a reader would take either.
+pub(super) fn check_unique_names(json: &[u8]) -> Result<(), Error> {
+    let checked: Result<UniqueNames, _> = serde_json::from_slice(json);
+    checked.map(drop).map_err(|error| Error::CheckpointFormat { reason: error.to_string() })
+}
+
+struct UniqueNames;
+
+impl<'de> Deserialize<'de> for UniqueNames {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(UniqueNames)
+    }
+}
+
+impl<'de> Visitor<'de> for UniqueNames {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object of tensors")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self, A::Error> {
+        let mut names = HashSet::new();
+        while let Some(name) = map.next_key::<String>()? {
+            // The metadata has names of its own.
+            if name == "__metadata__" {
+                map.next_value::<UniqueNames>()?;
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+            if let Some(name) = names.replace(name) {
+                return Err(A::Error::custom(format!("`{name}` stands twice in the header")));
+            }
+        }
+        Ok(Self)
+    }
+}

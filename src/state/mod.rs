@@ -1,0 +1,12 @@
+//! What an optimizer remembers, as the host sees it.
+
+mod checkpoint;
+mod params;
+mod report;
+
+#[cfg(feature = "gpu")]
+pub(crate) use checkpoint::SavedParam;
+pub use checkpoint::{Checkpoint, Skipped};
+pub(crate) use checkpoint::{Fit, Header, HeaderGroup, VERSION};
+pub use params::{ParamState, State};
+pub use report::{GroupReport, Phase, Report};

@@ -1,0 +1,85 @@
+//! A copy of the state on the host.
+
+use crate::planes::{Plane, Planes};
+
+/// A copy, on the host, of all that an optimizer remembers of its parameters between steps.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct State {
+    /// Steps taken.
+    pub step: u32,
+    /// One entry for each parameter, in the order of the groups.
+    pub params: Vec<ParamState>,
+}
+
+/// The state of one parameter. Every plane has as many elements as the parameter.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct ParamState {
+    /// The parameter's name.
+    pub name: String,
+    len: usize,
+    list: Planes,
+    values: Vec<Vec<f32>>,
+}
+
+impl ParamState {
+    pub(crate) fn zeros(name: &str, len: usize, list: Planes) -> Self {
+        let values = list.iter().map(|_| vec![0.0; len]).collect();
+        Self { name: name.to_owned(), len, list, values }
+    }
+
+    /// The state of planes that `read` gives one by one.
+    pub(crate) fn try_new<E>(
+        name: &str,
+        len: usize,
+        list: Planes,
+        read: impl FnMut(Plane) -> Result<Vec<f32>, E>,
+    ) -> Result<Self, E> {
+        let values = list.iter().map(read).collect::<Result<_, E>>()?;
+        Ok(Self { name: name.to_owned(), len, list, values })
+    }
+
+    /// Elements of the parameter, and so of every plane.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether the parameter has no elements.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The planes that there are.
+    pub(crate) fn list(&self) -> Planes {
+        self.list
+    }
+
+    /// The values of one plane, if the parameter has it.
+    ///
+    /// ```
+    /// use miadam::{Hyperparams, Param, ParamGroup, Plane, cpu};
+    ///
+    /// let optimizer = cpu::MiAdam::new([ParamGroup::new(Hyperparams::default(), [Param::new("w", 2)])])?;
+    /// let state = optimizer.read_state();
+    /// assert_eq!(state.params[0].plane(Plane::FirstMoment), Some(&[0.0, 0.0][..]));
+    /// assert_eq!(state.params[0].plane(Plane::Integral(2)), None, "the default order is 1");
+    /// # Ok::<(), miadam::Error>(())
+    /// ```
+    #[must_use]
+    pub fn plane(&self, plane: Plane) -> Option<&[f32]> {
+        self.planes().find(|(own, _)| *own == plane).map(|(_, values)| values)
+    }
+
+    /// All planes with their values: first and second moment, the largest second moment, the master copy, the integrals.
+    pub fn planes(&self) -> impl Iterator<Item = (Plane, &[f32])> {
+        self.list.iter().zip(&self.values).map(|(plane, values)| (plane, &values[..]))
+    }
+
+    /// The same planes, to be filled.
+    pub(crate) fn planes_mut(&mut self) -> impl Iterator<Item = (Plane, &mut [f32])> {
+        self.list.iter().zip(&mut self.values).map(|(plane, values)| (plane, &mut values[..]))
+    }
+}

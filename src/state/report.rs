@@ -1,0 +1,61 @@
+//! The numbers of a step that a training loop logs.
+
+use crate::abi::{Progress, Scaler};
+
+/// The numbers of a step that a training loop logs.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Report {
+    /// Steps taken.
+    pub step: u32,
+    /// Steps skipped for a gradient that was not finite.
+    pub skipped: u32,
+    /// The norm of all gradients at the last step, a skipped one included: after
+    /// [`factor`](crate::GradOptions::factor), without the loss scale, before clipping. It is `None` unless steps measure
+    /// it: set [`measure_norm`](crate::GradOptions::measure_norm). On the GPU, squares of gradients below 1e-19 may count
+    /// as 0.
+    pub grad_norm: Option<f32>,
+    /// The factor that the next loss is to be multiplied by; 1 without a [`GradScaler`](crate::GradScaler).
+    pub loss_scale: f32,
+    /// One entry a group.
+    pub groups: Vec<GroupReport>,
+}
+
+/// The numbers of a parameter group.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub struct GroupReport {
+    /// α at the last recorded step.
+    pub lr: f64,
+    /// What the last step taken did.
+    pub phase: Phase,
+}
+
+/// The two phases of MIAdam.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// t < ζ: the integrals are in use.
+    Integrating,
+    /// t ≥ ζ, or order 0: plain Adam.
+    Adam,
+}
+
+impl Report {
+    /// `groups` has each group's learning rate at the last recorded step, and its last step that integrates.
+    pub(crate) fn new(
+        progress: &Progress,
+        scaler: &Scaler,
+        measured: bool,
+        groups: impl Iterator<Item = (f64, u32)>,
+    ) -> Self {
+        // Before the first step, the phase that the first step will be in.
+        let phase = |last| if progress.step.max(1) <= last { Phase::Integrating } else { Phase::Adam };
+        Self {
+            step: progress.step,
+            skipped: progress.skipped,
+            grad_norm: measured.then(|| f32::from_bits(progress.norm)),
+            loss_scale: scaler.scale,
+            groups: groups.map(|(lr, last)| GroupReport { lr, phase: phase(last) }).collect(),
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! What the examples, tests and benchmarks of miadam share. Not published.
+
+pub mod adapter;
+pub mod cases;
+pub mod command_line;
+pub mod gpu;
+pub mod guard;
+pub mod mnist;
+pub mod plan_check;
+pub mod random;
+pub mod replay;
+pub mod steppers;
+pub mod values;
+pub mod wait;

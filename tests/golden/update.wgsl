@@ -1,0 +1,301 @@
+// override ADJUST = 0
+// override CLAMP = 0
+// override SKIP = 0
+// override ZERO = 0
+// override AMSGRAD = 0
+// override INTEGRALS = 1
+// override PLANES = 1
+// override MASTER = 0
+
+// ==== shared/workgroup.wgsl
+
+// The invocations of every workgroup. src/abi.rs has the same number.
+
+const WORKGROUP_SIZE = 256u;
+
+// ==== shared/chunk.wgsl
+
+// A run of elements with everything that a kernel needs to know of it. src/abi.rs describes each field.
+
+struct Chunk {
+    param: u32,
+    grad: u32,
+    moments: u32,
+    integrals: u32,
+    stride: u32,
+    len: u32,
+    group: u32,
+    windows: u32,
+    stream: u32,
+    first: u32,
+}
+
+// Neighbours that read side by side, a cache line of a GPU at a time. Where invocations take several quads, each such team
+// goes through a stretch of its own from end to end: a software driver, which runs one team after the other, would jump
+// through memory otherwise.
+const TEAM = 8u;
+const_assert WORKGROUP_SIZE % TEAM == 0u;
+
+// The first of the `each` quads that an invocation takes; each of them is TEAM after the one before.
+fn first_quad(lane: u32, each: u32) -> u32 {
+    return lane / TEAM * TEAM * each + lane % TEAM;
+}
+
+// The number of quads of a chunk. The last one may be cut short.
+fn quads_of(chunk: Chunk) -> u32 {
+    return (chunk.len + 3u) / 4u;
+}
+
+// The number of quads of a chunk that each invocation of a workgroup takes.
+fn quads_each(chunk: Chunk) -> u32 {
+    return (quads_of(chunk) + WORKGROUP_SIZE - 1u) / WORKGROUP_SIZE;
+}
+
+// The first quad of a chunk's master copy: after its two moments, and under amsgrad the largest second moment.
+fn first_master(chunk: Chunk, amsgrad: u32) -> u32 {
+    return chunk.moments + (2u + amsgrad) * chunk.stride;
+}
+
+// ==== shared/coefs.wgsl
+
+// The coefficients of one group, which advance.wgsl computes at each step and update.wgsl uses. They take 256 bytes, so
+// that one group's can be bound by itself on any device.
+
+struct Coefs {
+    one_minus_beta1: f32,
+    one_minus_beta2: f32,
+    one_minus_kappa: f32,
+    eps: f32,
+    coupled_decay: f32,
+    grad_factor: f32,
+    step_size: f32,
+    root_scale: f32,
+    decay: f32,
+    order: u32,
+    amsgrad: u32,
+    max_value: f32,
+    skip: u32,
+    @size(204) step: u32,
+}
+
+// ==== shared/run.wgsl
+
+// GRID for a single run: one quad for each invocation. Chunk and coefficients lie at constant addresses, so that a driver
+// reads them once for all invocations.
+
+@group(0) @binding(0) var<storage, read> run: Chunk;
+@group(0) @binding(1) var<storage, read> coefs: Coefs;
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn each_quad(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    // Read before the branch: inside it, a driver must not read for lanes that are switched off.
+    let chunk = run;
+    let c = coefs;
+    let quad = WORKGROUP_SIZE * (workgroup.y * workgroups.x + workgroup.x) + lane;
+    if 4u * quad < chunk.len {
+        visit(chunk, c, quad);
+    }
+}
+
+// ==== WINDOWS
+
+// Generated: the windows into the caller's buffers.
+
+const PARAM = 0u;
+const GRAD = 1u;
+
+@group(0) @binding(4) var<storage, read_write> window_0: array<Word>;
+
+fn read_word(chunk: Chunk, role: u32, at: u32) -> Word { return window_0[at]; }
+
+fn write_word(chunk: Chunk, role: u32, at: u32, value: Word) { window_0[at] = value; }
+
+// ==== access/quads.wgsl
+
+// ACCESS to whole, 16-byte aligned quads of f32.
+
+alias Word = vec4<f32>;
+
+fn load_param(chunk: Chunk, quad: u32) -> vec4<f32> {
+    return read_word(chunk, PARAM, chunk.param + quad);
+}
+
+fn load_grad(chunk: Chunk, quad: u32) -> vec4<f32> {
+    return read_word(chunk, GRAD, chunk.grad + quad);
+}
+
+fn store_param(chunk: Chunk, quad: u32, value: vec4<f32>, step: u32) {
+    write_word(chunk, PARAM, chunk.param + quad, value);
+}
+
+fn store_grad(chunk: Chunk, quad: u32, value: vec4<f32>) {
+    write_word(chunk, GRAD, chunk.grad + quad, value);
+}
+
+// ==== update.wgsl
+
+// update: one step of every element of a dispatch's chunks.
+//
+//     adjust     g    <- ±factor·g, between ±max_value       accumulation, loss scale, clipping: shared/verdict.wgsl
+//                g    <- g + λ·θ                             coupled weight decay
+//     average    m    <- β1·m + (1-β1)·g                     Eq. (5a); Algorithm 1, line 4
+//                v    <- β2·v + (1-β2)·g²                    Eq. (5b); line 5
+//     raise      v̂    <- max(v̂, v)                           amsgrad
+//     integrate  s⁽⁰⁾ <- m;  s⁽ʲ⁾ <- κ·s⁽ʲ⁾ + s⁽ʲ⁻¹⁾, j = 1..n     Eq. (12); lines 7 to 10; n = 0 from ζ on
+//     apply      θ    <- θ - α·λ·θ - step_size · s⁽ⁿ⁾ / (√v · root_scale + ε)    lines 12 to 18, decoupled weight decay
+//
+// Sums are written in 1-β and 1-κ alone: x + (1-β)·(y - x) stands for β·x + (1-β)·y. With both factors rounded to f32 the
+// steady state would be off by 2⁻²⁵/(1-β), 1e-5 for β2 = 0.999.
+//
+// State always lies in whole quads of f32. Parameters and gradients lie wherever and however the caller has them: ACCESS
+// is the file that reaches them, GRID the one that calls `visit` for every quad.
+//
+// Twin of src/math/update.rs, whose functions have the same names and order. The twin takes moments and integrals below
+// 1e-34 for 0, because a processor is slow with subnormal numbers.
+
+// What no group of the dispatch asks for is not compiled in.
+
+// Whether the gradient is changed before its use, or weights decay.
+override ADJUST: bool = false;
+// Whether the gradient's elements have a bound. Only beside ADJUST.
+override CLAMP: bool = false;
+// Whether steps can be skipped.
+override SKIP: bool = false;
+// Whether the gradient is reset after its use.
+override ZERO: bool = false;
+// Whether any group keeps the largest second moment.
+override AMSGRAD: bool = false;
+// Whether any group has integrals.
+override INTEGRALS: bool = false;
+// n, if all groups with integrals have the same n, from 1 to 3; else 0, for a loop.
+override PLANES: u32 = 0u;
+// Whether θ is a master copy beside the moments, where adopt.wgsl has put it. The caller then has a rounded copy.
+override MASTER: bool = false;
+
+@group(0) @binding(2) var<storage, read_write> moments: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read_write> integrals: array<vec4<f32>>;
+
+struct Moments {
+    first: vec4<f32>,
+    second: vec4<f32>,
+}
+
+fn visit(chunk: Chunk, c: Coefs, quad: u32) {
+    if SKIP && c.skip == 1u {
+        reset_grad(chunk, quad);
+        return;
+    }
+    let theta = load_theta(chunk, c, quad);
+    let g = adjust(c, theta, load_grad(chunk, quad));
+    let m = average(chunk, c, quad, g);
+    let root = raise(chunk, c, quad, m.second);
+    let num = integrate(chunk, c, quad, m.first);
+    store_theta(chunk, c, quad, apply(c, theta, num, root));
+    reset_grad(chunk, quad);
+}
+
+// The gradient that is averaged.
+fn adjust(c: Coefs, theta: vec4<f32>, grad: vec4<f32>) -> vec4<f32> {
+    if !ADJUST {
+        return grad;
+    }
+    var g = c.grad_factor * grad;
+    if CLAMP {
+        // NaN stays, which a clamp may lose.
+        let is_nan = (bitcast<vec4<u32>>(g) & vec4(0x7fffffffu)) > vec4(0x7f800000u);
+        g = select(clamp(g, vec4(-c.max_value), vec4(c.max_value)), g, is_nan);
+    }
+    return g + c.coupled_decay * theta;
+}
+
+// The moments, from the gradient.
+fn average(chunk: Chunk, c: Coefs, quad: u32, g: vec4<f32>) -> Moments {
+    let first = chunk.moments + quad;
+    let second = first + chunk.stride;
+    // Loaded once: a driver may go to memory for each mention.
+    let old_m = moments[first];
+    let old_v = moments[second];
+    let m = old_m + c.one_minus_beta1 * (g - old_m);
+    // An infinite v stays so, and its element stands still, where inf - inf would make it NaN.
+    let is_infinite = bitcast<vec4<u32>>(old_v) == vec4(0x7f800000u);
+    let v = select(old_v + c.one_minus_beta2 * (g * g - old_v), old_v, is_infinite);
+    moments[first] = m;
+    moments[second] = v;
+    return Moments(m, v);
+}
+
+// The second moment to divide by: under amsgrad the largest so far.
+fn raise(chunk: Chunk, c: Coefs, quad: u32, v: vec4<f32>) -> vec4<f32> {
+    var root = v;
+    if AMSGRAD && c.amsgrad == 1u {
+        let largest = chunk.moments + 2u * chunk.stride + quad;
+        // By bits, which order numbers from 0 up as integers and put NaN above all: it must stay seen.
+        root = bitcast<vec4<f32>>(max(bitcast<vec4<u32>>(v), bitcast<vec4<u32>>(moments[largest])));
+        moments[largest] = root;
+    }
+    return root;
+}
+
+// s⁽ⁿ⁾, from s⁽⁰⁾ = m.
+fn integrate(chunk: Chunk, c: Coefs, quad: u32, m: vec4<f32>) -> vec4<f32> {
+    var num = m;
+    if INTEGRALS && c.order > 0u {
+        if PLANES == 0u {
+            for (var j = 0u; j < c.order; j += 1u) {
+                num = integral(chunk, c, quad, j, num);
+            }
+        } else {
+            num = integral(chunk, c, quad, 0u, num);
+            if PLANES > 1u {
+                num = integral(chunk, c, quad, 1u, num);
+            }
+            if PLANES > 2u {
+                num = integral(chunk, c, quad, 2u, num);
+            }
+        }
+    }
+    return num;
+}
+
+// s⁽ʲ⁺¹⁾, from s⁽ʲ⁾ in `num`.
+fn integral(chunk: Chunk, c: Coefs, quad: u32, j: u32, num: vec4<f32>) -> vec4<f32> {
+    let plane = chunk.integrals + j * chunk.stride + quad;
+    let s = integrals[plane];
+    let next = num + (s - c.one_minus_kappa * s);
+    integrals[plane] = next;
+    return next;
+}
+
+// The new θ.
+fn apply(c: Coefs, theta: vec4<f32>, num: vec4<f32>, root: vec4<f32>) -> vec4<f32> {
+    let denominator = sqrt(root) * c.root_scale + c.eps;
+    var update = c.step_size * (num / denominator);
+    if ADJUST {
+        update += c.decay * theta;
+    }
+    return theta - update;
+}
+
+fn load_theta(chunk: Chunk, c: Coefs, quad: u32) -> vec4<f32> {
+    if MASTER {
+        return moments[first_master(chunk, c.amsgrad) + quad];
+    }
+    return load_param(chunk, quad);
+}
+
+fn store_theta(chunk: Chunk, c: Coefs, quad: u32, theta: vec4<f32>) {
+    if MASTER {
+        moments[first_master(chunk, c.amsgrad) + quad] = theta;
+    }
+    store_param(chunk, quad, theta, c.step);
+}
+
+fn reset_grad(chunk: Chunk, quad: u32) {
+    if ZERO {
+        store_grad(chunk, quad, vec4(0.0));
+    }
+}

@@ -1,0 +1,15 @@
+//! What the tests share: a device, tensors placed in its buffers, the CPU twin beside the GPU optimizer, and runs on either.
+
+mod gpu;
+mod log;
+mod rig;
+mod run;
+mod scatter;
+
+pub use gpu::{Gpu, gpu};
+pub use log::logged;
+pub use miadam_support::random::Random;
+pub use miadam_support::values::Values;
+pub use rig::{Contents, Rig};
+pub use run::{Groups, OnCpu, OnGpu, Run, Start};
+pub use scatter::{Home, Spot, scatter};

@@ -1,0 +1,89 @@
+//! README's snippets, run. Each file beside this one is a snippet, letter for letter.
+
+mod checkpoints;
+mod cpu;
+mod embedding;
+mod half_precision;
+mod logging;
+mod training_loop;
+
+use miadam::wgpu::BufferUsages;
+use miadam::{Dtype, Phase};
+use miadam_support::gpu::Gpu;
+
+/// The gradient of every element.
+const GRAD: f32 = 0.5;
+
+/// 1000 weights, their gradients, 10 biases, their gradients.
+fn pool(gpu: &Gpu) -> miadam::wgpu::Buffer {
+    let values = [(0.0, 1000), (GRAD, 1000), (0.0, 10), (GRAD, 10)].map(|(value, len)| vec![value; len]).concat();
+    let usage = BufferUsages::STORAGE | BufferUsages::COPY_SRC;
+    gpu.buffer_with("pool", bytemuck::cast_slice::<f32, _>(&values), usage).unwrap()
+}
+
+#[test]
+fn the_readme_has_these_snippets() {
+    let readme = include_str!("../../../README.md");
+    for (name, snippet) in [
+        ("embedding", include_str!("embedding.rs")),
+        ("training_loop", include_str!("training_loop.rs")),
+        ("logging", include_str!("logging.rs")),
+        ("checkpoints", include_str!("checkpoints.rs")),
+        ("half_precision", include_str!("half_precision.rs")),
+        ("cpu", include_str!("cpu.rs")),
+    ] {
+        assert!(readme.contains(&format!("```rust\n{snippet}```\n")), "README lacks {name}.rs as it is");
+    }
+    assert_eq!(readme.matches("```rust").count(), 6, "README has a snippet that is not run");
+}
+
+#[test]
+fn they_train_log_save_and_resume() {
+    let Some(gpu) = Gpu::for_test(Default::default()) else { return };
+    let (device, queue, pool) = (&gpu.device, &gpu.queue, pool(&gpu));
+    let mut optimizer = embedding::optimizer(device, queue, &pool).unwrap();
+    embedding::step(device, queue, &mut optimizer).unwrap();
+    let values: Vec<f32> = bytemuck::pod_collect_to_vec(&gpu.read(&pool).unwrap());
+    // Adam's first step is the learning rate, whatever the gradient; ε takes 2e-8 of it.
+    let is_moved = |value: &f32| (value / -1e-3 - 1.0).abs() < 1e-5;
+    assert!(values[..1000].iter().chain(&values[2000..2010]).all(is_moved));
+
+    training_loop::prepare(&mut optimizer).unwrap();
+    embedding::step(device, queue, &mut optimizer).unwrap();
+    logging::log(device, queue, &optimizer).unwrap();
+    let values: Vec<f32> = bytemuck::pod_collect_to_vec(&gpu.read(&pool).unwrap());
+    assert!(values[1000..2000].iter().all(|&grad| grad == 0.0), "gradients are reset");
+
+    let folder = std::env::temp_dir().join(format!("miadam-readme-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let file = folder.join("run.safetensors");
+    checkpoints::save(device, queue, &optimizer, &file).unwrap();
+    gpu.write(&pool, 0, &vec![0; 4000]).unwrap();
+    let mut resumed = embedding::optimizer(device, queue, &pool).unwrap();
+    checkpoints::resume(&mut resumed, &file).unwrap();
+    std::fs::remove_dir_all(&folder).unwrap();
+
+    let mut encoder = gpu.encoder();
+    let report = resumed.read_report(&mut encoder).unwrap();
+    queue.submit([encoder.finish()]);
+    let report = report.wait().unwrap();
+    assert_eq!((report.step, report.skipped), (2, 0));
+    assert_eq!([report.groups[0].phase, report.groups[1].phase], [Phase::Integrating, Phase::Adam]);
+    let restored: Vec<f32> = bytemuck::pod_collect_to_vec(&gpu.read(&pool).unwrap());
+    assert_eq!(restored[..1000], values[..1000]);
+}
+
+#[test]
+fn they_train_in_half_precision_and_on_the_cpu() {
+    let Some(gpu) = Gpu::for_test(Default::default()) else { return };
+    let usage = BufferUsages::STORAGE;
+    let weights = gpu.buffer("weights", 2000, usage).unwrap();
+    let gradients = gpu.buffer("gradients", 4000, usage).unwrap();
+    let optimizer = half_precision::half_precision(&gpu.device, &gpu.queue, &weights, &gradients).unwrap();
+    assert!(optimizer.params().all(|param| param.dtype == Dtype::Bf16));
+    assert!(optimizer.bindings().all(|binding| binding.grad_dtype == Some(Dtype::F32)));
+
+    let (mut weights, mut gradients) = (vec![0.0; 10], vec![GRAD; 10]);
+    cpu::on_the_cpu(&mut weights, &mut gradients).unwrap();
+    assert!(weights.iter().all(|weight| *weight < 0.0));
+}
