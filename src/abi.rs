@@ -1,4 +1,4 @@
-//! What host and shaders share: binding numbers, structs, workgroup size. `tests/suite/layout.rs` compares them with the
+//! The memory that host and shaders share: binding numbers, structs, workgroup size. `tests/suite/layout.rs` compares them with the
 //! parsed WGSL.
 
 use bytemuck::{Pod, Zeroable};
@@ -15,10 +15,10 @@ pub const QUAD: u64 = 4;
 /// step.
 pub const UNROLLED_ORDER: u32 = 3;
 
-/// Elements of the quads that a workgroup handles at a time.
+/// Elements that a workgroup handles at a time: a quad for each invocation.
 pub const WORKGROUP: u64 = QUAD * WORKGROUP_SIZE as u64;
 
-/// Elements of a chunk of a table: enough to share the cost of looking it up, few enough to fill a GPU.
+/// Elements of a chunk of a table. They are enough to share the cost of looking it up, and few enough to fill a GPU.
 pub const CHUNK: u64 = 4 * WORKGROUP;
 
 /// Quads of a run that one invocation of `measure.wgsl` sums up: 64 workgroups for 4M elements. Half as many quads would fill
@@ -63,15 +63,15 @@ pub mod advance {
     pub const SCALER: u32 = 5;
 }
 
-/// A run of elements with everything an update needs to know of it: a whole run, or the part of one that a
-/// workgroup of a table handles.
+/// Elements with everything that a kernel needs to know of them: a whole run, or the part of one that a workgroup of a table
+/// handles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct Chunk {
-    /// First word of θ in its window: a quad of `f32`, or one in half precision where any is, if reached by quads; 32
-    /// bits if reached by elements.
+    /// First word of θ in its window. By quads, a word is a quad of `f32`, or a quad in half precision where parameter or
+    /// gradient is in half precision. By elements, it is 32 bits.
     pub param: u32,
-    /// The same for the gradient.
+    /// First word of the gradient in its window.
     pub grad: u32,
     /// First quad of the first moment in the page.
     pub moments: u32,
@@ -85,7 +85,7 @@ pub struct Chunk {
     pub group: u32,
     /// The parameter's window in the low half, the gradient's in the high half.
     pub windows: u32,
-    /// What stochastic rounding draws from, else 0.
+    /// The key of stochastic rounding, else 0.
     pub stream: u32,
     /// The chunk's first quad in its tensor, for stochastic rounding to count by, else 0.
     pub first: u32,
@@ -221,7 +221,7 @@ pub struct Scaler {
     pub padding: [u32; 2],
 }
 
-/// What one workgroup finds in its gradients.
+/// The sums over the gradients of one workgroup.
 #[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
 #[repr(C)]
 pub struct Partial {

@@ -7,7 +7,7 @@ use crate::options::{GradOptions, Hyperparams};
 use crate::param::{Member, ParamGroup, check_groups};
 use crate::state::{Checkpoint, Fit, Header, HeaderGroup, VERSION};
 
-/// What the GPU and the CPU optimizer do alike, once.
+/// The part that the GPU and the CPU optimizer have in common.
 #[derive(Debug, Clone)]
 pub struct Course {
     /// The hyperparameters of each group.
@@ -151,7 +151,7 @@ impl Course {
         }
     }
 
-    /// What this optimizer takes from a checkpoint. Whatever does not fit is an error, or listed if `lenient`.
+    /// The parts of a checkpoint that this optimizer takes. Anything that does not fit is an error, or listed if `lenient`.
     pub(crate) fn fit<'a>(&self, checkpoint: &'a Checkpoint, lenient: bool) -> Result<Fit<'a>, Error> {
         Fit::new(checkpoint, &self.groups, &self.members, lenient)
     }

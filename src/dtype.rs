@@ -3,6 +3,21 @@
 use std::fmt;
 
 /// The type of an element.
+///
+/// In half precision the elements of a tensor lie side by side, two in 4 bytes. State is always `f32`.
+///
+/// ```
+/// use half::bf16;
+/// use miadam::{Dtype, HalfParams, Hyperparams, Param, ParamGroup, cpu};
+///
+/// // Weights in bf16 that are rounded at random, and gradients in f32.
+/// let hyperparams = Hyperparams { half_params: HalfParams::Stochastic { seed: 1 }, ..Hyperparams::default() };
+/// let group = ParamGroup::new(hyperparams, [Param::new("w", 2).with_dtype(Dtype::Bf16)]);
+/// let mut optimizer = cpu::MiAdam::new([group])?;
+/// let (mut w, mut gradient) = ([bf16::ONE; 2], [0.5_f32; 2]);
+/// optimizer.step([cpu::Binding::new("w", &mut w, &mut gradient)])?;
+/// # Ok::<(), miadam::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Dtype {
     /// IEEE 754 single precision.

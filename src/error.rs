@@ -238,7 +238,7 @@ pub enum Error {
     /// A file that is no checkpoint, or a damaged one.
     #[error("not a whole checkpoint ({reason}); use one written by `Checkpoint::save`")]
     CheckpointFormat {
-        /// What is wrong with it.
+        /// The fault.
         reason: String,
     },
 
@@ -258,7 +258,7 @@ pub enum Error {
     CheckpointEntry {
         /// The entry of the file, the parameter, or the first parameter of the group.
         entry: String,
-        /// What is wrong with it, and how to mend that.
+        /// The fault, and how to mend it.
         reason: String,
     },
 
@@ -278,9 +278,9 @@ pub enum Error {
     LimitTooSmall {
         /// The field of `wgpu::Limits`.
         limit: &'static str,
-        /// What is needed.
+        /// The least that is needed.
         needed: u64,
-        /// What the device has.
+        /// The device's value.
         available: u64,
     },
 
@@ -294,7 +294,7 @@ pub enum Error {
     /// wgpu refused an operation.
     #[error("wgpu refused to {operation}: {reason}; report it, with the adapter and its driver")]
     Gpu {
-        /// What was being done.
+        /// The operation that was refused.
         operation: &'static str,
         /// wgpu's words.
         reason: String,

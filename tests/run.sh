@@ -12,4 +12,4 @@ if command -v apt-get >/dev/null && ! dpkg -s $packages >/dev/null 2>&1; then
     $as_root apt-get install -y -qq $packages
 fi
 
-cargo test --release --locked
+cargo test --release --locked --workspace

@@ -1,13 +1,13 @@
 // half: f16 and bf16 to f32 and back, four at a time, with the bits of the `half` crate, NaN included.
 //
-// In integers, since little else gives the same bits everywhere: `pack2x16float` may round either way, arithmetic may
-// flush subnormal numbers to 0 and may be compiled as if there were no NaN and no infinity. The arithmetic there is has
-// normal numbers, or 0, on both sides where its result is used, and is exact: multiplications by a power of two, `round`,
-// which goes to even by its definition, and a sum of integers below 2²⁴. As f32, values only pass through loads, stores and
-// bitcasts, which keep all bits; what has to be chosen is chosen before it becomes an f32.
+// Most of it is integer arithmetic, since little else gives the same bits everywhere: `pack2x16float` may round either way,
+// and floating-point arithmetic may flush subnormal numbers to 0 or be compiled as if there were no NaN and no infinity.
+// Where floating-point arithmetic is used, its inputs and results are normal numbers or 0, and it is exact: products with a
+// power of two, `round`, which goes to even by its definition, and sums of integers below 2²⁴. Otherwise values are f32 only
+// in loads, stores and bitcasts, which keep all bits. A choice between two values is made before they become f32.
 //
-// Functions of `bits` take the low 16 bits of each and ignore the others; functions that return such bits leave the
-// others 0. Branches would cost more than they save: where lanes differ, both sides run. Twin of src/math/half.rs.
+// Functions of `bits` take the low 16 bits of each and ignore the others; functions that return such bits leave the others 0.
+// There are no branches: where lanes differ, both sides would run. Twin of src/math/half.rs.
 
 const F32_INFINITY = vec4(0x7f800000u);
 const F16_INFINITY = vec4(0x7c00u);
@@ -24,7 +24,7 @@ fn f16_to_f32(bits: vec4<u32>) -> vec4<f32> {
     return bitcast<vec4<f32>>(select(normal, small, magnitude < vec4(0x400u)) | sign);
 }
 
-// To nearest even.
+// Rounds to nearest even.
 fn f32_to_f16(values: vec4<f32>) -> vec4<u32> {
     let bits = bitcast<vec4<u32>>(values);
     let magnitude = bits & vec4(0x7fffffffu);
@@ -46,7 +46,7 @@ fn bf16_to_f32(bits: vec4<u32>) -> vec4<f32> {
     return bitcast<vec4<f32>>(quiet(bits << vec4(16u)));
 }
 
-// To nearest even.
+// Rounds to nearest even.
 fn f32_to_bf16(values: vec4<f32>) -> vec4<u32> {
     let bits = bitcast<vec4<u32>>(values);
     let rounded = bits + vec4(0x7fffu) + ((bits >> vec4(16u)) & vec4(1u));
@@ -54,9 +54,9 @@ fn f32_to_bf16(values: vec4<f32>) -> vec4<u32> {
     return select(rounded, bits | vec4(0x400000u), is_nan) >> vec4(16u);
 }
 
-// To the neighbour above with a probability of the distance to the one below, in 65,536ths, by the low 16 bits of
-// `random`: over all of them the mean is the value. What a bf16 can represent stays as it is; a finite value beyond the
-// largest bf16 becomes that, never infinity.
+// Rounds up or down at random, by the low 16 bits of `random`. The probability of rounding up is the distance to the lower
+// neighbour in 65,536ths, so that the mean over all random numbers is the value. A value that bf16 can represent stays as it
+// is. A finite value beyond the largest bf16 becomes the largest, never infinity.
 fn bf16_stochastic(values: vec4<f32>, random: vec4<u32>) -> vec4<u32> {
     let bits = bitcast<vec4<u32>>(values);
     let magnitude = bits & vec4(0x7fffffffu);
@@ -93,7 +93,7 @@ fn pack_bf16_stochastic(values: vec4<f32>, random: vec2<u32>) -> vec2<u32> {
     return words(bf16_stochastic(values, halves(random)));
 }
 
-// Each in the low 16 bits, above which something else may stand.
+// Each half in the low 16 bits. Something else may stand above them.
 fn halves(words: vec2<u32>) -> vec4<u32> {
     return words.xxyy >> vec4(0u, 16u, 0u, 16u);
 }

@@ -1,11 +1,11 @@
-// What a workgroup finds in its gradients, and the sum over its invocations. The sum is always taken in the same order, so
+// The sums over the gradients of one workgroup. The sum is always taken in the same order, so
 // that the same gradients give the same bits.
 
 #import shared/workgroup.wgsl
 
 struct Partial {
     squares: f32,
-    // Of 2⁻⁸⁰·g, for squares past the range of f32.
+    // The same sum for 2⁻⁸⁰·g, for squares past the range of f32.
     small_squares: f32,
     // The largest absolute value as bits, which order numbers as integers and put infinity and NaN last.
     largest: u32,

@@ -1,4 +1,4 @@
-//! Where the caller's tensors lie.
+//! The places of the caller's tensors.
 
 use std::collections::HashMap;
 
@@ -54,7 +54,7 @@ impl From<(&wgpu::Buffer, u64)> for Slice {
     }
 }
 
-/// Where a parameter and its gradient lie. The parameter is named, so that bindings may come in any order; the order of the
+/// The places of a parameter and its gradient. The parameter is named, so that bindings may come in any order; the order of the
 /// groups is the fastest.
 ///
 /// Elements in half precision lie side by side, two in 4 bytes. A tensor with an odd number of them ends in the lower half
@@ -103,7 +103,7 @@ impl Bound {
         Ok(Self { param: binding.param, grad: binding.grad, grad_dtype })
     }
 
-    /// Both tensors of a parameter, each with the byte after its last.
+    /// The parameter and its gradient, each with the byte after its last.
     fn tensors(&self, param: &Param) -> [(Role, &Slice, u64); 2] {
         [
             (Role::Param, &self.param, end(&self.param, param.dtype, param.len)),

@@ -47,7 +47,7 @@ struct BoundKernel {
     workgroups: [u32; 2],
 }
 
-/// What a plan is bound to.
+/// Everything that a plan is bound to.
 pub(super) struct Binder<'a> {
     pub memory: &'a Memory,
     pub limits: &'a Limits,
@@ -177,7 +177,7 @@ impl Binder<'_> {
     }
 }
 
-/// What all kernels of a dispatch are bound to.
+/// The bindings that all kernels of a dispatch have.
 struct Windows<'a> {
     dispatch: &'a Dispatch,
     buffers: &'a [wgpu::Buffer],
@@ -250,7 +250,7 @@ impl BoundPlan {
 }
 
 impl BoundDispatch {
-    /// Whether the same kernel does the same to the windows, wherever they are.
+    /// Whether another dispatch does the same to its windows, wherever they are.
     fn has_work_of(&self, other: &Dispatch) -> bool {
         let Dispatch { page, kernel, chunks, .. } = &self.dispatch;
         *page == other.page && *kernel == other.kernel && *chunks == other.chunks

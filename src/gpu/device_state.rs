@@ -1,4 +1,4 @@
-//! What the device remembers between steps: pages of state, counts, coefficients, the loss scale.
+//! The optimizer's memory on the device: pages of state, counts, coefficients, the loss scale.
 
 use super::memory::Memory;
 use crate::abi::{Coefs, Group, Progress, QUAD, Scaler};

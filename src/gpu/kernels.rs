@@ -98,7 +98,7 @@ impl Kernels {
         self.measure.clear();
     }
 
-    /// What is bound in place of the windows from number `used` on, up to the number that the form's kernel has.
+    /// Ranges to bind in place of the windows that a form's kernel has and a dispatch does not use.
     pub fn spare_windows(&self, form: Form, used: usize) -> impl Iterator<Item = wgpu::BufferBinding<'_>> {
         (used..self.window_count(form)).map(|number| wgpu::BufferBinding {
             buffer: &self.spare,

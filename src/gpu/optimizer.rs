@@ -16,7 +16,7 @@ use crate::course::Course;
 use crate::error::Error;
 use crate::optimizer::Optimizer;
 use crate::param::{Member, ParamGroup};
-use crate::plan::{Extras, Format, Integrals, Limits, Plan, StateLayout, Tensor};
+use crate::plan::{Extras, Format, Integrals, Limits, Placement, Plan, StateLayout, Tensor};
 use crate::planes::Bank;
 
 /// MIAdam on the GPU. [`Hyperparams`](crate::Hyperparams) says what a step computes.
@@ -52,7 +52,7 @@ pub type MiAdam = Optimizer<Gpu>;
 pub struct Gpu {
     pub(super) memory: Memory,
     pub(super) limits: Limits,
-    /// Where each parameter and its gradient lie.
+    /// The places of each parameter and its gradient.
     pub(super) bound: Vec<Bound>,
     /// The parameters as the planner knows them.
     pub(super) tensors: Vec<Tensor>,
@@ -117,12 +117,13 @@ impl Optimizer<Gpu> {
         let members = course.members.iter().zip(&bound);
         let tensors: Vec<_> = members.map(|(member, bound)| tensor(&course, member, bound)).collect();
         check_overlap(course.members.iter().map(|member| &member.param).zip(&bound))?;
-        let layout = StateLayout::new(&tensors, &number_buffers(&bound).0, &limits)?;
+        let (placements, buffers) = number_buffers(&bound);
+        let layout = StateLayout::new(&tensors, &placements, &limits)?;
         let kernels = Kernels::new(&memory, limits)?;
         let state = DeviceState::new(&memory, &limits, layout, &course.groups, None)?;
         let recorded = RecordedSteps::new(&memory, &kernels, &state, course.groups.len(), limits.alignment, None)?;
         let (known_step, adopted) = Default::default();
-        let device = Gpu {
+        let mut device = Gpu {
             memory,
             limits,
             bound,
@@ -135,9 +136,8 @@ impl Optimizer<Gpu> {
             known_step,
             adopted,
         };
-        let mut optimizer = Self { course, device };
-        optimizer.device.bind_plan(&optimizer.course)?;
-        Ok(optimizer)
+        device.bind(&course, &placements, &buffers)?;
+        Ok(Self { course, device })
     }
 
     /// [`new`](Self::new) for a browser, where wgpu says later whether it refuses something. Natively both are the same.
@@ -285,7 +285,7 @@ impl Optimizer<Gpu> {
         Ok(())
     }
 
-    /// Where the parameters and their gradients lie now, in the order of the groups.
+    /// The current places of the parameters and their gradients, in the order of the groups.
     #[must_use]
     pub fn bindings(&self) -> impl ExactSizeIterator<Item = Binding<'_>> {
         self.course.members.iter().zip(&self.device.bound).map(|(member, bound)| Binding {
@@ -300,16 +300,51 @@ impl Optimizer<Gpu> {
     /// on the gradient of the loss. It is 1 without a [`GradScaler`](crate::GradScaler). The optimizer keeps the same buffer
     /// for life.
     ///
-    /// A loss kernel binds it like this:
+    /// ```
+    /// use miadam::{Binding, GradOptions, GradScaler, Hyperparams, MiAdam, Param, ParamGroup};
     ///
-    /// ```wgsl
-    /// @group(0) @binding(0) var<uniform> loss_scale: vec4<f32>; // .x is the scale
-    /// @group(0) @binding(1) var<storage, read_write> loss_gradient: array<f32>;
+    /// /// Multiplies the gradient of the loss by the scale, before it is propagated backwards.
+    /// const SCALE: &str = "
+    ///     @group(0) @binding(0) var<uniform> loss_scale: vec4<f32>; // .x is the scale
+    ///     @group(0) @binding(1) var<storage, read_write> loss_gradient: array<f32>;
     ///
-    /// @compute @workgroup_size(64)
-    /// fn scale(@builtin(global_invocation_id) id: vec3<u32>) {
-    ///     loss_gradient[id.x] *= loss_scale.x;
-    /// }
+    ///     @compute @workgroup_size(1)
+    ///     fn scale(@builtin(global_invocation_id) id: vec3<u32>) {
+    ///         loss_gradient[id.x] *= loss_scale.x;
+    ///     }";
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let Some(gpu) = miadam_support::gpu::Gpu::for_test(Default::default()) else { return Ok(()) };
+    /// # let (device, queue) = (&gpu.device, &gpu.queue);
+    /// # let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC;
+    /// # let [weights, gradients] = [0; 2].map(|_| gpu.buffer("tensor", 4, usage).unwrap());
+    /// # let loss_gradient = gpu.buffer_with("loss gradient", &0.5_f32.to_ne_bytes(), usage)?;
+    /// # let group = ParamGroup::new(Hyperparams::default(), [Param::new("weights", 1)]);
+    /// # let mut optimizer = MiAdam::new(device, queue, [group], [Binding::new("weights", &weights, &gradients)])?;
+    /// optimizer.set_grad_options(GradOptions { scaler: Some(GradScaler::default()), ..GradOptions::default() })?;
+    /// # let source = wgpu::ShaderSource::Wgsl(SCALE.into());
+    /// # let module = device.create_shader_module(wgpu::ShaderModuleDescriptor { label: None, source });
+    /// # let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+    /// #     label: None, layout: None, module: &module, entry_point: None,
+    /// #     compilation_options: Default::default(), cache: None,
+    /// # });
+    /// let bind_group = device.create_bind_group(&wgpu::BindGroupDescriptor {
+    ///     label: None,
+    ///     layout: &pipeline.get_bind_group_layout(0),
+    ///     entries: &[
+    ///         wgpu::BindGroupEntry { binding: 0, resource: optimizer.loss_scale().as_entire_binding() },
+    ///         wgpu::BindGroupEntry { binding: 1, resource: loss_gradient.as_entire_binding() },
+    ///     ],
+    /// });
+    /// # let mut encoder = gpu.encoder();
+    /// # let mut pass = encoder.begin_compute_pass(&Default::default());
+    /// # pass.set_pipeline(&pipeline);
+    /// # pass.set_bind_group(0, &bind_group, &[]);
+    /// # pass.dispatch_workgroups(1, 1, 1);
+    /// # drop(pass);
+    /// # queue.submit([encoder.finish()]);
+    /// # assert_eq!(gpu.read(&loss_gradient)?, (0.5_f32 * 65_536.0).to_ne_bytes());
+    /// # Ok(())
+    /// # }
     /// ```
     #[must_use]
     pub fn loss_scale(&self) -> &wgpu::Buffer {
@@ -345,13 +380,17 @@ impl Gpu {
         }
         check_overlap(course.members.iter().map(|member| &member.param).zip(&self.bound))?;
         let (placements, buffers) = number_buffers(&self.bound);
-        let plan = Plan::new(&self.tensors, &placements, &self.state.layout, &self.limits);
+        self.bind(course, &placements, &buffers)
+    }
+
+    fn bind(&mut self, course: &Course, placements: &[Placement], buffers: &[wgpu::Buffer]) -> Result<(), Error> {
+        let plan = Plan::new(&self.tensors, placements, &self.state.layout, &self.limits);
         let binder = Binder {
             memory: &self.memory,
             limits: &self.limits,
             kernels: &mut self.kernels,
             state: &self.state,
-            buffers: &buffers,
+            buffers,
             measures: course.grad_options.measures(),
         };
         let plan = binder.bind(plan, self.plan.as_ref())?;

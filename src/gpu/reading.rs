@@ -135,7 +135,7 @@ impl Optimizer<Gpu> {
 /// The buffers of counts before the pages of state.
 const COUNTS: usize = 2;
 
-/// What [`Gpu::count_ranges`] has copied.
+/// The counts that were copied by [`Gpu::count_ranges`].
 fn counts(contents: &[Vec<u8>]) -> (Progress, Scaler) {
     (head(&contents[0]), head(&contents[1]))
 }
@@ -146,7 +146,7 @@ impl Gpu {
         [&self.state.progress, &self.state.scaler].map(Range::whole).to_vec()
     }
 
-    /// The same and, after it, the banks of every page of state.
+    /// The counts and, after them, the banks of every page of state.
     fn state_ranges(&self) -> Vec<Range<'_>> {
         let pages = self.state.pages.iter().flat_map(|page| Bank::ALL.map(|bank| page.bank(bank)));
         self.count_ranges().into_iter().chain(pages.map(Range::whole)).collect()

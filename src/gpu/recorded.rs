@@ -1,4 +1,4 @@
-//! What the host tells the device with each recorded step: settings for the gradients, and learning rates.
+//! The host's word to the device with each recorded step: settings for the gradients, and learning rates.
 
 use super::device_state::DeviceState;
 use super::kernels::Kernels;
@@ -17,7 +17,7 @@ const BUFFER: u64 = 1 << 16;
 pub(super) struct RecordedSteps {
     buffer: wgpu::Buffer,
     bind_group: wgpu::BindGroup,
-    /// What the measure kernels find, or a dummy where there are none.
+    /// The finds of the measure kernels, or a dummy where there are none.
     partials: wgpu::Buffer,
     /// Bytes of a slot's contents.
     len: u64,
@@ -60,7 +60,7 @@ impl RecordedSteps {
         self.partials == *partials
     }
 
-    /// The same with other partials.
+    /// The same slots, bound to other partials.
     pub fn with_partials(
         &self,
         memory: &Memory,

@@ -147,11 +147,13 @@ fn append<'a>((name, text): (&str, &'a str), variant: &'a Variant, known: &mut V
     for line in text.lines() {
         let is_import = line.starts_with("#import ");
         // The empty line behind imports goes with them.
-        if !is_import && !(after_import && line.is_empty()) {
-            assembled.push_str(line);
-            assembled.push('\n');
+        if is_import || (after_import && line.is_empty()) {
+            after_import = is_import;
+            continue;
         }
-        after_import = is_import;
+        assembled.push_str(line);
+        assembled.push('\n');
+        after_import = false;
     }
     assembled.push('\n');
 }

@@ -50,9 +50,9 @@ pub fn bf16_to_f32(value: bf16) -> f32 {
     f32::from_bits(quiet(u32::from(value.to_bits()) << 16))
 }
 
-/// To the neighbour above with a probability of the distance to the one below, in 65,536ths, by the low 16 bits of
-/// `random`: over all of them the mean is the value. What a bf16 can represent stays as it is; a finite value beyond
-/// the largest bf16 becomes that, never infinity.
+/// Rounds up or down at random, by the low 16 bits of `random`. The probability of rounding up is the distance to the lower
+/// neighbour in 65,536ths, so that the mean over all random numbers is the value. A value that bf16 can represent stays as
+/// it is. A finite value beyond the largest bf16 becomes the largest, never infinity.
 #[inline(always)]
 #[must_use]
 pub fn bf16_stochastic(value: f32, random: u32) -> bf16 {

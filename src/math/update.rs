@@ -29,8 +29,8 @@ pub(crate) fn average(c: &Coefs, g: f32, m: &mut f32, v: &mut f32) -> (f32, f32)
     (*m, *v)
 }
 
-/// The second moment to divide by, under amsgrad: the largest so far. By bits, which order numbers from 0 up as integers
-/// and put NaN above all: it must stay seen.
+/// The second moment to divide by, under amsgrad: the largest so far. Bits order numbers from 0 up as integers do, and put NaN
+/// above all: a NaN must stay visible.
 #[inline(always)]
 pub(crate) fn raise(v: f32, largest: &mut f32) -> f32 {
     *largest = f32::from_bits(v.to_bits().max(largest.to_bits()));

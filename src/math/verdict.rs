@@ -1,4 +1,4 @@
-//! The twin of `shaders/shared/verdict.wgsl`: what becomes of the gradients of a step, from what is found in them.
+//! The twin of `shaders/shared/verdict.wgsl`: it decides what happens to the gradients of a step.
 //!
 //! The functions stand in the same order, but for the shader's `find`, which puts the workgroups' finds together; here
 //! `math/measure.rs` does. The norm is one `f64` here and a product of two `f32` there.
@@ -9,7 +9,7 @@ use crate::options::LARGEST_SCALE;
 /// The bits of infinity. A number whose absolute value has these bits or larger ones is not finite.
 pub(crate) const INFINITE: u32 = 0x7f80_0000;
 
-/// What is found in all gradients of a step, before any factor.
+/// The finds in all gradients of a step, before any factor.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Found {
     /// √(Σ g²), which may be past the range of `f32` as long as the loss scale is in it.
@@ -18,10 +18,10 @@ pub(crate) struct Found {
     pub largest: u32,
 }
 
-/// What becomes of the gradients.
+/// The decision on a step's gradients.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Verdict {
-    /// Whether the step is left out.
+    /// Whether the step is skipped.
     pub skip: bool,
     /// The factor on every gradient.
     pub factor: f32,

@@ -5,7 +5,7 @@ use crate::error::Error;
 /// 2¹²⁶, the largest loss scale: its reciprocal is still normal.
 pub(crate) const LARGEST_SCALE: f32 = f32::from_bits(0x7e80_0000);
 
-/// What happens to the gradients of all groups on their way into the update, in this order:
+/// The way of all groups' gradients into the update, in this order:
 ///
 /// ```text
 ///        any g not finite: the step is skipped       with `skip_non_finite` or a `scaler`

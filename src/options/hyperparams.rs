@@ -32,20 +32,20 @@ pub enum WeightDecay {
     Decoupled(f64),
 }
 
-/// What becomes of a parameter in [half precision](crate::Dtype), whose last bit is larger than most updates. An `f32`
-/// parameter does not need it.
+/// How a parameter in [half precision](crate::Dtype) is updated. Its last bit is larger than most updates, so that plain
+/// rounding would lose them. An `f32` parameter does not need this.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum HalfParams {
-    /// The optimizer keeps a master copy in `f32`, made of the parameter at the first step, skipped or not, and updates
-    /// that; the parameter becomes its value rounded to nearest even. 4 bytes a parameter. What others write into the
-    /// parameter later is overwritten.
+    /// The optimizer keeps a master copy in `f32` and updates that. The parameter becomes the copy's value, rounded to
+    /// nearest even. The first step makes the copy from the parameter, even if that step is skipped. It costs 4 bytes a
+    /// parameter. Values that others write into the parameter later are overwritten.
     #[default]
     Master,
-    /// No copy, for bf16 alone: each new value becomes one of its two neighbours at random, in the mean itself. No bias,
-    /// some noise, no memory.
+    /// There is no copy; this is for bf16 alone. Each new value becomes one of its two neighbours at random, so that its
+    /// mean is the value itself. It has no bias, some noise, and needs no memory.
     Stochastic {
-        /// Another seed draws other numbers. They are a function of the seed, the parameter's name, the element and the
-        /// step, so that a run can be repeated whatever the layout and the device.
+        /// The seed of the random numbers. They are a function of the seed, the parameter's name, the element and the step,
+        /// so that a run can be repeated on any device, wherever the parameter lies.
         seed: u64,
     },
 }

@@ -1,4 +1,4 @@
-//! What the caller asks of an optimizer, and the checks of each value.
+//! The caller's settings, and the checks of each value.
 
 mod check;
 mod gradients;

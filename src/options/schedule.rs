@@ -77,7 +77,7 @@ pub enum Schedule {
         gamma: f64,
     },
 
-    /// From 1/d up to 1, then down to 1/(d·e), each along half a cosine (Smith and Topin, 2018):
+    /// The factor goes from 1/d up to 1, then down to 1/(d·e), each along half a cosine (Smith and Topin, 2018):
     ///
     /// ```text
     /// P = warmup·K - 1                                         the peak, which may lie between two steps
@@ -132,7 +132,7 @@ impl Schedule {
                 let last = f64::from(steps) - 1.0;
                 let peak = warmup * f64::from(steps) - 1.0;
                 if k > last {
-                    // Of a warm-up to the very end there is nothing but the peak to keep.
+                    // A warm-up to the very end has nothing but the peak to keep.
                     if peak < last { end } else { 1.0 }
                 } else if k < peak {
                     anneal(start, 1.0, k, peak)
@@ -162,9 +162,9 @@ impl Schedule {
                     .map(|((first, schedule), end)| schedule.largest_factor(end.min(last).saturating_sub(*first)))
                     .fold(0.0, f64::max)
             }
-            // Up and down, or down and up: at the ends, or at the peak.
+            // It goes up and down, or down and up: the largest factor is at an end or at the peak.
             Self::OneCycle { .. } => self.factor(0).max(self.factor(last)).max(1.0),
-            // All others go one way.
+            // All others go one way, so that the largest factor is at an end.
             _ => self.factor(0).max(self.factor(last)),
         }
     }
@@ -222,8 +222,8 @@ impl Schedule {
     }
 }
 
-/// From `start` to `end` along half a cosine, `done` of `all` steps: `end + (start-end)·(1 + cos(π·done/all))/2`, by
-/// the half-angle so that nothing cancels near the end.
+/// The value after `done` of `all` steps from `start` to `end` along half a cosine:
+/// `end + (start-end)·(1 + cos(π·done/all))/2`. It is computed by the half-angle, so that nothing cancels near the end.
 fn anneal(start: f64, end: f64, done: f64, all: f64) -> f64 {
     end + (start - end) * (FRAC_PI_2 * ((all - done) / all)).sin().powi(2)
 }

@@ -13,8 +13,8 @@ use super::tensor::{Place, Placement, Tensor};
 use super::window::Window;
 use crate::abi::{CHUNK, Chunk, MEASURED_QUADS, QUAD, WORKGROUP};
 
-/// Elements up to which a dispatch with two buffers of its own is merged with others. Larger ones are worth
-/// their own dispatch: the `switch` over many windows costs each access more than a dispatch costs.
+/// The largest batch, in elements, that is merged with those of other buffers. A larger one is worth a dispatch of its own:
+/// the `switch` over many windows costs each access, which is then more than a dispatch costs.
 const SMALL: u64 = 32_768;
 
 /// A table of fewer chunks than this is cut twice as fine, so that none of a device's cores waits for another's last chunk.
@@ -36,7 +36,7 @@ pub struct Dispatch {
 }
 
 impl Dispatch {
-    /// Workgroups that measure its gradients, each of which leaves a partial.
+    /// Workgroups that measure its gradients. Each leaves one partial.
     #[must_use]
     pub fn partials(&self) -> u64 {
         match self.kernel.shape {
@@ -56,7 +56,7 @@ pub fn grid(workgroups: u64, limits: &Limits) -> [u32; 2] {
 /// The dispatches of one step.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Plan {
-    /// In the order to record them; any order gives the same result.
+    /// The dispatches, in the order in which they are recorded. Any order gives the same result.
     pub dispatches: Vec<Dispatch>,
 }
 
@@ -70,33 +70,30 @@ impl Plan {
     }
 }
 
-/// What the pieces of a batch must have in common: the page of their state, and how their elements are reached.
-type Kind = (usize, Access, Format);
-
-/// Pieces that go into one dispatch, while it grows.
+/// A dispatch while it grows. All of its pieces have the same page of state, access and format.
 struct Batch {
     page: usize,
     windows: Vec<(Tile, Window)>,
-    /// Each with the numbers of its parameter's and its gradient's window.
+    /// Each piece with the numbers of its parameter's and its gradient's window.
     pieces: Vec<(Piece, [usize; 2])>,
     chunks: u64,
     elements: u64,
 }
 
-/// Batches whose pieces share the tile of their parameters and that of their gradients.
+/// Puts pieces together that share the tile of their parameters and that of their gradients.
 fn gather(pieces: Vec<Piece>, state: &StateLayout, limits: &Limits) -> Vec<Batch> {
     let batches = pieces.into_iter().map(|piece| Batch::new(state.segments[piece.segment].page, piece, limits));
     collect(batches, limits, |batch| Some((batch.kind(), batch.pieces[0].1.map(|number| batch.windows[number].0))))
 }
 
-/// Merges batches as far as the device can bind their windows at once: those of one buffer, whose number of dispatches must
-/// not depend on how its tensors lie, and then the small ones of all buffers.
+/// Merges batches as far as the device can bind their windows at once. First come those of one buffer, so that its number of
+/// dispatches does not depend on how its tensors lie. Then come the small ones of all buffers.
 fn merge(batches: Vec<Batch>, limits: &Limits) -> Vec<Batch> {
     let of_buffers = collect(batches, limits, |batch| Some((batch.kind(), batch.buffer()?)));
     collect(of_buffers, limits, |batch| (batch.elements <= SMALL).then(|| batch.kind()))
 }
 
-/// Lets each batch be absorbed by the last one of the same key that has room; one without a key stays alone.
+/// Merges each batch into the last one with the same key, if that has room. A batch without a key stays alone.
 fn collect<Key: Eq + Hash>(
     batches: impl IntoIterator<Item = Batch>,
     limits: &Limits,
@@ -121,7 +118,7 @@ fn collect<Key: Eq + Hash>(
 impl Batch {
     fn new(page: usize, piece: Piece, limits: &Limits) -> Self {
         let [param, grad] = piece.windows(limits);
-        // Two on a seam may touch, though they are not the same.
+        // Two windows on seams may touch, though they are not the same.
         let together = param.0 == grad.0 || param.1.overlaps(&grad.1);
         let (windows, numbers) =
             if together { (vec![(param.0, param.1.union(&grad.1))], [0, 0]) } else { (vec![param, grad], [0, 1]) };
@@ -129,7 +126,8 @@ impl Batch {
         Self { page, windows, pieces: vec![(piece, numbers)], chunks, elements: piece.len }
     }
 
-    fn kind(&self) -> Kind {
+    /// The page, access and format of all its pieces.
+    fn kind(&self) -> (usize, Access, Format) {
         let (piece, _) = self.pieces[0];
         (self.page, piece.access, piece.format)
     }
@@ -140,8 +138,8 @@ impl Batch {
         self.windows.iter().all(|(_, window)| window.buffer == first.buffer).then_some(first.buffer)
     }
 
-    /// Takes in the pieces of another batch, sharing a window where both look into the same tile, or leaves all
-    /// as it is and returns false if the device could not bind that.
+    /// Takes in the pieces of another batch. Both share a window where they look into the same tile. Leaves all as it is, and
+    /// returns false, if the device could not bind the result.
     fn absorb(&mut self, other: &Self, limits: &Limits) -> bool {
         let mut windows = self.windows.clone();
         let mut numbers = Vec::with_capacity(other.windows.len());
@@ -207,7 +205,7 @@ impl Batch {
         }
     }
 
-    /// The pieces, those joined that continue each other in the caller's buffers and in the state.
+    /// The pieces as runs: pieces that continue each other, in the caller's buffers and in the state, become one run.
     fn runs(&self, tensors: &[Tensor], state: &StateLayout, stride: Stride) -> Vec<Chunk> {
         let mut runs: Vec<Chunk> = Vec::new();
         for &(piece, numbers) in &self.pieces {

@@ -45,12 +45,12 @@ fn tail(run: &Chunk, start: u32, stride: Stride) -> Chunk {
     }
 }
 
-/// The empty run where a run ends, if it ends with a whole quad.
+/// The empty run that begins where this one ends, if it ends with a whole quad.
 pub(super) fn after(run: &Chunk, stride: Stride) -> Option<Chunk> {
     u64::from(run.len).is_multiple_of(QUAD).then(|| tail(run, run.len, stride))
 }
 
-/// The chunks of a table, of `most` elements each, that make up a run.
+/// Cuts a run into the chunks of a table, of `most` elements each.
 pub(super) fn split(run: &Chunk, most: u32, stride: Stride) -> impl Iterator<Item = Chunk> {
     let starts = (0..run.len).step_by(most as usize);
     starts.map(move |start| {

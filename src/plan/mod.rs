@@ -36,7 +36,9 @@
 //! | placement | the two places where a tensor and its gradient begin; a place is a buffer's number and a byte |
 //! | page | a buffer of moments and one of integrals, each as large as a binding may be |
 //! | segment | the elements of one tensor whose state lies in one page |
+//! | slab | the segments of a page that have the same planes; each plane is contiguous over a slab |
 //! | tile | a part of a caller's buffer as large as a binding may be; tiles begin at its multiples, so that they never overlap |
+//! | seam | a quad that lies across the border of two tiles, and is bound by itself |
 //! | piece | the elements of a segment whose parameter lies in one tile and whose gradient lies in one tile |
 //! | window | the bytes of a tile that a dispatch binds |
 //! | run | pieces that continue each other everywhere |
@@ -45,7 +47,7 @@
 //!
 //! # Splitting and merging
 //! State that does not fit a binding goes to more pages, and a tensor is then several segments. A tensor that crosses from one
-//! tile to the next is several pieces. A quad that lies across that border is bound by itself, in a *seam*. Pieces that look
+//! tile to the next is several pieces. Pieces that look
 //! into the same tiles share a dispatch, which is a single run or a table of chunks. Then dispatches of one buffer are merged,
 //! and small ones of all buffers, as far as the device can bind their windows at once.
 

@@ -28,7 +28,7 @@ pub(super) struct Piece {
     pub len: u64,
     pub access: Access,
     pub format: Format,
-    /// Where the piece's own first elements lie.
+    /// The places of the piece's own first elements.
     pub param: Place,
     pub grad: Place,
     /// Whether the piece is a quad on the seam of two tiles.
@@ -36,7 +36,7 @@ pub(super) struct Piece {
 }
 
 impl Piece {
-    /// Parameter and gradient, each with its tile and the window that the piece needs of it.
+    /// The tile and the window of the parameter, and those of the gradient.
     pub fn windows(&self, limits: &Limits) -> [(Tile, Window); 2] {
         [(self.param, self.format.param), (self.grad, self.format.grad)].map(|(place, dtype)| {
             let window = Window::around(place, self.len * dtype.width(), limits);
@@ -51,7 +51,7 @@ impl Piece {
     }
 }
 
-/// Cuts every segment at the seams of its parameter's and its gradient's buffers, and by access.
+/// Cuts every segment where its parameter or its gradient crosses from one tile to the next, and by access.
 pub(super) fn cut(segments: &[Segment], tensors: &[Tensor], placements: &[Placement], limits: &Limits) -> Vec<Piece> {
     let mut pieces = Vec::with_capacity(segments.len());
     for (number, segment) in segments.iter().enumerate() {
@@ -62,7 +62,7 @@ pub(super) fn cut(segments: &[Segment], tensors: &[Tensor], placements: &[Placem
         while start < segment.len {
             let at = |place: Place, width| place.after(width * (segment.start + start));
             let (param, grad) = (at(param, param_width), at(grad, grad_width));
-            // State lies in whole quads, so that a cut is at one, too.
+            // State lies in whole quads, so that a cut has to be between two quads.
             let to_seam = |place: Place, width| (limits.binding - place.offset % limits.binding) / width / QUAD * QUAD;
             let before_seam = to_seam(param, param_width).min(to_seam(grad, grad_width));
             let seam = before_seam == 0;
@@ -75,7 +75,8 @@ pub(super) fn cut(segments: &[Segment], tensors: &[Tensor], placements: &[Placem
     pieces
 }
 
-/// Whole quads if parameter and gradient lie on the grid of their words, the rest by elements.
+/// Cuts off the part that can be reached by whole quads, if parameter and gradient are aligned. The rest is reached by
+/// elements.
 fn split_by_access(piece: Piece) -> impl Iterator<Item = Piece> {
     let Format { param, grad, .. } = piece.format;
     let word = piece.format.quad_word();

@@ -8,10 +8,10 @@ use crate::error::Error;
 /// Bytes of a quad.
 const BYTES: u64 = 4 * QUAD;
 
-/// A run of elements of one tensor whose state lies in one page.
+/// Elements of one tensor whose state lies in one page.
 ///
-/// Segments with the same planes share a *slab*, in which each plane of all of them is contiguous, so that
-/// neighbours in memory can be updated as one run.
+/// Segments with the same planes share a *slab*. Over a slab each plane is contiguous, so that neighbours in memory can be
+/// updated as one run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Segment {
     /// The tensor's number.
@@ -30,8 +30,8 @@ pub struct Segment {
     pub stride: u64,
 }
 
-/// A buffer of moments and one of integrals that a dispatch binds whole. The two are apart so that the
-/// integrals can be dropped after ζ without moving the moments.
+/// A buffer of moments and one of integrals. A dispatch binds both whole. They are apart so that the integrals can be freed
+/// after ζ without moving the moments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Page {
     /// Bytes of moments.
@@ -40,7 +40,7 @@ pub struct Page {
     pub integrals: u64,
 }
 
-/// Where the state of every tensor lies. It does not depend on where the caller's tensors move later.
+/// The places of the state of every tensor. They do not depend on where the caller's tensors move later.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct StateLayout {
     /// Every element of every tensor, in the order in which the state lies in memory.
@@ -50,8 +50,8 @@ pub struct StateLayout {
 }
 
 impl StateLayout {
-    /// Fills page after page: tensors with the same planes together, and those in the order in which they lie in
-    /// the caller's buffers, so that neighbours there are neighbours in the state.
+    /// Fills page after page. Tensors with the same planes come together, in the order in which they lie in the caller's
+    /// buffers, so that neighbours there are neighbours in the state.
     ///
     /// # Errors
     /// If a single quad with its planes does not fit a binding.

@@ -29,12 +29,12 @@ impl Tensor {
     }
 }
 
-/// Where a slice lies: a buffer's number and a byte offset that is a multiple of 4.
+/// The place where a tensor begins: a buffer's number and a byte offset that is a multiple of 4.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     /// The buffer's number.
     pub buffer: usize,
-    /// The slice's first byte.
+    /// The tensor's first byte.
     pub offset: u64,
 }
 
@@ -44,11 +44,11 @@ impl Place {
     }
 }
 
-/// Where a parameter and its gradient lie.
+/// The places of a parameter and its gradient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Placement {
-    /// Where θ lies.
+    /// The place of θ.
     pub param: Place,
-    /// Where g lies.
+    /// The place of g.
     pub grad: Place,
 }

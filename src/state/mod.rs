@@ -1,4 +1,4 @@
-//! What an optimizer remembers, as the host sees it.
+//! An optimizer's memory as the host sees it: copies of the state, reports, checkpoints.
 
 mod checkpoint;
 mod params;

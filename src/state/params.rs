@@ -78,7 +78,7 @@ impl ParamState {
         self.list.iter().zip(&self.values).map(|(plane, values)| (plane, &values[..]))
     }
 
-    /// The same planes, to be filled.
+    /// All planes with their values, to be filled.
     pub(crate) fn planes_mut(&mut self) -> impl Iterator<Item = (Plane, &mut [f32])> {
         self.list.iter().zip(&mut self.values).map(|(plane, values)| (plane, &mut values[..]))
     }

@@ -27,7 +27,7 @@ pub struct Report {
 pub struct GroupReport {
     /// α at the last recorded step.
     pub lr: f64,
-    /// What the last step taken did.
+    /// The phase of the last step taken.
     pub phase: Phase,
 }
 

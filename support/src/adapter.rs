@@ -182,7 +182,7 @@ fn missing(backends: Backends) -> AdapterError {
     let within = match Instance::enabled_backend_features().intersects(backends) {
         _ if backends == Backends::PRIMARY => String::new(),
         true => format!(" for {searched}"),
-        false => format!(" for {searched}, which is not in this build"),
+        false => format!(" for {searched} (not in this build)"),
     };
     AdapterError::Missing { within }
 }

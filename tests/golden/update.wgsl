@@ -157,7 +157,7 @@ fn store_grad(chunk: Chunk, quad: u32, value: vec4<f32>) {
 // Twin of src/math/update.rs, whose functions have the same names and order. The twin takes moments and integrals below
 // 1e-34 for 0, because a processor is slow with subnormal numbers.
 
-// What no group of the dispatch asks for is not compiled in.
+// Options that no group of the dispatch has are not compiled in.
 
 // Whether the gradient is changed before its use, or weights decay.
 override ADJUST: bool = false;
@@ -233,7 +233,7 @@ fn raise(chunk: Chunk, c: Coefs, quad: u32, v: vec4<f32>) -> vec4<f32> {
     var root = v;
     if AMSGRAD && c.amsgrad == 1u {
         let largest = chunk.moments + 2u * chunk.stride + quad;
-        // By bits, which order numbers from 0 up as integers and put NaN above all: it must stay seen.
+        // Bits order numbers from 0 up as integers do, and put NaN above all: a NaN must stay visible.
         root = bitcast<vec4<f32>>(max(bitcast<vec4<u32>>(v), bitcast<vec4<u32>>(moments[largest])));
         moments[largest] = root;
     }

@@ -1,4 +1,4 @@
-//! Whether a checkpoint fits an optimizer.
+//! The check that a checkpoint fits an optimizer.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -25,7 +25,7 @@ impl fmt::Display for Skipped {
     }
 }
 
-/// What an optimizer takes from a checkpoint.
+/// The parts of a checkpoint that an optimizer takes.
 pub struct Fit<'a> {
     /// The hyperparameters of each of its groups.
     pub hyperparams: Vec<Hyperparams>,
@@ -133,7 +133,7 @@ fn check_state(state: &ParamState, own: &Member, group: &Hyperparams, step: u32)
         return Err(format!("the checkpoint {} a master copy of it", has(saved.master)));
     }
     let (found, expected) = (saved.integrals, own.integrals);
-    // From ζ on nobody needs them, and either side may have released its own.
+    // From ζ on nobody needs the integrals, and either side may have released its own.
     let needed = step < group.last_integrating();
     if found != expected && (needed || (found > 0 && expected > 0)) {
         return Err(format!("it has {found} integrals in the checkpoint and {expected} in the optimizer"));

@@ -43,7 +43,7 @@ pub struct HeaderGroup {
 }
 
 impl Header {
-    /// Sets what the device counts. `measured` says whether its norm is that of the last step.
+    /// Sets the device's counts. `measured` says whether its norm is that of the last step.
     pub fn set_counts(&mut self, progress: &Progress, scaler: &Scaler, measured: bool) {
         self.step = progress.step;
         self.skipped = progress.skipped;
@@ -52,7 +52,7 @@ impl Header {
         self.good_steps = scaler.good_steps;
     }
 
-    /// What the device counts.
+    /// The counts as the device keeps them.
     pub fn counts(&self) -> (Progress, Scaler) {
         let &Self { step, skipped, grad_norm_bits, loss_scale, good_steps, .. } = self;
         let progress = Progress { step, skipped, norm: grad_norm_bits.unwrap_or(0), advanced: 0 };

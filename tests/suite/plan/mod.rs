@@ -2,6 +2,7 @@
 //! exceed no limit, and reach no caller's byte that is not theirs.
 
 mod coverage;
+mod picture;
 
 use coverage::{check_coverage, coverage};
 use miadam::abi::WORKGROUP_SIZE;

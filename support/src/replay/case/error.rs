@@ -1,3 +1,5 @@
+//! What a case can be refused for.
+
 use super::metadata::KEYS;
 
 /// What makes a file no case: each message names the entry and the remedy.
