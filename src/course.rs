@@ -70,10 +70,31 @@ impl Course {
         bindings: impl IntoIterator<Item = T>,
         name: impl Fn(&T) -> &str,
     ) -> Result<Vec<T>, Error> {
-        let sorted = self.sort_bindings(bindings, name)?.into_iter().zip(&self.members);
-        let found = sorted
-            .map(|(binding, member)| binding.ok_or_else(|| Error::UnboundParam { name: member.param.name.clone() }));
-        found.collect()
+        let mut bindings = bindings.into_iter();
+        let mut sorted = Vec::with_capacity(self.members.len());
+        // In the order of the groups there is nothing to look up or to move.
+        let out_of_order = bindings.find_map(|binding| {
+            let is_next = self.members.get(sorted.len()).is_some_and(|member| member.param.name == name(&binding));
+            if is_next {
+                sorted.push(binding)
+            } else {
+                return Some(binding);
+            }
+            None
+        });
+        let unbound = |member: &Member| Error::UnboundParam { name: member.param.name.clone() };
+        if let Some(binding) = out_of_order {
+            let all = self.sort_bindings(sorted.into_iter().chain([binding]).chain(bindings), name)?;
+            return all
+                .into_iter()
+                .zip(&self.members)
+                .map(|(found, member)| found.ok_or_else(|| unbound(member)))
+                .collect();
+        }
+        match self.members.get(sorted.len()) {
+            Some(missing) => Err(unbound(missing)),
+            None => Ok(sorted),
+        }
     }
 
     /// Counts a step as recorded, and logs the switch of a group to plain Adam.

@@ -73,7 +73,7 @@ pub(crate) struct Member {
 }
 
 impl Member {
-    fn new(group: usize, hyperparams: &Hyperparams, param: Param) -> Self {
+    pub fn new(group: usize, hyperparams: &Hyperparams, param: Param) -> Self {
         let planes = Planes::new(hyperparams, param.dtype);
         let rounding = Rounding::new(param.dtype, hyperparams.half_params);
         let stream = stream(rounding, hyperparams.half_params, &param.name);

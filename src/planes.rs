@@ -101,13 +101,29 @@ impl Planes {
         }
     }
 
-    /// The list itself, in the order in which planes lie in memory. `adopt.wgsl` and `update.wgsl` know this order.
+    /// The planes of the first bank that there may be, in the order in which they lie in memory. `adopt.wgsl` and
+    /// `update.wgsl` know this order.
+    const MOMENTS: [Plane; 4] = [Plane::FirstMoment, Plane::SecondMoment, Plane::MaxSecondMoment, Plane::Master];
+
+    /// Whether there is such a plane.
+    fn has(self, plane: Plane) -> bool {
+        match plane {
+            Plane::FirstMoment | Plane::SecondMoment => true,
+            Plane::MaxSecondMoment => self.amsgrad,
+            Plane::Master => self.master,
+            Plane::Integral(j) => (1..=self.integrals).contains(&j),
+        }
+    }
+
+    /// The planes in the bank of moments, in their order there.
+    #[inline(always)]
+    pub fn moments(self) -> impl Iterator<Item = Plane> {
+        Self::MOMENTS.into_iter().filter(move |plane| self.has(*plane))
+    }
+
+    /// The list itself: all planes, in the order in which they lie in memory.
     pub fn iter(self) -> impl Iterator<Item = Plane> {
-        let optional = [(self.amsgrad, Plane::MaxSecondMoment), (self.master, Plane::Master)];
-        [Plane::FirstMoment, Plane::SecondMoment]
-            .into_iter()
-            .chain(optional.into_iter().filter_map(|(has, plane)| has.then_some(plane)))
-            .chain((1..=self.integrals).map(Plane::Integral))
+        self.moments().chain((1..=self.integrals).map(Plane::Integral))
     }
 
     /// The planes that lie in one bank, in their order there.
@@ -116,9 +132,10 @@ impl Planes {
     }
 
     /// The number of planes in a bank.
+    #[inline(always)]
     pub fn count(self, bank: Bank) -> usize {
         match bank {
-            Bank::Moments => self.within(bank).count(),
+            Bank::Moments => self.moments().count(),
             // An order may be far too large to be counted one by one.
             Bank::Integrals => self.integrals as usize,
         }
@@ -127,7 +144,7 @@ impl Planes {
     /// Bytes of all planes of `len` elements, each in whole quads.
     pub fn quad_bytes(self, len: usize) -> u64 {
         let len = (len as u64).div_ceil(QUAD).saturating_mul(QUAD);
-        let moments = self.within(Bank::Moments).map(|plane| plane.bytes(len)).fold(0, u64::saturating_add);
+        let moments = self.moments().map(|plane| plane.bytes(len)).fold(0, u64::saturating_add);
         moments.saturating_add(Plane::Integral(1).bytes(len).saturating_mul(self.integrals.into()))
     }
 

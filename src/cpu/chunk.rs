@@ -8,7 +8,8 @@ use crate::abi::{Coefs, UNROLLED_ORDER};
 use crate::math::half::bf16_stochastic;
 use crate::math::philox::philox_of;
 use crate::math::update::{adjust, apply, average, integral, raise};
-use crate::planes::{Bank, Plane, Planes, Rounding};
+use crate::param::Member;
+use crate::planes::{Plane, Planes, Rounding};
 use crate::values::{Values, ValuesMut};
 
 /// Elements updated by one task, so few that what it loads stays in the cache nearest to a core.
@@ -40,12 +41,10 @@ pub(super) struct Task<'a> {
     pub grad: ValuesMut<'a>,
     /// Whether the gradient is reset after its use.
     pub zero: bool,
-    pub planes: Planes,
+    /// The parameter that the chunk belongs to.
+    pub member: &'a Member,
     pub moments: &'a mut [f32],
     pub integrals: &'a mut [f32],
-    pub rounding: Rounding,
-    /// The key of stochastic rounding.
-    pub stream: u32,
     /// The chunk's first quad in its tensor.
     pub first: u32,
 }
@@ -60,7 +59,8 @@ pub(super) struct Scratch {
 impl Task<'_> {
     #[inline(always)]
     pub fn run(self, scratch: &mut Scratch) {
-        let Self { coefs, mut param, mut grad, zero, planes, moments, integrals, rounding, stream, first } = self;
+        let Self { coefs, mut param, mut grad, zero, member, moments, integrals, first } = self;
+        let &Member { planes, rounding, stream, .. } = member;
         let len = grad.len();
         let is_single = matches!((&param, &grad), (ValuesMut::F32(_), ValuesMut::F32(_)));
         let block_len = if is_single && coefs.order <= UNROLLED_ORDER { len } else { BLOCK };
@@ -128,7 +128,7 @@ impl<'a> ChunkState<'a> {
     fn new(planes: Planes, len: usize, mut moments: &'a mut [f32], integrals: &'a mut [f32]) -> Self {
         let [first_moment, second_moment, largest, master] = Default::default();
         let mut state = Self { len, first_moment, second_moment, largest, master, integrals };
-        for plane in planes.within(Bank::Moments) {
+        for plane in planes.moments() {
             let values = split_off(&mut moments, len);
             match plane {
                 Plane::FirstMoment => state.first_moment = values,
@@ -256,11 +256,13 @@ fn visit<const N: usize, const AMSGRAD: bool, const CLIP: bool>(
 mod tests {
     use super::*;
 
+    use crate::planes::Bank;
+
     use crate::abi::{GradSettings, Group, Rates, Scaler};
-    use crate::dtype::Dtype;
     use crate::math::advance::advance_group;
     use crate::math::verdict::judge;
     use crate::options::{GradOptions, Hyperparams};
+    use crate::param::Param;
 
     /// Updates `len` elements for three steps, through `dispatch` or plainly; gives all bits.
     fn run(len: usize, hyperparams: &Hyperparams, dispatch: bool) -> Vec<u32> {
@@ -269,14 +271,15 @@ mod tests {
         let verdict = judge(&settings, &Scaler::starting_at(1.0), None);
         let values = |seed: f32| (0..len).map(|i| (seed + i as f32).sin()).collect::<Vec<_>>();
         let mut param = values(0.5);
-        let planes = Planes::new(hyperparams, Dtype::F32);
+        let member = Member::new(0, hyperparams, Param::new("w", len));
+        let planes = member.planes;
         let [mut moments, mut integrals] = Bank::ALL.map(|bank| vec![0.0; len * planes.count(bank)]);
         for t in 1..=3 {
             let (coefs, mut grad) = (advance_group(&group, rates, &settings, &verdict, t), values(t as f32));
             let (moments, integrals) = (&mut moments[..], &mut integrals[..]);
             let (param, grad) = (ValuesMut::F32(&mut param), ValuesMut::F32(&mut grad));
-            let (coefs, rounding, zero) = (&coefs, Rounding::Exact, false);
-            let task = Task { coefs, param, grad, zero, planes, moments, integrals, rounding, stream: 0, first: 0 };
+            let (coefs, member) = (&coefs, &member);
+            let task = Task { coefs, param, grad, zero: false, member, moments, integrals, first: 0 };
             let mut scratch = Scratch::default();
             if dispatch {
                 pulp::Arch::new().dispatch(

@@ -135,7 +135,7 @@ impl Cpu {
         let (mut moments, mut scratch) = (&mut self.moments[..], Vec::new());
         for (member, binding) in members.iter().zip(bindings) {
             for param in Values::from(&binding.param).chunks(CHUNK) {
-                for plane in member.planes.within(Bank::Moments) {
+                for plane in member.planes.moments() {
                     let values = split_off(&mut moments, param.len());
                     if plane == Plane::Master {
                         adopt(values, param.in_f32(&mut scratch));
@@ -178,8 +178,7 @@ impl Cpu {
         let mut tasks = Vec::new();
         let (mut moments, mut integrals) = (&mut self.moments[..], &mut self.integrals[..]);
         for (member, Binding { param: mut params, grad: mut grads, .. }) in course.members.iter().zip(bindings) {
-            let &Member { planes, rounding, stream, group, .. } = member;
-            let [moment_planes, integral_planes] = Bank::ALL.map(|bank| planes.count(bank));
+            let [moment_planes, integral_planes] = Bank::ALL.map(|bank| member.planes.count(bank));
             for start in (0..member.param.len).step_by(CHUNK) {
                 let len = CHUNK.min(member.param.len - start);
                 let (param, grad);
@@ -187,8 +186,8 @@ impl Cpu {
                 (grad, grads) = grads.split_at(len);
                 let moments = split_off(&mut moments, len * moment_planes);
                 let integrals = split_off(&mut integrals, len * integral_planes);
-                let (coefs, first) = (&coefs[group], (start / 4) as u32);
-                tasks.push(Task { coefs, param, grad, zero, planes, moments, integrals, rounding, stream, first });
+                let (coefs, first) = (&coefs[member.group], (start / 4) as u32);
+                tasks.push(Task { coefs, param, grad, zero, member, moments, integrals, first });
             }
         }
         let elements = course.members.iter().map(|member| member.param.len).sum();

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use super::device::{Gpu, tensor};
 use super::device_state::{DeviceState, PageBuffers};
-use super::optimizer::{Gpu, tensor};
 use super::recorded::RecordedSteps;
 use crate::abi::Scaler;
 use crate::course::Course;

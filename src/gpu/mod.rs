@@ -2,6 +2,7 @@
 
 mod binding;
 mod bound_plan;
+mod device;
 mod device_state;
 mod kernels;
 mod limits;
@@ -14,6 +15,7 @@ mod recorded;
 pub mod shader;
 
 pub use binding::{Binding, Slice};
+pub use device::Gpu;
 pub use limits::plan_limits;
-pub use optimizer::{Gpu, MiAdam};
+pub use optimizer::MiAdam;
 pub use readback::Readback;

@@ -3,8 +3,8 @@
 use std::sync::atomic::Ordering;
 
 use super::binding::end;
+use super::device::Gpu;
 use super::device_state::{plane_bytes, plane_offset};
-use super::optimizer::Gpu;
 use super::readback::{Copies, Range, Readback, head};
 use crate::abi::{Progress, Scaler};
 use crate::error::{Error, Role};

@@ -9,13 +9,9 @@ use crate::values::Values;
 
 pub struct CpuStepper {
     optimizer: MiAdam,
-    tensors: Vec<Tensor>,
-}
-
-struct Tensor {
-    name: String,
-    param: Values,
-    grad: Values,
+    names: Vec<String>,
+    params: Vec<Values>,
+    grads: Vec<Values>,
 }
 
 impl CpuStepper {
@@ -23,16 +19,12 @@ impl CpuStepper {
     /// If the optimizer refuses the setup.
     pub fn new(case: &Case, setup: &Setup) -> Result<Self, Error> {
         let group = setup.group(case);
-        let filled = |len, value| Values::new(setup.dtype, &vec![value; len]);
-        let tensors = group.params.iter().map(|param| Tensor {
-            name: param.name.clone(),
-            param: filled(param.len, 0.0),
-            grad: filled(param.len, GRAD),
-        });
-        let tensors = tensors.collect();
+        let filled = |value| group.params.iter().map(move |param| Values::new(setup.dtype, &vec![value; param.len]));
+        let (params, grads) = (filled(0.0).collect(), filled(GRAD).collect());
+        let names = group.params.iter().map(|param| param.name.clone()).collect();
         let mut optimizer = MiAdam::new([group])?;
         optimizer.set_grad_options(setup.grad_options)?;
-        Ok(Self { optimizer, tensors })
+        Ok(Self { optimizer, names, params, grads })
     }
 
     /// One step, the gathering of the bindings included: a caller has to do it, too.
@@ -40,13 +32,12 @@ impl CpuStepper {
     /// # Errors
     /// If the optimizer refuses it.
     pub fn step(&mut self) -> Result<(), Error> {
-        let tensors = self.tensors.iter_mut();
-        self.optimizer.step(tensors.map(|Tensor { name, param, grad }| Binding::new(name, param, grad)))
+        let tensors = self.names.iter().zip(&mut self.params).zip(&mut self.grads);
+        self.optimizer.step(tensors.map(|((name, param), grad)| Binding::new(name, param, grad)))
     }
 
     /// The parameters of the first and the last tensor.
     pub fn ends(&self) -> Vec<f32> {
-        let ends = self.tensors.first().into_iter().chain(self.tensors.last());
-        ends.flat_map(|tensor| tensor.param.single()).collect()
+        self.params.first().into_iter().chain(self.params.last()).flat_map(Values::single).collect()
     }
 }

@@ -1,0 +1,125 @@
+//! The GPU's part of an optimizer: plans, and records.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use super::binding::{Bound, check_overlap, number_buffers};
+use super::bound_plan::{Binder, BoundPlan};
+use super::device_state::{DeviceState, PageBuffers};
+use super::kernels::Kernels;
+use super::memory::Memory;
+use super::recorded::RecordedSteps;
+use crate::abi::{GradSettings, Rates};
+use crate::course::Course;
+use crate::error::Error;
+use crate::param::Member;
+use crate::plan::{Extras, Format, Integrals, Limits, Placement, Plan, Tensor};
+use crate::planes::Bank;
+
+/// The GPU's part of an [`Optimizer`](crate::Optimizer): where the tensors lie, the compiled kernels, the state on the device, and the plan.
+#[derive(Debug)]
+pub struct Gpu {
+    pub(super) memory: Memory,
+    pub(super) limits: Limits,
+    /// The places of each parameter and its gradient.
+    pub(super) bound: Vec<Bound>,
+    /// The parameters as the planner knows them.
+    pub(super) tensors: Vec<Tensor>,
+    pub(super) kernels: Kernels,
+    pub(super) state: DeviceState,
+    pub(super) recorded: RecordedSteps,
+    /// The current plan, or none before the first and after the state has changed its buffers.
+    pub(super) plan: Option<BoundPlan>,
+    /// Whether the plan is to be made anew before the next step.
+    pub(super) moved: bool,
+    /// The step that a readback has shown to be taken. Readbacks that outlive the optimizer write it.
+    pub(super) known_step: Arc<AtomicU32>,
+    /// Whether the device is known to have run a step, which made the master copies if there are any.
+    pub(super) adopted: Arc<AtomicBool>,
+}
+
+/// A parameter as the planner knows it.
+pub(super) fn tensor(course: &Course, member: &Member, bound: &Bound) -> Tensor {
+    let hyperparams = course.group_of(member);
+    let planes = member.planes;
+    let extras = Extras::new(hyperparams, &course.grad_options);
+    let integrals = if planes.integrals == 0 { Integrals::None } else { extras.integrals };
+    Tensor {
+        group: member.group as u32,
+        len: member.param.len as u64,
+        moment_planes: planes.count(Bank::Moments) as u64,
+        integral_planes: planes.count(Bank::Integrals) as u64,
+        format: Format::new(member.param.dtype, bound.grad_dtype, hyperparams.half_params),
+        stream: member.stream,
+        extras: Extras { integrals, ..extras },
+    }
+}
+
+impl Gpu {
+    /// Everything of a step that can fail, before anything is recorded.
+    pub(super) fn prepare_step(&mut self, course: &Course) -> Result<(), Error> {
+        self.memory.check_alive()?;
+        self.bind_plan(course)?;
+        let rates = course.groups.iter().map(|group| Rates::new(group, group.lr_at(course.recorded)));
+        let settings = GradSettings::new(&course.grad_options);
+        self.recorded.set(&self.memory, &self.kernels, &self.state, &settings, rates)
+    }
+
+    /// Plans and binds anew if anything has moved. On an error the last plan stays.
+    pub(super) fn bind_plan(&mut self, course: &Course) -> Result<(), Error> {
+        if !self.moved {
+            return Ok(());
+        }
+        check_overlap(course.members.iter().map(|member| &member.param).zip(&self.bound))?;
+        let (placements, buffers) = number_buffers(&self.bound);
+        self.bind(course, &placements, &buffers)
+    }
+
+    pub(super) fn bind(
+        &mut self,
+        course: &Course,
+        placements: &[Placement],
+        buffers: &[wgpu::Buffer],
+    ) -> Result<(), Error> {
+        let plan = Plan::new(&self.tensors, placements, &self.state.layout, &self.limits);
+        let binder = Binder {
+            memory: &self.memory,
+            limits: &self.limits,
+            kernels: &mut self.kernels,
+            state: &self.state,
+            buffers,
+            measures: course.grad_options.measures(),
+        };
+        let plan = binder.bind(plan, self.plan.as_ref())?;
+        if let Some(partials) = plan.partials().filter(|partials| !self.recorded.has_partials(partials)) {
+            self.recorded = self.recorded.with_partials(&self.memory, &self.kernels, &self.state, partials)?;
+        }
+        self.plan = Some(plan);
+        self.moved = false;
+        Ok(())
+    }
+
+    pub(super) fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
+        // A step is prepared before it is recorded, so that there is a plan.
+        let Some(plan) = &self.plan else { return };
+        plan.record_measure(pass);
+        self.recorded.record(&plan.advance, pass);
+        if self.adopt_dispatches() > 0 {
+            plan.record_adopt(pass);
+        }
+        plan.record_update(pass);
+    }
+
+    /// Dispatches that make master copies, until the device is known to have run them: a recorded step may never be
+    /// submitted, or be refused with the rest of its encoder.
+    pub(super) fn adopt_dispatches(&self) -> usize {
+        if self.adopted.load(Ordering::Relaxed) { 0 } else { self.plan.as_ref().map_or(0, BoundPlan::adopt_dispatches) }
+    }
+
+    /// Takes other buffers for the state, and forgets all that is bound to the old ones.
+    pub(super) fn replace_pages(&mut self, pages: Vec<PageBuffers>) {
+        self.state.pages = pages;
+        self.plan = None;
+        self.moved = true;
+    }
+}
