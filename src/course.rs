@@ -76,7 +76,7 @@ impl Course {
         let out_of_order = bindings.find_map(|binding| {
             let is_next = self.members.get(sorted.len()).is_some_and(|member| member.param.name == name(&binding));
             if is_next {
-                sorted.push(binding)
+                sorted.push(binding);
             } else {
                 return Some(binding);
             }
