@@ -1,10 +1,10 @@
-// adopt: gives every parameter that has no master copy yet its master copy.
+// adopt: makes the master copies anew whose parameters have been written by others.
 //
-//     θ <- the parameter, where θ is 0
+//     θ <- the parameter, where the parameter is not θ rounded
 //
-// State starts as 0, and what a checkpoint lacks is 0 as well. Where an update has made θ 0, the parameter is 0, too, so
-// that nothing is lost. This is a kernel of its own, which is recorded until it has run once: as a branch of the update,
-// a software driver would run its conversion at every step.
+// State starts as 0, and what a checkpoint lacks is 0 as well, so that this also makes the first copies. A copy that rounds
+// to its parameter keeps its bits. This is a kernel of its own, which is recorded until it is known to have run: as a branch
+// of the update, a software driver would run its conversions at every step.
 //
 // Twin of src/math/adopt.rs.
 
@@ -18,5 +18,6 @@
 fn visit(chunk: Chunk, c: Coefs, quad: u32) {
     let at = first_master(chunk, c.amsgrad) + quad;
     let theta = moments[at];
-    moments[at] = select(theta, load_param(chunk, quad), bitcast<vec4<u32>>(theta) == vec4(0u));
+    let param = load_param(chunk, quad);
+    moments[at] = select(theta, param, bitcast<vec4<u32>>(param) != bitcast<vec4<u32>>(rounded_param(theta)));
 }

@@ -38,6 +38,7 @@ struct Rates {
 
 struct Recorded {
     settings: GradSettings,
+    generation: u32,
     rates: array<Rates>,
 }
 
@@ -45,7 +46,7 @@ struct Progress {
     step: u32,
     skipped: u32,
     norm: u32,
-    advanced: u32,
+    generation: u32,
 }
 
 @group(0) @binding(0) var<storage, read> groups: array<Group>;
@@ -69,7 +70,7 @@ fn advance(@builtin(local_invocation_index) lane: u32) {
     storageBarrier();
     if lane == 0u {
         progress.step = t;
-        progress.advanced = 1u;
+        progress.generation = recorded.generation;
         if MEASURE {
             progress.skipped += u32(verdict.skip && progress.skipped != 0xffffffffu);
             progress.norm = verdict.norm;

@@ -51,7 +51,7 @@ pub mod measure {
 pub mod advance {
     /// `array<Group>`, read.
     pub const GROUPS: u32 = 0;
-    /// `GradSettings` and an `array<Rates>`, read, at the dynamic offset of the recorded step.
+    /// `GradSettings`, the generation of master copies and an `array<Rates>`, read, at the dynamic offset of the recorded step.
     pub const RECORDED: u32 = 1;
     /// `Progress`, read and written.
     pub const PROGRESS: u32 = 2;
@@ -205,8 +205,9 @@ pub struct Progress {
     pub skipped: u32,
     /// The last norm of all gradients, as bits: it may be infinite or NaN.
     pub norm: u32,
-    /// 1 once the kernel that counts has run, whether the step was taken or skipped.
-    pub advanced: u32,
+    /// The generation of master copies that the last step was recorded with, whether it was taken or skipped; 0 before the
+    /// first. The host asks for new copies by raising it.
+    pub generation: u32,
 }
 
 /// The loss scale, in a buffer that the caller's kernels may bind.

@@ -305,6 +305,9 @@ pub enum Error {
     DeviceLost,
 
     /// A readback did not arrive: the device was lost or the commands were dropped before submission.
-    #[error("the readback never arrived; submit the encoder it was recorded in and keep polling the device")]
+    #[error(
+        "the readback never arrived; submit the encoder it was recorded in, see that wgpu does not refuse that encoder, and \
+         keep polling the device"
+    )]
     ReadbackLost,
 }

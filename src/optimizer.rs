@@ -53,6 +53,9 @@ pub(crate) mod backend {
         /// Frees the integrals; gives their bytes. On an error nothing has changed.
         fn release_integrals(&mut self) -> Result<u64, Error>;
 
+        /// Takes note that others have written parameters.
+        fn params_written(&mut self);
+
         /// Takes note that the course has other options, groups or planes.
         fn course_changed(&mut self, course: &Course);
 
@@ -160,6 +163,33 @@ impl<D: Device> Optimizer<D> {
         self.course.restore(fit.hyperparams, &checkpoint.header);
         self.device.course_changed(&self.course);
         Ok(fit.skipped)
+    }
+
+    /// Tells that others have written parameters since the last recorded step: the host set them, or copied them from
+    /// elsewhere. The next recorded step then starts from what is in them.
+    ///
+    /// Only parameters in half precision with [master copies](crate::HalfParams::Master) need it, because a step starts from
+    /// the copy. A copy whose rounding is the parameter keeps its bits, so that parameters that nobody has written lose
+    /// nothing. [`MiAdam::write_params`](crate::MiAdam::write_params) tells it by itself. On the GPU, submit what is recorded
+    /// before the parameters are written.
+    ///
+    /// ```
+    /// use half::bf16;
+    /// use miadam::{Dtype, Hyperparams, Param, ParamGroup, cpu};
+    ///
+    /// let param = Param::new("w", 1).with_dtype(Dtype::Bf16);
+    /// let mut optimizer = cpu::MiAdam::new([ParamGroup::new(Hyperparams::default(), [param])])?;
+    /// let (mut w, mut gradient) = ([bf16::ONE], [0.0_f32]);
+    /// optimizer.step([cpu::Binding::new("w", &mut w, &mut gradient)])?;
+    ///
+    /// w = [bf16::from_f32(5.0)];
+    /// optimizer.params_written();
+    /// optimizer.step([cpu::Binding::new("w", &mut w, &mut gradient)])?;
+    /// assert_eq!(w[0].to_f32(), 5.0);
+    /// # Ok::<(), miadam::Error>(())
+    /// ```
+    pub fn params_written(&mut self) {
+        self.device.params_written();
     }
 
     /// Frees the integrals' memory once no group needs them any more, and gives the bytes freed. Nothing is copied. From

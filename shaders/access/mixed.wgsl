@@ -37,6 +37,14 @@ fn store_grad(chunk: Chunk, quad: u32, value: vec4<f32>) {
     store(chunk, GRAD, GRAD_DTYPE, chunk.grad, quad, value);
 }
 
+// The value that a parameter has once it is rounded to its type.
+fn rounded_param(value: vec4<f32>) -> vec4<f32> {
+    if PARAM_DTYPE == F16 {
+        return unpack_f16(pack_f16(value));
+    }
+    return unpack_bf16(pack_bf16(value));
+}
+
 fn load(chunk: Chunk, role: u32, dtype: u32, start: u32, quad: u32) -> vec4<f32> {
     if dtype == F32 {
         return load_single(chunk, role, start, quad);

@@ -10,6 +10,7 @@ use crate::course::Course;
 use crate::error::{Error, Role};
 use crate::math::adopt::adopt;
 use crate::math::advance::advance_group;
+use crate::math::half::{bf16_nearest, bf16_to_f32, f16_nearest, f16_to_f32};
 use crate::math::verdict::{Verdict, judge, update_scaler};
 use crate::optimizer::Optimizer;
 use crate::param::{Member, Param, ParamGroup};
@@ -74,7 +75,7 @@ pub struct Cpu {
     pub(super) constants: Vec<Group>,
     pub(super) progress: Progress,
     pub(super) scaler: Scaler,
-    /// Whether a step has made the master copies, if there are any.
+    /// Whether the master copies, if there are any, are of the parameters as they are.
     pub(super) adopted: bool,
     /// For each parameter and each chunk of it, its planes in this bank, one after the other.
     pub(super) moments: Vec<f32>,
@@ -127,18 +128,22 @@ impl Optimizer<Cpu> {
 }
 
 impl Cpu {
-    /// Makes the master copies that are still to be made.
+    /// Makes the master copies anew whose parameters have been written by others.
     fn adopt(&mut self, members: &[Member], bindings: &[Binding<'_>]) {
         if std::mem::replace(&mut self.adopted, true) {
             return;
         }
-        let (mut moments, mut scratch) = (&mut self.moments[..], Vec::new());
+        let mut moments = &mut self.moments[..];
         for (member, binding) in members.iter().zip(bindings) {
             for param in Values::from(&binding.param).chunks(CHUNK) {
                 for plane in member.planes.moments() {
                     let values = split_off(&mut moments, param.len());
-                    if plane == Plane::Master {
-                        adopt(values, param.in_f32(&mut scratch));
+                    match param {
+                        _ if plane != Plane::Master => {}
+                        // A parameter in `f32` has no master copy.
+                        Values::F32(_) => {}
+                        Values::F16(param) => adopt(values, param, f16_to_f32, f16_nearest),
+                        Values::Bf16(param) => adopt(values, param, bf16_to_f32, bf16_nearest),
                     }
                 }
             }

@@ -95,6 +95,10 @@ impl Backend for Cpu {
         Ok(size_of_val(&std::mem::take(&mut self.integrals)[..]) as u64)
     }
 
+    fn params_written(&mut self) {
+        self.adopted = false;
+    }
+
     fn course_changed(&mut self, _: &Course) {}
 
     fn state_bytes(&self) -> u64 {

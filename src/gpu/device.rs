@@ -1,7 +1,7 @@
 //! The GPU's part of an optimizer: plans, and records.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::binding::{Bound, check_overlap, number_buffers};
 use super::bound_plan::{Binder, BoundPlan};
@@ -34,8 +34,10 @@ pub struct Gpu {
     pub(super) moved: bool,
     /// The step that a readback has shown to be taken. Readbacks that outlive the optimizer write it.
     pub(super) known_step: Arc<AtomicU32>,
-    /// Whether the device is known to have run a step, which made the master copies if there are any.
-    pub(super) adopted: Arc<AtomicBool>,
+    /// The generation of master copies that steps are recorded with, from 1. It grows when others write parameters.
+    pub(super) generation: u32,
+    /// The generation of the last step that the device is known to have run, which made the copies if there are any.
+    pub(super) known_generation: Arc<AtomicU32>,
 }
 
 /// A parameter as the planner knows it.
@@ -62,7 +64,7 @@ impl Gpu {
         self.bind_plan(course)?;
         let rates = course.groups.iter().map(|group| Rates::new(group, group.lr_at(course.recorded)));
         let settings = GradSettings::new(&course.grad_options);
-        self.recorded.set(&self.memory, &self.kernels, &self.state, &settings, rates)
+        self.recorded.set(&self.memory, &self.kernels, &self.state, &settings, self.generation, rates)
     }
 
     /// Plans and binds anew if anything has moved. On an error the last plan stays.
@@ -110,10 +112,11 @@ impl Gpu {
         plan.record_update(pass);
     }
 
-    /// Dispatches that make master copies, until the device is known to have run them: a recorded step may never be
-    /// submitted, or be refused with the rest of its encoder.
+    /// Dispatches that make master copies, until the device is known to have run them for this generation: a recorded step
+    /// may never be submitted, or be refused with the rest of its encoder.
     pub(super) fn adopt_dispatches(&self) -> usize {
-        if self.adopted.load(Ordering::Relaxed) { 0 } else { self.plan.as_ref().map_or(0, BoundPlan::adopt_dispatches) }
+        let is_made = self.known_generation.load(Ordering::Relaxed) >= self.generation;
+        if is_made { 0 } else { self.plan.as_ref().map_or(0, BoundPlan::adopt_dispatches) }
     }
 
     /// Takes other buffers for the state, and forgets all that is bound to the old ones.

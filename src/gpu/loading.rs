@@ -11,6 +11,7 @@ use crate::course::Course;
 use crate::error::{Error, Role};
 use crate::optimizer::{Optimizer, backend::Backend};
 use crate::options::GradOptions;
+use crate::param::Member;
 use crate::state::{Checkpoint, Fit, Header, Skipped};
 
 /// State made of a checkpoint, on buffers that nobody uses yet.
@@ -43,7 +44,7 @@ impl Gpu {
         self.moved = true;
         // Readbacks under way are of the state before.
         self.known_step = Arc::new(AtomicU32::new(step));
-        self.adopted = Arc::default();
+        self.known_generation = Arc::default();
         Ok(())
     }
 
@@ -74,6 +75,10 @@ impl Backend for Gpu {
         Ok(self.take_pages_without_integrals(pages))
     }
 
+    fn params_written(&mut self) {
+        self.generation = self.generation.saturating_add(1);
+    }
+
     fn course_changed(&mut self, course: &Course) {
         for ((own, member), bound) in self.tensors.iter_mut().zip(&course.members).zip(&self.bound) {
             let changed = tensor(course, member, bound);
@@ -92,37 +97,58 @@ impl Backend for Gpu {
 impl Optimizer<Gpu> {
     /// Writes the parameters that a checkpoint has into the buffers that they are bound to, before the queue's next
     /// submission. The buffers need `COPY_DST`. Where a tensor in half precision ends with half a word, the other half
-    /// becomes 0.
+    /// becomes 0. The next recorded step makes master copies anew where they differ from what was written. Submit before
+    /// what is recorded already: such a step would go on from the old copies.
     ///
     /// # Errors
     /// If the checkpoint lacks a parameter, or has it with another length or type, or a buffer cannot be written. Nothing is
     /// written then.
-    pub fn write_params(&self, checkpoint: &Checkpoint) -> Result<(), Error> {
+    pub fn write_params(&mut self, checkpoint: &Checkpoint) -> Result<(), Error> {
+        self.write_fitting_params(checkpoint, false).map(drop)
+    }
+
+    /// [`write_params`](Self::write_params) of the parameters that the checkpoint has with the same length and type, as
+    /// [`load_lenient`](Self::load_lenient) loads what fits. The others are listed, and keep their values.
+    ///
+    /// # Errors
+    /// As for [`write_params`](Self::write_params), except for what is listed.
+    pub fn write_params_lenient(&mut self, checkpoint: &Checkpoint) -> Result<Vec<Skipped>, Error> {
+        self.write_fitting_params(checkpoint, true)
+    }
+
+    fn write_fitting_params(&mut self, checkpoint: &Checkpoint, lenient: bool) -> Result<Vec<Skipped>, Error> {
         let Self { course, device } = self;
         device.memory.check_alive()?;
-        let params = course.members.iter().zip(&device.bound);
-        let saved = params.map(|(member, bound)| {
-            let param = &member.param;
-            let bytes = checkpoint.param_of(&param.name, param.dtype, param.len)?;
-            if !bound.param.buffer.usage().contains(wgpu::BufferUsages::COPY_DST) {
+        let (mut fitting, mut skipped) = (Vec::new(), Vec::new());
+        for (Member { param, .. }, bound) in course.members.iter().zip(&device.bound) {
+            match checkpoint.param_of(&param.name, param.dtype, param.len) {
+                Ok(bytes) => fitting.push((param, &bound.param, bytes)),
+                Err(error) if lenient => {
+                    skipped.push(Skipped { entry: param.name.clone(), reason: error.to_string() });
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        for (param, slice, _) in &fitting {
+            if !slice.buffer.usage().contains(wgpu::BufferUsages::COPY_DST) {
                 let (name, role) = (param.name.clone(), Role::Param);
                 return Err(Error::MissingCopyUsage { name, role, usage: "COPY_DST" });
             }
-            Ok((&bound.param, bytes))
-        });
-        for (slice, bytes) in saved.collect::<Result<Vec<_>, _>>()? {
+        }
+        for (_, slice, bytes) in fitting {
             let mut words = bytes.to_vec();
             words.resize(bytes.len().next_multiple_of(4), 0);
             device.memory.write(&slice.buffer, slice.offset, &words)?;
         }
-        Ok(())
+        device.params_written();
+        Ok(skipped)
     }
 
     /// [`write_params`](Self::write_params) for a browser, where wgpu says later whether it refuses something.
     ///
     /// # Errors
     /// As for [`write_params`](Self::write_params).
-    pub async fn write_params_async(&self, checkpoint: &Checkpoint) -> Result<(), Error> {
+    pub async fn write_params_async(&mut self, checkpoint: &Checkpoint) -> Result<(), Error> {
         self.write_params(checkpoint)?;
         self.device.memory.settle().await
     }

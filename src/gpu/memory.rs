@@ -76,6 +76,10 @@ impl Memory {
                 Poll::Pending => self.lock_pending().push(Pending { operation, answer }),
             }
         }
+        // A device that was lost a moment ago refuses its own objects, for whatever reason it says.
+        if made.is_err() {
+            self.check_alive()?;
+        }
         made
     }
 
@@ -110,7 +114,8 @@ impl Memory {
     }
 
     /// Finds out whether the device is lost, without polling it, which would panic: a living device refuses a buffer
-    /// without a usage, a lost one swallows all errors. A browser would answer too late; there, the host's flag tells, and
+    /// without a usage, a lost one swallows all errors. It is asked before an operation, and again before anything is recorded:
+    /// an object that was made on a lost device would spoil the caller's encoder. A browser would answer too late; there, the host's flag tells, and
     /// refusals that have come meanwhile are errors here.
     pub fn check_alive(&self) -> Result<(), Error> {
         if self.lost.as_ref().is_some_and(|lost| lost.load(Ordering::Relaxed)) {

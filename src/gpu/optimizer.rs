@@ -82,7 +82,7 @@ impl Optimizer<Gpu> {
         let kernels = Kernels::new(&memory, limits)?;
         let state = DeviceState::new(&memory, &limits, layout, &course.groups, None)?;
         let recorded = RecordedSteps::new(&memory, &kernels, &state, course.groups.len(), limits.alignment, None)?;
-        let (known_step, adopted) = Default::default();
+        let (known_step, known_generation) = Default::default();
         let mut device = Gpu {
             memory,
             limits,
@@ -94,7 +94,8 @@ impl Optimizer<Gpu> {
             plan: None,
             moved: true,
             known_step,
-            adopted,
+            generation: 1,
+            known_generation,
         };
         device.bind(&course, &placements, &buffers)?;
         Ok(Self { course, device })
@@ -137,13 +138,14 @@ impl Optimizer<Gpu> {
         let Self { course, device } = self;
         device.prepare_step(course)?;
         let watch = if device.adopt_dispatches() > 0 { Some(Watch::new(&device.memory)?) } else { None };
+        device.memory.check_alive()?;
         let mut pass = encoder
             .begin_compute_pass(&wgpu::ComputePassDescriptor { label: Some("miadam step"), timestamp_writes: None });
         device.record(&mut pass);
         course.record();
         drop(pass);
         if let Some(watch) = watch {
-            watch.record(encoder, &device.state.progress, device.adopted.clone());
+            watch.record(encoder, &device.state.progress, device.known_generation.clone());
         }
         Ok(())
     }
@@ -181,6 +183,7 @@ impl Optimizer<Gpu> {
     pub fn step_in_pass(&mut self, pass: &mut wgpu::ComputePass<'_>) -> Result<(), Error> {
         let Self { course, device } = self;
         device.prepare_step(course)?;
+        device.memory.check_alive()?;
         device.record(pass);
         course.record();
         Ok(())

@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll};
 
 use futures_intrusive::channel::shared::{OneshotReceiver, oneshot_channel};
@@ -111,6 +111,7 @@ impl Copies {
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
         let make = |range: &Range<'_>| memory.zeros([("miadam readback", range.size)], usage);
         let buffers: Vec<_> = ranges.iter().map(make).collect::<Result<_, _>>()?;
+        memory.check_alive()?;
         Ok(Self(ranges.iter().zip(buffers).map(|(range, [buffer])| Copy::record(encoder, range, buffer)).collect()))
     }
 
@@ -143,9 +144,8 @@ impl Copy {
 
     async fn read(self) -> Result<Vec<u8>, Error> {
         self.arrival.receive().await.ok_or(Error::ReadbackLost)?.map_err(|_| Error::ReadbackLost)?;
-        let bytes = self.buffer.get_mapped_range(..).map_err(|_| Error::ReadbackLost)?.to_vec();
-        self.buffer.unmap();
-        Ok(bytes)
+        // Dropping the buffer unmaps it. `unmap` itself would panic on a device that is lost by now.
+        Ok(self.buffer.get_mapped_range(..).map_err(|_| Error::ReadbackLost)?.to_vec())
     }
 }
 
@@ -159,9 +159,9 @@ impl Watch {
         Ok(Self(buffer))
     }
 
-    /// Sets the flag once the device has reached this point of the encoder after a step. An encoder that is refused may be
-    /// submitted all the same, but then copies nothing.
-    pub fn record(self, encoder: &mut wgpu::CommandEncoder, progress: &wgpu::Buffer, advanced: Arc<AtomicBool>) {
+    /// Raises `known` to the generation of the last step, once the device has reached this point of the encoder. An encoder
+    /// that is refused may be submitted all the same, but then copies nothing.
+    pub fn record(self, encoder: &mut wgpu::CommandEncoder, progress: &wgpu::Buffer, known: Arc<AtomicU32>) {
         let Self(buffer) = self;
         encoder.copy_buffer_to_buffer(progress, 0, &buffer, 0, buffer.size());
         let mapped = buffer.clone();
@@ -169,7 +169,7 @@ impl Watch {
             if result.is_ok()
                 && let Ok(bytes) = mapped.get_mapped_range(..)
             {
-                advanced.fetch_or(head::<Progress>(&bytes).advanced == 1, Ordering::Relaxed);
+                known.fetch_max(head::<Progress>(&bytes).generation, Ordering::Relaxed);
             }
         });
     }

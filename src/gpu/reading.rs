@@ -49,12 +49,12 @@ impl Optimizer<Gpu> {
         let Self { course, device } = self;
         device.memory.check_alive()?;
         let copies = Copies::record(&device.memory, encoder, &device.count_ranges())?;
-        let (known_step, adopted) = (device.known_step.clone(), device.adopted.clone());
+        let (known_step, known_generation) = (device.known_step.clone(), device.known_generation.clone());
         let (measured, groups) = (course.measured, course.reported_groups().collect::<Vec<_>>());
         Ok(Readback::new(&device.memory, copies, move |contents| {
-            let (progress, scaler) = counts(&contents);
+            let (progress, scaler) = counts(&contents)?;
             known_step.fetch_max(progress.step, Ordering::Relaxed);
-            adopted.fetch_or(progress.advanced == 1, Ordering::Relaxed);
+            known_generation.fetch_max(progress.generation, Ordering::Relaxed);
             Ok(Report::new(&progress, &scaler, measured, groups.into_iter()))
         }))
     }
@@ -72,7 +72,7 @@ impl Optimizer<Gpu> {
         let copies = Copies::record(&device.memory, encoder, &device.state_ranges())?;
         let (assembler, known_step) = (self.assembler(), device.known_step.clone());
         Ok(Readback::new(&device.memory, copies, move |contents| {
-            let (Progress { step, .. }, _) = counts(&contents);
+            let (Progress { step, .. }, _) = counts(&contents)?;
             known_step.fetch_max(step, Ordering::Relaxed);
             Ok(State { step, params: assembler.assemble(&contents[COUNTS..]) })
         }))
@@ -111,7 +111,7 @@ impl Optimizer<Gpu> {
         let (mut header, measured) = (course.header(), course.measured);
         Ok(Readback::new(&device.memory, copies, move |mut contents| {
             let saved = contents.split_off(states);
-            let (progress, scaler) = counts(&contents);
+            let (progress, scaler) = counts(&contents)?;
             known_step.fetch_max(progress.step, Ordering::Relaxed);
             header.set_counts(&progress, &scaler, measured);
             let mut checkpoint = Checkpoint::new(header, assembler.assemble(&contents[COUNTS..]));
@@ -135,9 +135,11 @@ impl Optimizer<Gpu> {
 /// The buffers of counts before the pages of state.
 const COUNTS: usize = 2;
 
-/// The counts that were copied by [`Gpu::count_ranges`].
-fn counts(contents: &[Vec<u8>]) -> (Progress, Scaler) {
-    (head(&contents[0]), head(&contents[1]))
+/// The counts that were copied by [`Gpu::count_ranges`], with the evidence that the device has written them: a loss scale is
+/// never 0, and 0 is all that is there if wgpu has refused the encoder.
+fn counts(contents: &[Vec<u8>]) -> Result<(Progress, Scaler), Error> {
+    let scaler: Scaler = head(&contents[1]);
+    if scaler.scale == 0.0 { Err(Error::ReadbackLost) } else { Ok((head(&contents[0]), scaler)) }
 }
 
 impl Gpu {

@@ -49,7 +49,7 @@ impl RecordedSteps {
             }
         };
         // An array of no rates could not be bound.
-        let len = (size_of::<GradSettings>() + groups.max(1) * size_of::<Rates>()) as u64;
+        let len = (size_of::<GradSettings>() + size_of::<u32>() + groups.max(1) * size_of::<Rates>()) as u64;
         let slot = len.next_multiple_of(alignment);
         let (buffer, bind_group) = slots(memory, kernels, state, &partials, len, slot)?;
         Ok(Self { buffer, bind_group, partials, len, slot, used: 0, last: Vec::new(), next: Vec::new() })
@@ -74,17 +74,20 @@ impl RecordedSteps {
         Ok(Self { buffer, bind_group, partials, len, slot, used, last: self.last.clone(), next: Vec::new() })
     }
 
-    /// Tells the device about the step that is recorded next. Equal steps in a row share a slot.
+    /// Tells the device about the step that is recorded next. Equal steps in a row share a slot. `generation` is that of the
+    /// master copies.
     pub fn set(
         &mut self,
         memory: &Memory,
         kernels: &Kernels,
         state: &DeviceState,
         settings: &GradSettings,
+        generation: u32,
         rates: impl Iterator<Item = Rates>,
     ) -> Result<(), Error> {
         self.next.clear();
         self.next.extend(bytemuck::bytes_of(settings));
+        self.next.extend(bytemuck::bytes_of(&generation));
         rates.for_each(|rates| self.next.extend(bytemuck::bytes_of(&rates)));
         if self.used > 0 && self.next == self.last {
             return Ok(());

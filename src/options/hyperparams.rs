@@ -38,7 +38,8 @@ pub enum WeightDecay {
 pub enum HalfParams {
     /// The optimizer keeps a master copy in `f32` and updates that. The parameter becomes the copy's value, rounded to
     /// nearest even. The first step makes the copy from the parameter, even if that step is skipped. It costs 4 bytes a
-    /// parameter. Values that others write into the parameter later are overwritten.
+    /// parameter. After others have written the parameter, call
+    /// [`params_written`](crate::Optimizer::params_written), so that the next step starts from what they wrote.
     #[default]
     Master,
     /// There is no copy; this is for bf16 alone. Each new value becomes one of its two neighbours at random, so that its

@@ -36,7 +36,7 @@ fn structs_agree() {
         rust_struct!(Coefs: one_minus_beta1, one_minus_beta2, one_minus_kappa, eps, coupled_decay, grad_factor,
             step_size, root_scale, decay, order, amsgrad, max_value, skip, step),
         rust_struct!(GradSettings: factor, clips, max_norm, max_value, skips, growth_interval, growth_factor, backoff_factor),
-        rust_struct!(Progress: step, skipped, norm, advanced),
+        rust_struct!(Progress: step, skipped, norm, generation),
         rust_struct!(Scaler: scale, good_steps, padding),
         rust_struct!(Partial: squares, small_squares, largest, padding),
     ];
