@@ -136,6 +136,9 @@ impl Course {
             && known_step < self.group_of(last).last_integrating()
         {
             let group = self.group_of(last);
+            if group.switch_step == Hyperparams::NEVER {
+                return Err(Error::IntegralsAlwaysUsed { group: last.group });
+            }
             let (switch_step, needed) = (group.switch_step, group.last_integrating());
             return Err(Error::IntegralsInUse { group: last.group, switch_step, known_step, needed });
         }

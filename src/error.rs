@@ -23,16 +23,23 @@ impl fmt::Display for Role {
     }
 }
 
+/// Everything that can go wrong, in words. `{:?}` is the same text, so that a `main` that returns an error prints it.
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 /// Everything that can go wrong. Each message names the parameter or group in question and says how to mend it.
 ///
 /// Every check runs before anything is recorded. After an error the optimizer, its state and the device are what
 /// they were before the call. Two errors show later than their cause. [`Overlap`](Self::Overlap) shows at the step that
 /// follows a `rebind`. [`ReadbackLost`](Self::ReadbackLost) shows in the [`Readback`](crate::Readback) itself.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[derive(Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// A hyperparameter is not finite or outside its range.
-    #[error("group {group}: `{field}` is {value}; it must be {expected}")]
+    #[error("group {group}: `{field}` is {}; it must be {expected}", number(*value))]
     InvalidHyperparam {
         /// Index of the parameter group.
         group: usize,
@@ -45,7 +52,7 @@ pub enum Error {
     },
 
     /// An option for the gradients is not finite or outside its range.
-    #[error("the gradients' `{field}` is {value}; it must be {expected}")]
+    #[error("the gradients' `{field}` is {}; it must be {expected}", number(*value))]
     InvalidGradOption {
         /// The field of [`GradOptions`](crate::GradOptions).
         field: &'static str,
@@ -57,8 +64,8 @@ pub enum Error {
 
     /// The step scale, a power of the learning rate, leaves the normal range of `f32`.
     #[error(
-        "group {group}: `lr` {lr} at `order` {order} gives a step scale of {scale:e}, outside the normal range of f32; \
-         bring `lr` nearer to 1, lower `order`, or use `StepScale::UnitGain`"
+        "group {group}: `lr` {lr:e} at `order` {order} gives a step scale of {scale:e}, outside the normal range of f32; \
+         {remedy}"
     )]
     StepScaleRange {
         /// Index of the parameter group.
@@ -69,6 +76,8 @@ pub enum Error {
         order: u32,
         /// The step scale computed in `f64`.
         scale: f64,
+        /// How to mend it.
+        remedy: &'static str,
     },
 
     /// `StepScale::UnitGain` divides by the gain 1/(1-κ)ⁿ, which κ = 1 makes infinite.
@@ -108,6 +117,38 @@ pub enum Error {
         group: usize,
         /// How many groups there are.
         groups: usize,
+    },
+
+    /// A group has no parameters, so that its steps would do nothing.
+    #[error("group {group} has no parameters; give it some, or leave it out")]
+    EmptyGroup {
+        /// Index of the parameter group.
+        group: usize,
+    },
+
+    /// There is no group, so that steps would do nothing.
+    #[error("there are no parameter groups; give at least one")]
+    NoGroups,
+
+    /// A caller's buffer cannot be bound on this device: it is destroyed, or belongs to another device.
+    #[error(
+        "parameter `{name}`: the {role} buffer cannot be bound ({reason}); bind a buffer that was made on the optimizer's \
+         device and is not destroyed"
+    )]
+    ForeignBuffer {
+        /// The parameter's name.
+        name: String,
+        /// Which of its two tensors.
+        role: Role,
+        /// wgpu's words.
+        reason: String,
+    },
+
+    /// A group uses its integrals at every step, because `switch_step` is [`Hyperparams::NEVER`](crate::Hyperparams::NEVER).
+    #[error("group {group} never stops using its integrals, since its `switch_step` is never; set `switch_step`")]
+    IntegralsAlwaysUsed {
+        /// Index of the parameter group.
+        group: usize,
     },
 
     /// A group may still use its integrals.
@@ -189,7 +230,10 @@ pub enum Error {
     },
 
     /// Two slices share bytes, so that one dispatch would write what another reads.
-    #[error("the {role} slice of `{name}` overlaps the {other_role} slice of `{other}`; give each its own bytes")]
+    #[error(
+        "the {role} slice of `{name}` overlaps the {other_role} slice of `{other}`; give each its own bytes, and give a \
+         parameter that two layers share once, with the sum of its gradients"
+    )]
     Overlap {
         /// The parameter's name.
         name: String,
@@ -310,4 +354,10 @@ pub enum Error {
          keep polling the device"
     )]
     ReadbackLost,
+}
+
+/// A number as people write it: 4, 0.001 or 1e-50.
+fn number(value: f64) -> String {
+    let is_plain = value == 0.0 || (1e-4..1e9).contains(&value.abs());
+    if is_plain || !value.is_finite() { value.to_string() } else { format!("{value:e}") }
 }

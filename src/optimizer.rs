@@ -1,5 +1,7 @@
 //! The optimizer on any device.
 
+use std::fmt;
+
 use crate::course::Course;
 use crate::error::Error;
 use crate::options::{GradOptions, Hyperparams};
@@ -23,10 +25,22 @@ use crate::state::{Checkpoint, Skipped};
 /// prepare(&mut optimizer)?;
 /// # Ok::<(), miadam::Error>(())
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Optimizer<D> {
     pub(crate) course: Course,
     pub(crate) device: D,
+}
+
+impl<D: Device> fmt::Debug for Optimizer<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Optimizer")
+            .field("groups", &self.course.groups.len())
+            .field("params", &self.course.members.len())
+            .field("state_bytes", &self.state_bytes())
+            .field("recorded", &self.recorded())
+            .field("known_step", &self.known_step())
+            .finish_non_exhaustive()
+    }
 }
 
 /// A device that keeps the state of an [`Optimizer`]: [`Gpu`](crate::Gpu) or [`Cpu`](crate::cpu::Cpu).
@@ -43,6 +57,9 @@ pub(crate) mod backend {
     pub trait Backend {
         /// Steps that are known to be taken.
         fn known_step(&self) -> u32;
+
+        /// Steps that are known to be skipped.
+        fn known_skipped(&self) -> u32;
 
         /// Starts loss scaling anew.
         fn set_scale(&mut self, scale: f32) -> Result<(), Error>;
@@ -81,6 +98,19 @@ impl<D: Device> Optimizer<D> {
     #[must_use]
     pub fn recorded(&self) -> u32 {
         self.course.recorded
+    }
+
+    /// Steps that are known to be taken. The CPU always knows; the GPU counts by itself, so that this is the count of the last
+    /// readback that has come, or of the checkpoint that was loaded.
+    #[must_use]
+    pub fn known_step(&self) -> u32 {
+        self.device.known_step()
+    }
+
+    /// Steps that are known to be skipped, likewise.
+    #[must_use]
+    pub fn known_skipped(&self) -> u32 {
+        self.device.known_skipped()
     }
 
     /// Sets `lr` of a group for the steps recorded from now on: the number that the group's schedule multiplies. Under

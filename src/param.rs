@@ -98,9 +98,15 @@ fn stream(rounding: Rounding, half_params: HalfParams, name: &str) -> u32 {
 
 /// Checks the groups, and takes them apart into hyperparameters and members. Warns about outsize steps.
 pub(crate) fn check_groups(groups: Vec<ParamGroup>) -> Result<(Vec<Hyperparams>, Vec<Member>), Error> {
+    if groups.is_empty() {
+        return Err(Error::NoGroups);
+    }
     let mut names = HashSet::new();
     for (group, ParamGroup { hyperparams, params }) in groups.iter().enumerate() {
         hyperparams.validate(group)?;
+        if params.is_empty() {
+            return Err(Error::EmptyGroup { group });
+        }
         for (index, Param { name, dtype, .. }) in params.iter().enumerate() {
             if name.is_empty() {
                 return Err(Error::EmptyName { group, index });

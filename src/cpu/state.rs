@@ -78,6 +78,10 @@ impl Backend for Cpu {
         self.progress.step
     }
 
+    fn known_skipped(&self) -> u32 {
+        self.progress.skipped
+    }
+
     fn set_scale(&mut self, scale: f32) -> Result<(), Error> {
         self.scaler = Scaler::starting_at(scale);
         Ok(())

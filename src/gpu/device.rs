@@ -1,17 +1,17 @@
 //! The GPU's part of an optimizer: plans, and records.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::binding::{Bound, check_overlap, number_buffers};
 use super::bound_plan::{Binder, BoundPlan};
 use super::device_state::{DeviceState, PageBuffers};
 use super::kernels::Kernels;
+use super::known::Known;
 use super::memory::Memory;
 use super::recorded::RecordedSteps;
 use crate::abi::{GradSettings, Rates};
 use crate::course::Course;
-use crate::error::Error;
+use crate::error::{Error, Role};
 use crate::param::Member;
 use crate::plan::{Extras, Format, Integrals, Limits, Placement, Plan, Tensor};
 use crate::planes::Bank;
@@ -32,12 +32,9 @@ pub struct Gpu {
     pub(super) plan: Option<BoundPlan>,
     /// Whether the plan is to be made anew before the next step.
     pub(super) moved: bool,
-    /// The step that a readback has shown to be taken. Readbacks that outlive the optimizer write it.
-    pub(super) known_step: Arc<AtomicU32>,
     /// The generation of master copies that steps are recorded with, from 1. It grows when others write parameters.
     pub(super) generation: u32,
-    /// The generation of the last step that the device is known to have run, which made the copies if there are any.
-    pub(super) known_generation: Arc<AtomicU32>,
+    pub(super) known: Arc<Known>,
 }
 
 /// A parameter as the planner knows it.
@@ -92,13 +89,28 @@ impl Gpu {
             buffers,
             measures: course.grad_options.measures(),
         };
-        let plan = binder.bind(plan, self.plan.as_ref())?;
+        let plan = binder.bind(plan, self.plan.as_ref()).map_err(|error| self.name_foreign_buffer(course, error))?;
         if let Some(partials) = plan.partials().filter(|partials| !self.recorded.has_partials(partials)) {
             self.recorded = self.recorded.with_partials(&self.memory, &self.kernels, &self.state, partials)?;
         }
         self.plan = Some(plan);
         self.moved = false;
         Ok(())
+    }
+
+    /// A better error where wgpu refuses to bind: the tensor whose buffer is to blame.
+    fn name_foreign_buffer(&self, course: &Course, error: Error) -> Error {
+        if !matches!(error, Error::Gpu { .. }) {
+            return error;
+        }
+        for (member, bound) in course.members.iter().zip(&self.bound) {
+            for (role, slice) in [(Role::Param, &bound.param), (Role::Grad, &bound.grad)] {
+                if let Err(Error::Gpu { reason, .. }) = self.kernels.try_buffer(&self.memory, &slice.buffer) {
+                    return Error::ForeignBuffer { name: member.param.name.clone(), role, reason };
+                }
+            }
+        }
+        error
     }
 
     pub(super) fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
@@ -115,7 +127,7 @@ impl Gpu {
     /// Dispatches that make master copies, until the device is known to have run them for this generation: a recorded step
     /// may never be submitted, or be refused with the rest of its encoder.
     pub(super) fn adopt_dispatches(&self) -> usize {
-        let is_made = self.known_generation.load(Ordering::Relaxed) >= self.generation;
+        let is_made = self.known.generation() >= self.generation;
         if is_made { 0 } else { self.plan.as_ref().map_or(0, BoundPlan::adopt_dispatches) }
     }
 

@@ -98,6 +98,18 @@ impl Kernels {
         self.measure.clear();
     }
 
+    /// Binds a buffer to nothing in particular, to see whether wgpu refuses it.
+    pub fn try_buffer(&self, memory: &Memory, buffer: &wgpu::Buffer) -> Result<(), Error> {
+        let device = &memory.device;
+        memory.scoped("bind a buffer", 0, || {
+            let layout = bind_group_layout(device, "miadam buffer check", &[storage_entry(0, false, false)]);
+            let range = wgpu::BufferBinding { buffer, offset: 0, size: wgpu::BufferSize::new(4) };
+            let entry = wgpu::BindGroupEntry { binding: 0, resource: wgpu::BindingResource::Buffer(range) };
+            let (label, layout) = (Some("miadam buffer check"), &layout);
+            drop(device.create_bind_group(&wgpu::BindGroupDescriptor { label, layout, entries: &[entry] }));
+        })
+    }
+
     /// Ranges to bind in place of the windows that a form's kernel has and a dispatch does not use.
     pub fn spare_windows(&self, form: Form, used: usize) -> impl Iterator<Item = wgpu::BufferBinding<'_>> {
         (used..self.window_count(form)).map(|number| wgpu::BufferBinding {

@@ -1,12 +1,12 @@
 //! Checkpoints and other changes from outside, into the GPU optimizer.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::device::{Gpu, tensor};
 use super::device_state::{DeviceState, PageBuffers};
+use super::known::Known;
 use super::recorded::RecordedSteps;
-use crate::abi::Scaler;
+use crate::abi::{Progress, Scaler};
 use crate::course::Course;
 use crate::error::{Error, Role};
 use crate::optimizer::{Optimizer, backend::Backend};
@@ -18,7 +18,7 @@ use crate::state::{Checkpoint, Fit, Header, Skipped};
 struct Restored {
     state: DeviceState,
     recorded: RecordedSteps,
-    step: u32,
+    progress: Progress,
     scaler: Scaler,
 }
 
@@ -32,10 +32,10 @@ impl Gpu {
         let recorded = RecordedSteps::new(&self.memory, &self.kernels, &state, groups, alignment, None)?;
         let (progress, scaler) = header.counts();
         state.fill(&self.memory, &course.members, &fit.states, &progress)?;
-        Ok(Restored { state, recorded, step: progress.step, scaler })
+        Ok(Restored { state, recorded, progress, scaler })
     }
 
-    fn take_restored(&mut self, Restored { state, recorded, step, scaler }: Restored) -> Result<(), Error> {
+    fn take_restored(&mut self, Restored { state, recorded, progress, scaler }: Restored) -> Result<(), Error> {
         // The callers' kernels are bound to the loss scale, so that nothing must fail after this.
         state.set_scaler(&self.memory, &scaler)?;
         self.state = state;
@@ -43,8 +43,7 @@ impl Gpu {
         self.plan = None;
         self.moved = true;
         // Readbacks under way are of the state before.
-        self.known_step = Arc::new(AtomicU32::new(step));
-        self.known_generation = Arc::default();
+        self.known = Arc::new(Known::new(&progress));
         Ok(())
     }
 
@@ -56,7 +55,11 @@ impl Gpu {
 
 impl Backend for Gpu {
     fn known_step(&self) -> u32 {
-        self.known_step.load(Ordering::Relaxed)
+        self.known.step()
+    }
+
+    fn known_skipped(&self) -> u32 {
+        self.known.skipped()
     }
 
     fn set_scale(&mut self, scale: f32) -> Result<(), Error> {

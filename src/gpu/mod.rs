@@ -5,6 +5,7 @@ mod bound_plan;
 mod device;
 mod device_state;
 mod kernels;
+mod known;
 mod limits;
 mod loading;
 mod memory;

@@ -52,8 +52,12 @@ impl Optimizer<Gpu> {
     ///
     /// Every buffer needs `BufferUsages::STORAGE`, and no two tensors may overlap. A tensor that starts at a multiple of 16
     /// bytes is reached fastest. Parameters and gradients may be of any [`Dtype`](crate::Dtype); all state is `f32`. The
-    /// device needs nothing beyond `Limits::default()`. Device, queue and buffers must be of one instance of wgpu, and a
-    /// buffer must not be destroyed while it is bound here.
+    /// device needs nothing beyond `Limits::default()`.
+    ///
+    /// A buffer must not be destroyed while it is bound here. The queue must be the device's own. wgpu 30 has no way to ask
+    /// for that: with another device's queue, errors go to that device's handler, and every readback is
+    /// [`Error::ReadbackLost`]. All must be of one instance of wgpu. It numbers its objects, so that a buffer of another
+    /// instance may be taken for one of this instance, and the wrong memory is trained without an error.
     ///
     /// # Errors
     /// For hyperparameters out of range; for names that are empty or used twice; for parameters without a binding or with
@@ -82,7 +86,6 @@ impl Optimizer<Gpu> {
         let kernels = Kernels::new(&memory, limits)?;
         let state = DeviceState::new(&memory, &limits, layout, &course.groups, None)?;
         let recorded = RecordedSteps::new(&memory, &kernels, &state, course.groups.len(), limits.alignment, None)?;
-        let (known_step, known_generation) = Default::default();
         let mut device = Gpu {
             memory,
             limits,
@@ -93,9 +96,8 @@ impl Optimizer<Gpu> {
             recorded,
             plan: None,
             moved: true,
-            known_step,
             generation: 1,
-            known_generation,
+            known: Arc::default(),
         };
         device.bind(&course, &placements, &buffers)?;
         Ok(Self { course, device })
@@ -145,7 +147,7 @@ impl Optimizer<Gpu> {
         course.record();
         drop(pass);
         if let Some(watch) = watch {
-            watch.record(encoder, &device.state.progress, device.known_generation.clone());
+            watch.record(encoder, &device.state.progress, device.known.clone());
         }
         Ok(())
     }

@@ -2,11 +2,11 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll};
 
 use futures_intrusive::channel::shared::{OneshotReceiver, oneshot_channel};
 
+use super::known::Known;
 use super::memory::{BoxFuture, Memory};
 use crate::abi::Progress;
 use crate::error::Error;
@@ -159,9 +159,9 @@ impl Watch {
         Ok(Self(buffer))
     }
 
-    /// Raises `known` to the generation of the last step, once the device has reached this point of the encoder. An encoder
-    /// that is refused may be submitted all the same, but then copies nothing.
-    pub fn record(self, encoder: &mut wgpu::CommandEncoder, progress: &wgpu::Buffer, known: Arc<AtomicU32>) {
+    /// Makes the counts known once the device has reached this point of the encoder. An encoder that is refused may be
+    /// submitted all the same, but then copies nothing.
+    pub fn record(self, encoder: &mut wgpu::CommandEncoder, progress: &wgpu::Buffer, known: Arc<Known>) {
         let Self(buffer) = self;
         encoder.copy_buffer_to_buffer(progress, 0, &buffer, 0, buffer.size());
         let mapped = buffer.clone();
@@ -169,7 +169,7 @@ impl Watch {
             if result.is_ok()
                 && let Ok(bytes) = mapped.get_mapped_range(..)
             {
-                known.fetch_max(head::<Progress>(&bytes).generation, Ordering::Relaxed);
+                known.raise(&head(&bytes));
             }
         });
     }

@@ -1,7 +1,5 @@
 //! The GPU optimizer's state and numbers, on their way to the host: copies at a point of the caller's encoder.
 
-use std::sync::atomic::Ordering;
-
 use super::binding::end;
 use super::device::Gpu;
 use super::device_state::{plane_bytes, plane_offset};
@@ -49,12 +47,11 @@ impl Optimizer<Gpu> {
         let Self { course, device } = self;
         device.memory.check_alive()?;
         let copies = Copies::record(&device.memory, encoder, &device.count_ranges())?;
-        let (known_step, known_generation) = (device.known_step.clone(), device.known_generation.clone());
+        let known = device.known.clone();
         let (measured, groups) = (course.measured, course.reported_groups().collect::<Vec<_>>());
         Ok(Readback::new(&device.memory, copies, move |contents| {
             let (progress, scaler) = counts(&contents)?;
-            known_step.fetch_max(progress.step, Ordering::Relaxed);
-            known_generation.fetch_max(progress.generation, Ordering::Relaxed);
+            known.raise(&progress);
             Ok(Report::new(&progress, &scaler, measured, groups.into_iter()))
         }))
     }
@@ -70,11 +67,11 @@ impl Optimizer<Gpu> {
         let device = &self.device;
         device.memory.check_alive()?;
         let copies = Copies::record(&device.memory, encoder, &device.state_ranges())?;
-        let (assembler, known_step) = (self.assembler(), device.known_step.clone());
+        let (assembler, known) = (self.assembler(), device.known.clone());
         Ok(Readback::new(&device.memory, copies, move |contents| {
-            let (Progress { step, .. }, _) = counts(&contents)?;
-            known_step.fetch_max(step, Ordering::Relaxed);
-            Ok(State { step, params: assembler.assemble(&contents[COUNTS..]) })
+            let (progress, _) = counts(&contents)?;
+            known.raise(&progress);
+            Ok(State { step: progress.step, params: assembler.assemble(&contents[COUNTS..]) })
         }))
     }
 
@@ -107,12 +104,12 @@ impl Optimizer<Gpu> {
             params.push(param.clone());
         }
         let copies = Copies::record(&device.memory, encoder, &ranges)?;
-        let (assembler, known_step) = (self.assembler(), device.known_step.clone());
+        let (assembler, known) = (self.assembler(), device.known.clone());
         let (mut header, measured) = (course.header(), course.measured);
         Ok(Readback::new(&device.memory, copies, move |mut contents| {
             let saved = contents.split_off(states);
             let (progress, scaler) = counts(&contents)?;
-            known_step.fetch_max(progress.step, Ordering::Relaxed);
+            known.raise(&progress);
             header.set_counts(&progress, &scaler, measured);
             let mut checkpoint = Checkpoint::new(header, assembler.assemble(&contents[COUNTS..]));
             for (param, mut bytes) in params.into_iter().zip(saved) {

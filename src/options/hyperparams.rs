@@ -140,7 +140,7 @@ impl Hyperparams {
     /// `scale(α, n) / (1-κ)ⁿ`. It is `lr` for order 0 and under `UnitGain`, and infinite for κ = 1. α is `lr` itself
     /// here, without its schedule.
     ///
-    /// Compare it with `lr`: an optimizer warns once about a group whose value exceeds ten times that.
+    /// Compare it with `lr`: an optimizer warns once about a group whose value is above ten times that, or below a tenth.
     #[must_use]
     pub fn effective_lr(&self) -> f64 {
         if self.integrates() && self.step_scale != StepScale::UnitGain {
@@ -156,9 +156,10 @@ impl Hyperparams {
         self.lr * self.schedule.factor(step)
     }
 
-    /// Whether the integrals multiply the step of Adam by more than ten.
+    /// Whether the integrals multiply the step of Adam by more than ten, or by less than a tenth.
     pub(crate) fn is_outsize(&self) -> bool {
-        self.effective_lr() > 10.0 * self.lr
+        let effective = self.effective_lr();
+        self.lr > 0.0 && (effective > 10.0 * self.lr || effective < 0.1 * self.lr)
     }
 
     /// Warns about an outsize step of a group.
@@ -166,10 +167,14 @@ impl Hyperparams {
         if self.is_outsize() {
             let Self { lr, order, kappa, step_scale, .. } = self;
             let effective = self.effective_lr();
+            let (ratio, risk) = if effective > *lr {
+                (format!("{:.0} times", effective / lr), "training may diverge")
+            } else {
+                (format!("1/{:.0} of", lr / effective), "training may stand still until the switch")
+            };
             log::warn!(
-                "group {group}: order {order}, kappa {kappa} and step_scale {step_scale:?} make the steady step \
-                 {effective:.3e}, {:.0} times lr; training may diverge (see Hyperparams::effective_lr)",
-                effective / lr,
+                "group {group}: order {order}, kappa {kappa:?} and step_scale {step_scale:?} make the steady step \
+                 {effective:.3e}, {ratio} lr; {risk} (see Hyperparams::effective_lr)",
             );
         }
     }
@@ -208,12 +213,12 @@ impl Hyperparams {
         self.validate_upwards(group)?;
         // A subnormal scale would lose its bits or be flushed to 0 by a GPU: an optimizer that stands still. A schedule
         // that goes to 0 asks for that, so it does not count.
-        let &Self { lr, order, .. } = self;
+        let lr = self.lr;
         let scale = self.scale(lr);
         if lr == 0.0 || scale.min(lr) >= f64::from(f32::MIN_POSITIVE) {
             Ok(())
         } else {
-            Err(Error::StepScaleRange { group, lr, order, scale })
+            Err(self.step_scale_range(group, lr, scale))
         }
     }
 
@@ -248,11 +253,16 @@ impl Hyperparams {
         }
         let scale = self.scale(lr);
         // The first step divides by 1-β1, which is the smallest 1-β1ᵗ.
-        if scale.max(lr) / (1.0 - self.beta1) <= max {
-            Ok(())
-        } else {
-            Err(Error::StepScaleRange { group, lr, order: self.order, scale })
-        }
+        if scale.max(lr) / (1.0 - self.beta1) <= max { Ok(()) } else { Err(self.step_scale_range(group, lr, scale)) }
+    }
+
+    fn step_scale_range(&self, group: usize, lr: f64, scale: f64) -> Error {
+        let remedy = match self.step_scale {
+            StepScale::UnitGain => "bring `lr` nearer to 1, lower `order`, or lower `kappa`",
+            _ if self.order == 0 => "bring `lr` nearer to 1",
+            _ => "bring `lr` nearer to 1, lower `order`, or use `StepScale::UnitGain`",
+        };
+        Error::StepScaleRange { group, lr, order: self.order, scale, remedy }
     }
 
     /// These with another learning rate, which the caller may take as near to 0 as they like: the scale may then

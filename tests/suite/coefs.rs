@@ -48,7 +48,9 @@ fn advance(gpu: &Gpu, groups: &[Hyperparams], t: u32) -> (Vec<Coefs>, Progress) 
     let constants: Vec<_> = groups.iter().map(Group::new).collect();
     let settings = GradSettings { factor: 1.0, max_value: f32::MAX, ..GradSettings::zeroed() };
     let rates: Vec<_> = groups.iter().map(|group| Rates::new(group, group.lr)).collect();
-    let recorded = [bytemuck::bytes_of(&settings), bytemuck::cast_slice(&rates)].concat();
+    let generation = [1u32];
+    let recorded =
+        [bytemuck::bytes_of(&settings), bytemuck::cast_slice(&generation), bytemuck::cast_slice(&rates)].concat();
     let progress = Progress { step: t.wrapping_sub(1), ..Progress::zeroed() };
     // The tests' buffers hold f32, which is as good as any other word.
     let words = |bytes: &[u8]| gpu.buffer_of(&bytemuck::pod_collect_to_vec::<_, f32>(bytes));

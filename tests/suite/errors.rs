@@ -3,7 +3,10 @@
 use miadam::{Binding, Error, Hyperparams, MiAdam, Param, ParamGroup, Role, Slice, StepScale, WeightDecay, cpu};
 use wgpu::BufferUsages;
 
-use crate::common::{Gpu, gpu};
+use crate::common::{Gpu, empty_groups, empty_on_gpu, gpu};
+
+/// How to mend a step scale out of range, under every rule but `UnitGain`.
+const REMEDY: &str = "bring `lr` nearer to 1, lower `order`, or use `StepScale::UnitGain`";
 
 /// The device still steps, and the step is right.
 fn assert_usable(gpu: &Gpu) {
@@ -34,9 +37,14 @@ fn assert_refused<T>(gpu: &Gpu, result: Result<T, Error>, expected: &Error, word
 type Tensors<'a, const N: usize> = [(&'a str, usize, [Slice; 2]); N];
 
 fn new<const N: usize>(gpu: &Gpu, hyperparams: Hyperparams, tensors: Tensors<N>) -> Result<MiAdam, Error> {
-    let params = tensors.each_ref().map(|(name, len, _)| Param::new(*name, *len));
-    let bindings = tensors.map(|(name, _, [param, grad])| Binding::new(name, param, grad));
-    let groups = [ParamGroup::new(Hyperparams::default(), []), ParamGroup::new(hyperparams, params)];
+    // A group without parameters is refused, so that each has one without elements.
+    let nothing = gpu.buffer_of(&[0.0]);
+    let empty = ["empty 0", "empty 1"];
+    let [first, last] = empty.map(|name| Param::new(name, 0));
+    let params = tensors.each_ref().map(|(name, len, _)| Param::new(*name, *len)).into_iter().chain([last]);
+    let bindings = tensors.map(|(name, _, [param, grad])| Binding::new(name, param, grad)).into_iter();
+    let bindings = bindings.chain(empty.map(|name| Binding::new(name, &nothing, &nothing)));
+    let groups = [ParamGroup::new(Hyperparams::default(), [first]), ParamGroup::new(hyperparams, params)];
     MiAdam::new(&gpu.device, &gpu.queue, groups, bindings)
 }
 
@@ -63,7 +71,7 @@ fn hyperparameters_out_of_range() {
                 "{error}"
             );
             assert!(error.to_string().contains("must be"), "{error}");
-            let twin = cpu::MiAdam::new([ParamGroup::new(hyperparams, [])]).expect_err(field);
+            let twin = cpu::MiAdam::new(empty_groups([hyperparams])).expect_err(field);
             assert!(
                 matches!(twin, Error::InvalidHyperparam { group: 0, field: found, .. } if found == field),
                 "{twin}"
@@ -93,10 +101,21 @@ fn step_scales_out_of_range() {
     new(&gpu, deep(12, StepScale::Paper), []).unwrap();
     new(&gpu, deep(11, StepScale::Reference), []).unwrap();
     let scale = 1e-3f64.powf(13.0);
-    let expected = Error::StepScaleRange { group: 1, lr: 1e-3, order: 13, scale };
+    let expected = Error::StepScaleRange { group: 1, lr: 1e-3, order: 13, scale, remedy: REMEDY };
     assert_refused(&gpu, new(&gpu, deep(13, StepScale::Paper), []), &expected, &["group 1", "order", "UnitGain"]);
     let result = new(&gpu, deep(12, StepScale::Reference), []);
-    assert_refused(&gpu, result, &Error::StepScaleRange { group: 1, lr: 1e-3, order: 12, scale }, &["lower `order`"]);
+    assert_refused(
+        &gpu,
+        result,
+        &Error::StepScaleRange { group: 1, lr: 1e-3, order: 12, scale, remedy: REMEDY },
+        &["lower `order`"],
+    );
+    // What is in use already is no remedy.
+    let unit_gain = Hyperparams { kappa: 1.0 - 1e-5, ..deep(8, StepScale::UnitGain) };
+    let message = new(&gpu, unit_gain, []).unwrap_err().to_string();
+    assert!(message.contains("lower `kappa`") && !message.contains("UnitGain"), "{message}");
+    let tiny = Hyperparams { lr: 1e-39, ..deep(0, StepScale::Paper) };
+    assert!(new(&gpu, tiny, []).unwrap_err().to_string().ends_with("bring `lr` nearer to 1"));
     let huge = Hyperparams { lr: 1e10, ..deep(5, StepScale::Paper) };
     assert!(matches!(new(&gpu, huge, []), Err(Error::StepScaleRange { .. })));
 
@@ -224,6 +243,9 @@ fn parameters_that_cannot_be_copied() {
         for name in ["a", "b"] {
             checkpoint.insert_param(name, &[1.5; 4]).unwrap();
         }
+        for name in ["empty 0", "empty 1"] {
+            checkpoint.insert_param(name, &[0.0; 0]).unwrap();
+        }
         let before = gpu.floats(&good);
         if usage == BufferUsages::COPY_DST {
             assert_refused(&gpu, optimizer.write_params(&checkpoint), &expected, words);
@@ -255,9 +277,9 @@ fn a_device_with_too_few_storage_buffers() {
 fn more_groups_than_a_binding_holds() {
     let limits = wgpu::Limits { max_storage_buffer_binding_size: 1 << 16, ..wgpu::Limits::default() };
     let Some(gpu) = Gpu::new(limits) else { return };
-    let groups = |count| (0..count).map(|_| ParamGroup::new(Hyperparams::default(), []));
-    MiAdam::new(&gpu.device, &gpu.queue, groups(100), []).unwrap();
-    let error = MiAdam::new(&gpu.device, &gpu.queue, groups(1000), []).unwrap_err();
+    let groups = |count| empty_groups(vec![Hyperparams::default(); count]);
+    empty_on_gpu(&gpu, groups(100)).unwrap();
+    let error = empty_on_gpu(&gpu, groups(1000)).unwrap_err();
     assert!(matches!(error, Error::LimitTooSmall { limit: "max_storage_buffer_binding_size", .. }), "{error}");
     assert_usable(&gpu);
 }

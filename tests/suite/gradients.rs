@@ -2,7 +2,7 @@
 
 use miadam::{Error, GradOptions, GradScaler, Hyperparams, Plane, WeightDecay, cpu};
 
-use crate::common::{Gpu, Home, Random, Rig, gpu, scatter};
+use crate::common::{Gpu, Home, Random, Rig, empty_groups, gpu, scatter};
 
 /// Two groups that differ in all that could be mixed up, over a few workgroups and awkward lengths.
 pub fn rig(gpu: Gpu, home: Home) -> Rig {
@@ -270,7 +270,7 @@ fn a_clipped_step_makes_nothing() {
 
 #[test]
 fn bad_options_are_errors_and_change_nothing() {
-    let mut twin = cpu::MiAdam::new([]).unwrap();
+    let mut twin = cpu::MiAdam::new(empty_groups([Hyperparams::default()])).unwrap();
     let good = GradOptions { clip_norm: Some(2.0), zero: true, ..GradOptions::default() };
     twin.set_grad_options(good).unwrap();
     let scaler = |scaler| GradOptions { scaler: Some(scaler), ..GradOptions::default() };

@@ -2,7 +2,7 @@
 
 use miadam::{Hyperparams, Param, ParamGroup, ParamState, StepScale, WeightDecay, cpu};
 
-use crate::common::{Random, Rig, Spot, Values, gpu, logged};
+use crate::common::{Random, Rig, Spot, Values, empty_groups, gpu, logged, step_empty};
 
 fn hyperparams() -> [Hyperparams; 3] {
     [
@@ -95,11 +95,8 @@ fn an_outsize_step_is_reported_once() {
     let outsize = Hyperparams { kappa: 0.98125, ..Hyperparams::default() };
     let tame = Hyperparams { kappa: 0.98125, step_scale: StepScale::UnitGain, ..Hyperparams::default() };
     let growing = Hyperparams { lr: 1e-3, order: 2, kappa: 0.98375, ..Hyperparams::default() };
-    let groups = [tame, outsize, growing].map(|hyperparams| ParamGroup::new(hyperparams, []));
-    let mut optimizer = cpu::MiAdam::new(groups).unwrap();
-    for _ in 0..3 {
-        optimizer.step([]).unwrap();
-    }
+    let mut optimizer = cpu::MiAdam::new(empty_groups([tame, outsize, growing])).unwrap();
+    (0..3).for_each(|_| step_empty(&mut optimizer));
     assert_eq!(count("kappa 0.98125"), 1);
     assert_eq!(
         count("WARN group 1: order 1, kappa 0.98125 and step_scale Paper make the steady step 5.333e-2, 53 times lr"),
@@ -140,8 +137,7 @@ fn effective_lr_is_the_step_of_a_steady_gradient() {
 
 #[test]
 fn hyperparameters_can_be_read_back() {
-    let groups = hyperparams().map(|hyperparams| ParamGroup::new(hyperparams, []));
-    let mut optimizer = cpu::MiAdam::new(groups).unwrap();
+    let mut optimizer = cpu::MiAdam::new(empty_groups(hyperparams())).unwrap();
     optimizer.set_lr(1, 0.5).unwrap();
     let expected =
         [&hyperparams()[0], &Hyperparams { lr: 0.5, ..hyperparams()[1].clone() }, &hyperparams()[2]].map(Clone::clone);

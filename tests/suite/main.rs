@@ -22,6 +22,7 @@ mod lost;
 mod memory;
 mod mixed;
 mod modules;
+mod nothing;
 mod pairwise;
 mod parity;
 mod plan;

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use miadam::{Binding, Dtype, Error, GradOptions, Hyperparams, MiAdam, Param, ParamGroup, cpu};
 
-use crate::common::{Gpu, gpu};
+use crate::common::{Gpu, empty_groups, empty_on_gpu, gpu};
 
 fn hyperparams(order: u32, amsgrad: bool) -> Hyperparams {
     Hyperparams { order, amsgrad, lr: 0.5, ..Hyperparams::default() }
@@ -37,7 +37,7 @@ fn state_bytes_are_known_beforehand() {
 #[test]
 fn the_hosts_own_flag_counts() {
     let Some(gpu) = gpu() else { return };
-    let mut optimizer = MiAdam::new(&gpu.device, &gpu.queue, [ParamGroup::new(hyperparams(1, false), [])], []).unwrap();
+    let mut optimizer = empty_on_gpu(&gpu, empty_groups([hyperparams(1, false)])).unwrap();
     let lost = Arc::new(AtomicBool::new(false));
     optimizer.set_lost_flag(Arc::clone(&lost));
     let mut encoder = gpu.encoder();

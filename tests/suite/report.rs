@@ -1,8 +1,8 @@
 //! The numbers of a step, and the integrals' memory once they say that nobody needs it.
 
-use miadam::{Error, GradOptions, Hyperparams, MiAdam, Param, ParamGroup, Phase, Plane, Schedule, cpu};
+use miadam::{Error, GradOptions, Hyperparams, Param, ParamGroup, Phase, Plane, Schedule, cpu};
 
-use crate::common::{Home, Random, Rig, Spot, gpu, logged, scatter};
+use crate::common::{Home, Random, Rig, Spot, empty_groups, empty_on_gpu, gpu, logged, scatter, step_empty};
 
 /// Two groups that switch at different steps, and one that never integrates.
 fn groups() -> [Hyperparams; 3] {
@@ -159,19 +159,17 @@ fn the_switch_is_logged() {
     let messages = logged();
     // A switch step that no other test has.
     let hyperparams = Hyperparams { switch_step: 2, kappa: 0.123, ..Hyperparams::default() };
-    let mut twin = cpu::MiAdam::new([ParamGroup::new(Hyperparams { order: 0, ..hyperparams.clone() }, [])]).unwrap();
-    (0..3).for_each(|_| twin.step([]).unwrap());
+    let mut twin = cpu::MiAdam::new(empty_groups([Hyperparams { order: 0, ..hyperparams.clone() }])).unwrap();
+    (0..3).for_each(|_| step_empty(&mut twin));
     let count = |text: &str| messages.lock().unwrap().iter().filter(|message| message.contains(text)).count();
-    let groups = || (0..77).map(|_| ParamGroup::new(hyperparams.clone(), []));
-    let mut twin = cpu::MiAdam::new(groups()).unwrap();
-    twin.step([]).unwrap();
+    let mut twin = cpu::MiAdam::new(empty_groups(vec![hyperparams.clone(); 77])).unwrap();
+    step_empty(&mut twin);
     assert_eq!(count("INFO group 76: plain Adam from step 2 on"), 0);
-    twin.step([]).unwrap();
-    twin.step([]).unwrap();
+    step_empty(&mut twin);
+    step_empty(&mut twin);
     assert_eq!(count("INFO group 76: plain Adam from step 2 on"), 1);
     let Some(gpu) = gpu() else { return };
-    let groups = (0..78).map(|_| ParamGroup::new(hyperparams.clone(), []));
-    let mut optimizer = MiAdam::new(&gpu.device, &gpu.queue, groups, []).unwrap();
+    let mut optimizer = empty_on_gpu(&gpu, empty_groups(vec![hyperparams.clone(); 78])).unwrap();
     optimizer.set_grad_options(GradOptions { skip_non_finite: true, ..GradOptions::default() }).unwrap();
     let mut encoder = gpu.encoder();
     (0..3).for_each(|_| optimizer.step(&mut encoder).unwrap());

@@ -111,12 +111,13 @@ impl Checkpoint {
                 reason: "it was not saved; read the checkpoint with parameters, or insert it".into(),
             });
         };
-        if *found != dtype {
-            let (name, role) = (name.to_owned(), Role::Param);
-            return Err(Error::DtypeMismatch { name, role, expected: dtype, found: *found });
+        let (entry, saved) = (format!("param/{name}"), bytes.len() / found.width() as usize);
+        if (*found, saved) == (dtype, len) {
+            return Ok(bytes);
         }
-        let found = bytes.len() / dtype.width() as usize;
-        if found != len { Err(wrong_length(name, found, len)) } else { Ok(bytes) }
+        let reason =
+            format!("it has {saved} elements of {found}, but the parameter has {len} of {dtype}; give it the same");
+        Err(Error::CheckpointEntry { entry, reason })
     }
 
     /// The contents of a file.

@@ -30,6 +30,11 @@ impl Gpu {
         miadam_support::gpu::Gpu::for_test(limits).map(Self)
     }
 
+    /// One of several devices of an adapter.
+    pub fn on(adapter: &wgpu::Adapter) -> Self {
+        Self(miadam_support::gpu::Gpu::open(adapter, wgpu::Limits::default()).unwrap().shared())
+    }
+
     /// What lives on the device: buffers, bind groups and their layouts, pipelines and modules.
     pub fn live_objects(&self) -> [isize; 5] {
         let hal = self.device.get_internal_counters().hal;

@@ -1,11 +1,13 @@
 //! What the tests share: a device, tensors placed in its buffers, the CPU twin beside the GPU optimizer, and runs on either.
 
+mod empty;
 mod gpu;
 mod log;
 mod rig;
 mod run;
 mod scatter;
 
+pub use empty::{empty_groups, empty_on_gpu, step_empty};
 pub use gpu::{Gpu, gpu};
 pub use log::logged;
 pub use miadam_support::random::Random;

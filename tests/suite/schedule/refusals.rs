@@ -1,9 +1,9 @@
 //! Schedules that cannot be, or leave the range of `f32`.
 
-use miadam::{Error, Hyperparams, MiAdam, ParamGroup, Schedule, WeightDecay, cpu};
+use miadam::{Error, Hyperparams, Schedule, WeightDecay, cpu};
 
 use super::cosine;
-use crate::common::gpu;
+use crate::common::{empty_groups, empty_on_gpu, gpu};
 
 #[test]
 fn values_out_of_range() {
@@ -60,15 +60,14 @@ fn values_out_of_range() {
         for step in [0, 1, 5, u32::MAX] {
             let _ = schedule.factor(step);
         }
-        let good = ParamGroup::new(Hyperparams::default(), []);
         let hyperparams = Hyperparams { schedule: schedule.clone(), ..Hyperparams::default() };
-        let error = MiAdam::new(&gpu.device, &gpu.queue, [good, ParamGroup::new(hyperparams.clone(), [])], [])
-            .expect_err(&format!("{schedule:?}"));
+        let groups = empty_groups([Hyperparams::default(), hyperparams.clone()]);
+        let error = empty_on_gpu(&gpu, groups).expect_err(&format!("{schedule:?}"));
         assert!(matches!(error, Error::InvalidHyperparam { group: 1, field: f, .. } if f == field), "{error}");
         let message = error.to_string();
         assert!(message.starts_with(&format!("group 1: `{field}` is ")), "{message}");
         assert!(message.contains("; it must be ") && !message.contains('\n'), "{message}");
-        let error = cpu::MiAdam::new([ParamGroup::new(hyperparams, [])]).expect_err(field);
+        let error = cpu::MiAdam::new(empty_groups([hyperparams])).expect_err(field);
         assert!(matches!(error, Error::InvalidHyperparam { group: 0, field: f, .. } if f == field), "{error}");
     }
     // What the messages say.
@@ -107,21 +106,22 @@ fn step_scales_out_of_range() {
         let schedule = schedule.clone();
         Hyperparams { lr, order, schedule, weight_decay: WeightDecay::Decoupled(1.0), ..Hyperparams::default() }
     };
+    let remedy = "bring `lr` nearer to 1, lower `order`, or use `StepScale::UnitGain`";
     // A factor that goes to 0 is welcome; a base that vanishes is not.
     for schedule in [cosine(), Schedule::Exponential { gamma: 0.0 }, Schedule::Constant] {
         with(&schedule, 1e-3, 12).validate(0).unwrap();
-        let expected = Error::StepScaleRange { group: 0, lr: 1e-3, order: 13, scale: 1e-3f64.powf(13.0) };
+        let expected = Error::StepScaleRange { group: 0, lr: 1e-3, order: 13, scale: 1e-3f64.powf(13.0), remedy };
         assert_eq!(with(&schedule, 1e-3, 13).validate(0), Err(expected));
     }
     // The largest factor counts for what is too large.
     with(&rising, 1e-3, 5).validate(0).unwrap();
     let error = with(&rising, 1e-3, 6).validate(0).unwrap_err();
-    assert_eq!(error, Error::StepScaleRange { group: 0, lr: 1e7, order: 6, scale: 1e7f64.powf(6.0) });
+    assert_eq!(error, Error::StepScaleRange { group: 0, lr: 1e7, order: 6, scale: 1e7f64.powf(6.0), remedy });
     // It counts for the decay, too.
     let decay = Hyperparams { weight_decay: WeightDecay::Decoupled(1e35), ..with(&rising, 1e-3, 1) };
     assert!(matches!(decay.validate(0), Err(Error::InvalidHyperparam { field: "weight_decay", .. })));
     // And for `set_lr`, which may go down to 0.
-    let mut optimizer = cpu::MiAdam::new([ParamGroup::new(with(&rising, 1e-3, 5), [])]).unwrap();
+    let mut optimizer = cpu::MiAdam::new(empty_groups([with(&rising, 1e-3, 5)])).unwrap();
     optimizer.set_lr(0, 0.0).unwrap();
     optimizer.set_lr(0, 1e-30).unwrap();
     assert!(matches!(optimizer.set_lr(0, 1.0), Err(Error::StepScaleRange { lr: 1e10, .. })));
