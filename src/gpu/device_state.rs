@@ -1,6 +1,7 @@
 //! The optimizer's memory on the device: pages of state, counts, coefficients, the loss scale.
 
 use super::memory::Memory;
+use super::upload::Upload;
 use crate::abi::{Coefs, Group, Progress, QUAD, Scaler};
 use crate::error::Error;
 use crate::options::Hyperparams;
@@ -108,20 +109,28 @@ impl DeviceState {
         states: &[Option<&ParamState>],
         progress: &Progress,
     ) -> Result<(), Error> {
-        for segment in &self.layout.segments {
-            let Some(state) = states[segment.tensor] else { continue };
-            let page = &self.pages[segment.page];
-            let within = segment.start as usize..(segment.start + segment.len) as usize;
+        let mut upload = Upload::new(memory);
+        let planes = |segment: &Segment| members[segment.tensor].planes;
+        let slab = |segment: &Segment| (segment.page, Bank::ALL.map(|bank| planes(segment).count(bank)));
+        for slab in self.layout.segments.chunk_by(|a, b| slab(a) == slab(b)) {
             for bank in Bank::ALL {
-                // Integrals that the checkpoint lacks, or that are released here, are not needed.
-                for (index, plane) in members[segment.tensor].planes.within(bank).enumerate() {
-                    if let Some(values) = state.plane(plane) {
-                        let offset = plane_offset(segment, bank, index);
-                        memory.write(page.bank(bank), offset, bytemuck::cast_slice(&values[within.clone()]))?;
+                // Plane after plane, each of which is contiguous over the slab.
+                for index in 0..planes(&slab[0]).count(bank) {
+                    for segment in slab {
+                        let plane = planes(segment).within(bank).nth(index);
+                        let state = states[segment.tensor];
+                        // Integrals that the checkpoint lacks are not needed.
+                        if let Some(values) = state.zip(plane).and_then(|(state, plane)| state.plane(plane)) {
+                            let values = &values[segment.start as usize..(segment.start + segment.len) as usize];
+                            let (buffer, offset) =
+                                (self.pages[segment.page].bank(bank), plane_offset(segment, bank, index));
+                            upload.push(buffer, offset, bytemuck::cast_slice(values))?;
+                        }
                     }
                 }
             }
         }
+        upload.flush()?;
         memory.write(&self.progress, 0, bytemuck::bytes_of(progress))
     }
 

@@ -14,6 +14,7 @@ mod readback;
 mod reading;
 mod recorded;
 pub mod shader;
+mod upload;
 
 pub use binding::{Binding, Slice};
 pub use device::Gpu;

@@ -40,10 +40,10 @@ impl<T> Readback<T> {
     pub(super) fn new(
         memory: &Memory,
         copies: Copies,
-        convert: impl FnOnce(Vec<Vec<u8>>) -> Result<T, Error> + wgpu::WasmNotSend + 'static,
+        convert: impl FnOnce(&Contents) -> Result<T, Error> + wgpu::WasmNotSend + 'static,
     ) -> Self {
         let settled = memory.clone();
-        Self { memory: memory.clone(), value: Box::pin(async move { convert(copies.read(&settled).await?) }) }
+        Self { memory: memory.clone(), value: Box::pin(async move { convert(&copies.read(&settled).await?) }) }
     }
 
     /// Polls the device until the value is there, and sleeps in between. The encoder must be submitted before.
@@ -95,45 +95,62 @@ impl<'a> Range<'a> {
     }
 }
 
-/// Copies of several ranges.
-pub(super) struct Copies(Vec<Copy>);
+/// Copies of several ranges, gathered in few buffers: a buffer for each range would take time that grows with the square of
+/// their number.
+pub(super) struct Copies {
+    buffers: Vec<Arriving>,
+    /// Each range's buffer and its bytes there.
+    places: Vec<(usize, std::ops::Range<usize>)>,
+}
 
-/// Bytes on their way from the device.
-struct Copy {
+/// A buffer on its way from the device.
+struct Arriving {
     buffer: wgpu::Buffer,
     arrival: OneshotReceiver<Result<(), wgpu::BufferAsyncError>>,
 }
 
+/// Bytes of a buffer of copies, at most, unless a single range is larger.
+const GATHERED: u64 = 64 << 20;
+
 impl Copies {
-    /// Records the copies. The copy of an empty range has a few bytes.
+    /// Records the copies.
     pub fn record(memory: &Memory, encoder: &mut wgpu::CommandEncoder, ranges: &[Range<'_>]) -> Result<Self, Error> {
+        let mut sizes = vec![0];
+        let mut places = Vec::with_capacity(ranges.len());
+        for &Range { size, .. } in ranges {
+            if sizes[sizes.len() - 1] + size > GATHERED && sizes[sizes.len() - 1] > 0 {
+                sizes.push(0);
+            }
+            let number = sizes.len() - 1;
+            places.push((number, sizes[number] as usize..(sizes[number] + size) as usize));
+            sizes[number] += size;
+        }
         // All buffers before the first copy, so that an error leaves the encoder as it was.
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
-        let make = |range: &Range<'_>| memory.zeros([("miadam readback", range.size)], usage);
-        let buffers: Vec<_> = ranges.iter().map(make).collect::<Result<_, _>>()?;
+        let make = |&size: &u64| memory.zeros([("miadam readback", size)], usage);
+        let buffers: Vec<_> = sizes.iter().map(make).collect::<Result<_, _>>()?;
         memory.check_alive()?;
-        Ok(Self(ranges.iter().zip(buffers).map(|(range, [buffer])| Copy::record(encoder, range, buffer)).collect()))
+        for (&Range { buffer, offset, size }, (number, bytes)) in ranges.iter().zip(&places) {
+            if size > 0 {
+                encoder.copy_buffer_to_buffer(buffer, offset, &buffers[*number][0], bytes.start as u64, size);
+            }
+        }
+        let buffers = buffers.into_iter().map(|[buffer]| Arriving::record(encoder, buffer)).collect();
+        Ok(Self { buffers, places })
     }
 
-    async fn read(self, memory: &Memory) -> Result<Vec<Vec<u8>>, Error> {
+    async fn read(self, memory: &Memory) -> Result<Contents, Error> {
         memory.settle().await?;
-        let mut contents = Vec::with_capacity(self.0.len());
-        for copy in self.0 {
-            contents.push(copy.read().await?);
+        let mut views = Vec::with_capacity(self.buffers.len());
+        for arriving in self.buffers {
+            views.push(arriving.read().await?);
         }
-        Ok(contents)
+        Ok(Contents { views, places: self.places })
     }
 }
 
-impl Copy {
-    fn record(
-        encoder: &mut wgpu::CommandEncoder,
-        &Range { buffer: source, offset, size }: &Range<'_>,
-        buffer: wgpu::Buffer,
-    ) -> Self {
-        if size > 0 {
-            encoder.copy_buffer_to_buffer(source, offset, &buffer, 0, size);
-        }
+impl Arriving {
+    fn record(encoder: &mut wgpu::CommandEncoder, buffer: wgpu::Buffer) -> Self {
         let (sender, arrival) = oneshot_channel();
         encoder.map_buffer_on_submit(&buffer, wgpu::MapMode::Read, .., move |result| {
             // Nobody waits any more if this fails.
@@ -142,10 +159,24 @@ impl Copy {
         Self { buffer, arrival }
     }
 
-    async fn read(self) -> Result<Vec<u8>, Error> {
+    async fn read(self) -> Result<wgpu::BufferView, Error> {
         self.arrival.receive().await.ok_or(Error::ReadbackLost)?.map_err(|_| Error::ReadbackLost)?;
-        // Dropping the buffer unmaps it. `unmap` itself would panic on a device that is lost by now.
-        Ok(self.buffer.get_mapped_range(..).map_err(|_| Error::ReadbackLost)?.to_vec())
+        // The view keeps the buffer. Dropping it unmaps it; `unmap` itself would panic on a device that is lost by now.
+        self.buffer.get_mapped_range(..).map_err(|_| Error::ReadbackLost)
+    }
+}
+
+/// The bytes of all ranges, where the device has put them.
+pub(super) struct Contents {
+    views: Vec<wgpu::BufferView>,
+    places: Vec<(usize, std::ops::Range<usize>)>,
+}
+
+impl Contents {
+    /// The bytes of the range of this number.
+    pub fn range(&self, number: usize) -> &[u8] {
+        let (view, bytes) = &self.places[number];
+        &self.views[*view][bytes.clone()]
     }
 }
 

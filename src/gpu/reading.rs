@@ -3,7 +3,7 @@
 use super::binding::end;
 use super::device::Gpu;
 use super::device_state::{plane_bytes, plane_offset};
-use super::readback::{Copies, Range, Readback, head};
+use super::readback::{Contents, Copies, Range, Readback, head};
 use crate::abi::{Progress, Scaler};
 use crate::error::{Error, Role};
 use crate::optimizer::Optimizer;
@@ -50,7 +50,7 @@ impl Optimizer<Gpu> {
         let known = device.known.clone();
         let (measured, groups) = (course.measured, course.reported_groups().collect::<Vec<_>>());
         Ok(Readback::new(&device.memory, copies, move |contents| {
-            let (progress, scaler) = counts(&contents)?;
+            let (progress, scaler) = counts(contents)?;
             known.raise(&progress);
             Ok(Report::new(&progress, &scaler, measured, groups.into_iter()))
         }))
@@ -69,9 +69,9 @@ impl Optimizer<Gpu> {
         let copies = Copies::record(&device.memory, encoder, &device.state_ranges())?;
         let (assembler, known) = (self.assembler(), device.known.clone());
         Ok(Readback::new(&device.memory, copies, move |contents| {
-            let (progress, _) = counts(&contents)?;
+            let (progress, _) = counts(contents)?;
             known.raise(&progress);
-            Ok(State { step: progress.step, params: assembler.assemble(&contents[COUNTS..]) })
+            Ok(State { step: progress.step, params: assembler.assemble(contents) })
         }))
     }
 
@@ -106,14 +106,13 @@ impl Optimizer<Gpu> {
         let copies = Copies::record(&device.memory, encoder, &ranges)?;
         let (assembler, known) = (self.assembler(), device.known.clone());
         let (mut header, measured) = (course.header(), course.measured);
-        Ok(Readback::new(&device.memory, copies, move |mut contents| {
-            let saved = contents.split_off(states);
-            let (progress, scaler) = counts(&contents)?;
+        Ok(Readback::new(&device.memory, copies, move |contents| {
+            let (progress, scaler) = counts(contents)?;
             known.raise(&progress);
             header.set_counts(&progress, &scaler, measured);
-            let mut checkpoint = Checkpoint::new(header, assembler.assemble(&contents[COUNTS..]));
-            for (param, mut bytes) in params.into_iter().zip(saved) {
-                bytes.truncate(param.len * param.dtype.width() as usize);
+            let mut checkpoint = Checkpoint::new(header, assembler.assemble(contents));
+            for (number, param) in (states..).zip(params) {
+                let bytes = contents.range(number)[..param.len * param.dtype.width() as usize].to_vec();
                 checkpoint.params.insert(param.name, SavedParam { dtype: param.dtype, bytes });
             }
             Ok(checkpoint)
@@ -134,9 +133,9 @@ const COUNTS: usize = 2;
 
 /// The counts that were copied by [`Gpu::count_ranges`], with the evidence that the device has written them: a loss scale is
 /// never 0, and 0 is all that is there if wgpu has refused the encoder.
-fn counts(contents: &[Vec<u8>]) -> Result<(Progress, Scaler), Error> {
-    let scaler: Scaler = head(&contents[1]);
-    if scaler.scale == 0.0 { Err(Error::ReadbackLost) } else { Ok((head(&contents[0]), scaler)) }
+fn counts(contents: &Contents) -> Result<(Progress, Scaler), Error> {
+    let scaler: Scaler = head(contents.range(1));
+    if scaler.scale == 0.0 { Err(Error::ReadbackLost) } else { Ok((head(contents.range(0)), scaler)) }
 }
 
 impl Gpu {
@@ -160,19 +159,20 @@ struct Assembler {
 }
 
 impl Assembler {
-    /// `contents` has the banks of every page.
-    fn assemble(&self, contents: &[Vec<u8>]) -> Vec<ParamState> {
+    /// `contents` has the counts and the banks of every page.
+    fn assemble(&self, contents: &Contents) -> Vec<ParamState> {
         let zeros = |(name, len, planes): &(String, usize, Planes)| ParamState::zeros(name, *len, *planes);
         let mut states: Vec<_> = self.params.iter().map(zeros).collect();
         for segment in &self.layout.segments {
-            let banks = &contents[Bank::ALL.len() * segment.page..];
+            let first = COUNTS + Bank::ALL.len() * segment.page;
             let within = segment.start as usize..(segment.start + segment.len) as usize;
             let mut indices = [0; Bank::ALL.len()];
             for (plane, values) in states[segment.tensor].planes_mut() {
                 let bank = plane.bank();
                 let index = &mut indices[bank as usize];
                 let bytes = plane_bytes(plane, plane_offset(segment, bank, *index), segment.len);
-                bytemuck::cast_slice_mut(&mut values[within.clone()]).copy_from_slice(&banks[bank as usize][bytes]);
+                bytemuck::cast_slice_mut(&mut values[within.clone()])
+                    .copy_from_slice(&contents.range(first + bank as usize)[bytes]);
                 *index += 1;
             }
         }

@@ -180,3 +180,55 @@ fn a_quarter_of_a_billion_parameters() {
     let found = gpu.floats(&w);
     assert!(found.iter().all(|&value| value == found[0]) && found[0] < -1e-3);
 }
+
+/// Tensors in buffers of their own, as many as the largest language models have several times over.
+fn many(gpu: &Gpu, count: usize) -> MiAdam {
+    let names: Vec<_> = (0..count).map(|number| format!("layer.{number}")).collect();
+    let buffers: Vec<_> = (0..2 * count).map(|_| gpu.buffer_of(&[0.5; 64])).collect();
+    let params = names.iter().map(|name| Param::new(name, 64));
+    let bindings = names.iter().enumerate().map(|(n, name)| Binding::new(name, &buffers[2 * n], &buffers[2 * n + 1]));
+    let group = ParamGroup::new(hyperparams(1, false), params);
+    MiAdam::new(&gpu.device, &gpu.queue, [group], bindings).unwrap()
+}
+
+#[test]
+fn a_readback_of_many_tensors_takes_few_buffers() {
+    // Counters are the device's: nothing else may run on it, hence a device of its own.
+    let Some(gpu) = Gpu::new(wgpu::Limits::default()) else { return };
+    let mut optimizer = many(&gpu, 1000);
+    gpu.step(&mut optimizer);
+    gpu.wait();
+    let before = gpu.live_objects()[0];
+    let mut encoder = gpu.encoder();
+    let checkpoint = optimizer.read_checkpoint(&mut encoder, true).unwrap();
+    let made = gpu.live_objects()[0] - before;
+    assert!((1..=4).contains(&made), "{made} buffers");
+    gpu.submit(encoder);
+    let checkpoint = checkpoint.wait().unwrap();
+    let mut resumed = many(&gpu, 1000);
+    resumed.load(&checkpoint).unwrap();
+    resumed.write_params(&checkpoint).unwrap();
+    assert!(gpu.state(&resumed) == gpu.state(&optimizer));
+    assert!(gpu.checkpoint(&resumed, true) == checkpoint);
+}
+
+/// `cargo test --release --test suite -- --ignored --nocapture twenty_one_thousand` prints the times.
+#[test]
+#[ignore = "prints times, for docs/checkpoint.md"]
+fn twenty_one_thousand_tensors() {
+    let Some(gpu) = Gpu::new(wgpu::Limits::default()) else { return };
+    let mut optimizer = many(&gpu, 21_000);
+    gpu.step(&mut optimizer);
+    gpu.wait();
+    let time = |what: &str, start: std::time::Instant| eprintln!("{what}: {:.2} s", start.elapsed().as_secs_f64());
+    let start = std::time::Instant::now();
+    let checkpoint = gpu.checkpoint(&optimizer, true);
+    time("read_checkpoint", start);
+    let start = std::time::Instant::now();
+    optimizer.load(&checkpoint).unwrap();
+    time("load", start);
+    let start = std::time::Instant::now();
+    optimizer.write_params(&checkpoint).unwrap();
+    gpu.wait();
+    time("write_params", start);
+}
