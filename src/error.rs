@@ -130,12 +130,12 @@ pub enum Error {
     #[error("there are no parameter groups; give at least one")]
     NoGroups,
 
-    /// A caller's buffer cannot be bound on this device: it is destroyed, or belongs to another device.
+    /// wgpu refuses a caller's buffer: it is destroyed or mapped, or belongs to another device.
     #[error(
-        "parameter `{name}`: the {role} buffer cannot be bound ({reason}); bind a buffer that was made on the optimizer's \
-         device and is not destroyed"
+        "parameter `{name}`: wgpu refuses the {role} buffer ({reason}); bind a buffer that was made on the optimizer's device \
+         and is neither destroyed nor mapped"
     )]
-    ForeignBuffer {
+    RefusedBuffer {
         /// The parameter's name.
         name: String,
         /// Which of its two tensors.
@@ -303,6 +303,16 @@ pub enum Error {
         /// The entry of the file, the parameter, or the first parameter of the group.
         entry: String,
         /// The fault, and how to mend it.
+        reason: String,
+    },
+
+    /// A checkpoint that could not be opened again, and so is not written.
+    #[error(
+        "the checkpoint could not be opened again, so it is not written ({reason}); read it from the optimizer again, with \
+         less data of your own, shorter names and schedules less deep"
+    )]
+    UnreadableCheckpoint {
+        /// What would be refused.
         reason: String,
     },
 

@@ -152,7 +152,7 @@ impl<D: Device> Optimizer<D> {
     /// Goes on from a checkpoint, with its state, hyperparameters, schedules, gradient options, loss scale and counts in
     /// place of the optimizer's own. Parameters are matched by name. Groups may be in another order, but the parameters of
     /// one group must be one group there, too. Steps recorded before keep the state that they were recorded with. While it
-    /// loads, the GPU holds the state twice.
+    /// loads, the GPU holds the state twice. The checkpoint's hyperparameters win; of these only `lr` can be changed afterwards.
     ///
     /// On the GPU the loss scale takes its new value before the queue's next submission.
     ///
@@ -165,6 +165,9 @@ impl<D: Device> Optimizer<D> {
 
     /// [`load`](Self::load) of whatever fits. The rest is listed: the state of such a parameter becomes 0, and such a group
     /// keeps its own hyperparameters.
+    ///
+    /// A parameter that starts from 0 this way counts steps with the others, so that its moments have no bias correction of
+    /// their own: with the default betas its first steps are three to seven times as large as under a new optimizer.
     ///
     /// ```
     /// use miadam::{Hyperparams, Param, ParamGroup, cpu};

@@ -89,7 +89,7 @@ impl Gpu {
             buffers,
             measures: course.grad_options.measures(),
         };
-        let plan = binder.bind(plan, self.plan.as_ref()).map_err(|error| self.name_foreign_buffer(course, error))?;
+        let plan = binder.bind(plan, self.plan.as_ref()).map_err(|error| self.name_refused_buffer(course, error))?;
         if let Some(partials) = plan.partials().filter(|partials| !self.recorded.has_partials(partials)) {
             self.recorded = self.recorded.with_partials(&self.memory, &self.kernels, &self.state, partials)?;
         }
@@ -99,14 +99,14 @@ impl Gpu {
     }
 
     /// A better error where wgpu refuses to bind: the tensor whose buffer is to blame.
-    fn name_foreign_buffer(&self, course: &Course, error: Error) -> Error {
+    fn name_refused_buffer(&self, course: &Course, error: Error) -> Error {
         if !matches!(error, Error::Gpu { .. }) {
             return error;
         }
         for (member, bound) in course.members.iter().zip(&self.bound) {
             for (role, slice) in [(Role::Param, &bound.param), (Role::Grad, &bound.grad)] {
                 if let Err(Error::Gpu { reason, .. }) = self.kernels.try_buffer(&self.memory, &slice.buffer) {
-                    return Error::ForeignBuffer { name: member.param.name.clone(), role, reason };
+                    return Error::RefusedBuffer { name: member.param.name.clone(), role, reason };
                 }
             }
         }

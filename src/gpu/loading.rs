@@ -138,6 +138,16 @@ impl Optimizer<Gpu> {
                 return Err(Error::MissingCopyUsage { name, role, usage: "COPY_DST" });
             }
         }
+        // A buffer that wgpu would refuse is found before the first is written.
+        for (param, slice, _) in &fitting {
+            let (memory, buffer) = (&device.memory, &slice.buffer);
+            let refusal =
+                memory.write(buffer, slice.offset, &[]).and_then(|()| device.kernels.try_buffer(memory, buffer));
+            if let Err(Error::Gpu { reason, .. }) = refusal {
+                return Err(Error::RefusedBuffer { name: param.name.clone(), role: Role::Param, reason });
+            }
+            refusal?;
+        }
         for (_, slice, bytes) in fitting {
             let mut words = bytes.to_vec();
             words.resize(bytes.len().next_multiple_of(4), 0);

@@ -115,10 +115,11 @@ const GATHERED: u64 = 64 << 20;
 impl Copies {
     /// Records the copies.
     pub fn record(memory: &Memory, encoder: &mut wgpu::CommandEncoder, ranges: &[Range<'_>]) -> Result<Self, Error> {
+        let most = GATHERED.min(memory.device.limits().max_buffer_size);
         let mut sizes = vec![0];
         let mut places = Vec::with_capacity(ranges.len());
         for &Range { size, .. } in ranges {
-            if sizes[sizes.len() - 1] + size > GATHERED && sizes[sizes.len() - 1] > 0 {
+            if sizes[sizes.len() - 1] + size > most && sizes[sizes.len() - 1] > 0 {
                 sizes.push(0);
             }
             let number = sizes.len() - 1;

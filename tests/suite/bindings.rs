@@ -176,3 +176,42 @@ fn a_gradients_type_may_change() {
     let types = rig.optimizer.bindings().map(|binding| binding.grad_dtype.unwrap_or(Dtype::F32));
     assert!(types.eq([Dtype::F32; 5]));
 }
+
+/// `cargo test --release --test suite -- --ignored --nocapture a_thousand_rebound` prints the times.
+#[test]
+#[ignore = "prints times, for benches/README.md"]
+fn the_time_of_a_thousand_rebound_at_once() {
+    let Some(gpu) = gpu() else { return };
+    let pools: Vec<_> = (0..3).map(|_| gpu.buffer_of(&vec![0.0; 1000 * 64])).collect();
+    let names: Vec<_> = (0..1000).map(|number| format!("layer.{number}.weight")).collect();
+    let bindings = |grads: usize| {
+        names.iter().enumerate().map({
+            let pools = &pools;
+            move |(number, name)| {
+                let offset = 256 * number as u64;
+                Binding::new(name, (&pools[0], offset), (&pools[grads], offset))
+            }
+        })
+    };
+    let params = names.iter().map(|name| Param::new(name, 64));
+    let group = ParamGroup::new(Hyperparams::default(), params);
+    let mut optimizer = MiAdam::new(&gpu.device, &gpu.queue, [group], bindings(1)).unwrap();
+    for (what, moves) in [("where they are", false), ("gradients in another buffer", true)] {
+        let (mut rebinds, mut steps) = (Vec::new(), Vec::new());
+        for round in 0..100 {
+            let grads = if moves { 1 + round % 2 } else { 1 };
+            let start = std::time::Instant::now();
+            optimizer.rebind(bindings(grads)).unwrap();
+            rebinds.push(start.elapsed());
+            let mut encoder = gpu.encoder();
+            let start = std::time::Instant::now();
+            optimizer.step(&mut encoder).unwrap();
+            steps.push(start.elapsed());
+            gpu.submit(encoder);
+            gpu.wait();
+        }
+        rebinds.sort();
+        steps.sort();
+        eprintln!("{what}: rebind {:?}, then step {:?} (medians)", rebinds[50], steps[50]);
+    }
+}

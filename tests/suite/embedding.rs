@@ -226,7 +226,7 @@ fn the_hosts_error_handler_stays_its_own() {
     gone.destroy();
     let group = ParamGroup::new(Hyperparams::default(), [Param::new("w", 8)]);
     let error = MiAdam::new(&gpu.device, &gpu.queue, [group], [Binding::new("w", &buffer, &gone)]).unwrap_err();
-    assert!(matches!(error, Error::ForeignBuffer { role: miadam::Role::Grad, .. }), "{error:?}");
+    assert!(matches!(error, Error::RefusedBuffer { role: miadam::Role::Grad, .. }), "{error:?}");
     assert_eq!(caught.load(Ordering::Relaxed), 0, "the optimizer's errors are its own");
 
     let _ = gpu.device.create_buffer(&wgpu::BufferDescriptor {

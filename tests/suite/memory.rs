@@ -212,6 +212,20 @@ fn a_readback_of_many_tensors_takes_few_buffers() {
     assert!(gpu.checkpoint(&resumed, true) == checkpoint);
 }
 
+#[test]
+fn readbacks_keep_within_the_largest_buffer_there_may_be() {
+    let limits =
+        wgpu::Limits { max_buffer_size: 1 << 17, max_storage_buffer_binding_size: 1 << 16, ..wgpu::Limits::default() };
+    let Some(gpu) = Gpu::new(limits) else { return };
+    let [param, grad] = [0; 2].map(|_| gpu.buffer_of(&vec![0.5; 16_000]));
+    let group = ParamGroup::new(hyperparams(1, false), [Param::new("w", 16_000)]);
+    let mut optimizer = MiAdam::new(&gpu.device, &gpu.queue, [group], [Binding::new("w", &param, &grad)]).unwrap();
+    gpu.step(&mut optimizer);
+    let checkpoint = gpu.checkpoint(&optimizer, true);
+    optimizer.load(&checkpoint).unwrap();
+    assert_eq!(gpu.checkpoint(&optimizer, true), checkpoint);
+}
+
 /// `cargo test --release --test suite -- --ignored --nocapture twenty_one_thousand` prints the times.
 #[test]
 #[ignore = "prints times, for docs/checkpoint.md"]

@@ -1,6 +1,8 @@
 //! Parameters that others write between steps: the next step starts from what is in them.
 
-use miadam::{Binding, Checkpoint, Dtype, HalfParams, Hyperparams, MiAdam, Optimizer, Param, ParamGroup, Plane, cpu};
+use miadam::{
+    Binding, Checkpoint, Dtype, Error, HalfParams, Hyperparams, MiAdam, Optimizer, Param, ParamGroup, Plane, cpu,
+};
 
 use crate::common::{Gpu, Values, gpu};
 
@@ -171,4 +173,35 @@ fn a_step_on_the_cpu_starts_from_what_was_written() {
         assert!(master(&optimizer, 0).is_none_or(|master| master == best()));
         assert!(master(&optimizer, 1) == before && params[1] == untouched, "{dtype} {half_params:?}");
     }
+}
+
+/// Of two buffers wgpu refuses the second: nothing must be written to the first.
+#[test]
+fn a_destroyed_buffer_is_named_before_anything_is_written() {
+    let Some(gpu) = gpu() else { return };
+    let mut run = OnGpu::new(gpu, (Dtype::F32, HalfParams::Master));
+    let (before, saved) = (run.values(0), checkpoint(run.dtype, HalfParams::Master, true));
+    run.params[1].destroy();
+    for error in [run.optimizer.write_params(&saved).err(), run.optimizer.write_params_lenient(&saved).err()] {
+        assert!(matches!(&error, Some(Error::RefusedBuffer { name, .. }) if name == "b"), "{error:?}");
+        assert_eq!(run.values(0), before);
+    }
+}
+
+#[test]
+fn a_buffer_that_is_mapped_from_its_making_is_refused() {
+    let Some(gpu) = gpu() else { return };
+    let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
+    let (label, size) = (Some("mapped"), 4 * LEN as u64 + 4);
+    let buffer = |mapped_at_creation| {
+        gpu.device.create_buffer(&wgpu::BufferDescriptor { label, size, usage, mapped_at_creation })
+    };
+    let [a, b, grad] = [buffer(false), buffer(true), buffer(false)];
+    let grads = [&grad, &buffer(false)];
+    let bindings = [Binding::new("a", &a, grads[0]), Binding::new("b", &b, grads[1])];
+    let group = group(Dtype::F32, HalfParams::Master);
+    let mut optimizer = MiAdam::new(&gpu.device, &gpu.queue, [group], bindings).unwrap();
+    let error = optimizer.write_params(&checkpoint(Dtype::F32, HalfParams::Master, true)).unwrap_err();
+    assert!(matches!(&error, Error::RefusedBuffer { name, .. } if name == "b"), "{error}");
+    assert!(gpu.floats(&a).iter().all(|&value| value == 0.0), "nothing is written");
 }

@@ -7,6 +7,8 @@ mod half_precision;
 mod logging;
 mod training_loop;
 
+use std::path::{Path, PathBuf};
+
 use miadam::wgpu::BufferUsages;
 use miadam::{Dtype, Phase};
 use miadam_support::gpu::Gpu;
@@ -35,6 +37,33 @@ fn the_readme_has_these_snippets() {
         assert!(readme.contains(&format!("```rust\n{snippet}```\n")), "README lacks {name}.rs as it is");
     }
     assert_eq!(readme.matches("```rust").count(), 6, "README has a snippet that is not run");
+}
+
+/// All pages, by their paths in the repository.
+fn pages(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let is_hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+        if path.is_dir() && !is_hidden && !path.ends_with("target") {
+            pages(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "md") {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn every_link_to_a_file_of_the_repository_leads_there() {
+    let mut found = Vec::new();
+    pages(Path::new(env!("CARGO_MANIFEST_DIR")), &mut found);
+    assert!(found.len() > 5, "{found:?}");
+    for page in found {
+        let text = std::fs::read_to_string(&page).unwrap();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next()) {
+            let is_local = !link.is_empty() && !link.contains("://");
+            assert!(!is_local || page.parent().unwrap().join(link).exists(), "{}: {link}", page.display());
+        }
+    }
 }
 
 #[test]
