@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use miadam::wgpu::{self, BufferUsages};
 use miadam::{
-    Binding, Checkpoint, Device, GradOptions, Hyperparams, MiAdam, Optimizer, Param, ParamGroup, Report, cpu,
+    Binding, Checkpoint, GradOptions, Hyperparams, MiAdam, OnDevice, Optimizer, Param, ParamGroup, Report, cpu,
 };
 use miadam_support::{adapter, command_line};
 
@@ -20,7 +20,7 @@ fn group() -> ParamGroup {
 }
 
 /// Training on any device. `step` takes a step, and `read` gives the numbers and the checkpoint.
-fn train<D: Device>(
+fn train<D: OnDevice>(
     mut optimizer: Optimizer<D>,
     mut step: impl FnMut(&mut Optimizer<D>) -> Result<()>,
     read: impl Fn(&Optimizer<D>) -> Result<(Report, Checkpoint)>,
@@ -79,7 +79,6 @@ struct Flags {
 }
 
 fn main() -> ExitCode {
-    env_logger::init();
     command_line::main(|flags: &Flags| match flags.adapter.choose() {
         Ok(adapter) => on_gpu(&adapter),
         Err(error) if error.is_missing() => on_cpu(),

@@ -188,7 +188,9 @@ pub enum Error {
     },
 
     /// A slice does not start at a multiple of 4 bytes.
-    #[error("parameter `{name}`: the {role} slice starts at byte {offset}; move it to a multiple of 4")]
+    #[error(
+        "parameter `{name}`: the {role} slice starts at byte {offset}; move it to a multiple of 4 (offsets count bytes)"
+    )]
     Misaligned {
         /// The parameter's name.
         name: String,
@@ -201,7 +203,7 @@ pub enum Error {
     /// A slice reaches past the end of its buffer.
     #[error(
         "parameter `{name}`: the {role} slice of {len} elements at byte {offset} passes the end of its buffer of {size} bytes; \
-         shorten it or enlarge the buffer"
+         shorten it or enlarge the buffer (lengths count elements, offsets count bytes)"
     )]
     OutOfBounds {
         /// The parameter's name.
@@ -261,6 +263,13 @@ pub enum Error {
     /// Stochastic rounding of an f16 parameter.
     #[error("parameter `{name}` is f16, but stochastic rounding is for bf16; use `HalfParams::Master` or make it bf16")]
     StochasticRounding {
+        /// The parameter's name.
+        name: String,
+    },
+
+    /// A parameter in half precision whose gradient has no type.
+    #[error("parameter `{name}` is in half precision; say by `with_grad_dtype` what its gradient is")]
+    UnknownGradDtype {
         /// The parameter's name.
         name: String,
     },

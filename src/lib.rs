@@ -17,6 +17,7 @@
 //! | `plan` | tensors and limits to dispatches; no device in it |
 //! | `math` | the shaders' twins, file by file |
 //! | `values` | host tensors of any type |
+//! | `file` | files that are whole or not there |
 //! | `state` | copies of the state, reports, checkpoints |
 //! | `course`, `optimizer` | what both optimizers do alike |
 //! | `gpu` | kernels, buffers, recording, readbacks |
@@ -35,6 +36,7 @@ mod course;
 pub mod cpu;
 mod dtype;
 mod error;
+mod file;
 #[cfg(feature = "gpu")]
 mod gpu;
 mod optimizer;
@@ -52,6 +54,8 @@ pub mod math;
 #[cfg(feature = "gpu")]
 #[doc(hidden)]
 pub mod plan;
+#[doc(hidden)]
+pub use file::NewFile;
 #[cfg(feature = "gpu")]
 #[doc(hidden)]
 pub use gpu::{plan_limits, shader};
@@ -62,7 +66,7 @@ pub use dtype::Dtype;
 pub use error::{Error, Role};
 #[cfg(feature = "gpu")]
 pub use gpu::{Binding, Gpu, MiAdam, Readback, Slice};
-pub use optimizer::{Device, Optimizer};
+pub use optimizer::{OnDevice, Optimizer};
 pub use options::{GradOptions, GradScaler, HalfParams, Hyperparams, Schedule, StepScale, WeightDecay};
 pub use param::{Param, ParamGroup};
 pub use planes::Plane;

@@ -10,19 +10,25 @@ use crate::state::{Checkpoint, Skipped};
 
 /// MIAdam on a device. [`Hyperparams`] says what a step computes.
 ///
-/// `MiAdam` is `Optimizer<Gpu>`, and `cpu::MiAdam` is `Optimizer<Cpu>`. What both do alike is here: a host that falls back
-/// to the CPU writes its settings once, as a function of any `Optimizer<D>`.
+/// [`MiAdam`](crate::MiAdam) is `Optimizer<Gpu>`, and [`cpu::MiAdam`](crate::cpu::MiAdam) is `Optimizer<Cpu>`. Each has its own
+/// `new`, `step` and readbacks. The rest is the same for both: a host that falls back to the CPU writes it once, as functions
+/// of any `Optimizer<D>`.
 ///
 /// ```
-/// use miadam::{Device, Error, GradOptions, Hyperparams, Optimizer, Param, ParamGroup, cpu};
+/// use miadam::{Error, GradOptions, Hyperparams, OnDevice, Optimizer, Param, ParamGroup, Report, cpu};
 ///
-/// fn prepare<D: Device>(optimizer: &mut Optimizer<D>) -> Result<(), Error> {
+/// fn prepare<D: OnDevice>(optimizer: &mut Optimizer<D>) -> Result<(), Error> {
 ///     optimizer.set_grad_options(GradOptions { clip_norm: Some(1.0), ..GradOptions::default() })?;
 ///     optimizer.set_lr(0, 3e-4)
 /// }
 ///
+/// fn log<D: OnDevice>(optimizer: &Optimizer<D>, report: &Report) {
+///     println!("recorded {}, taken {}, norm {:?}", optimizer.recorded(), report.step, report.grad_norm);
+/// }
+///
 /// let mut optimizer = cpu::MiAdam::new([ParamGroup::new(Hyperparams::default(), [Param::new("w", 2)])])?;
 /// prepare(&mut optimizer)?;
+/// log(&optimizer, &optimizer.read_report());
 /// # Ok::<(), miadam::Error>(())
 /// ```
 #[derive(Clone)]
@@ -31,7 +37,7 @@ pub struct Optimizer<D> {
     pub(crate) device: D,
 }
 
-impl<D: Device> fmt::Debug for Optimizer<D> {
+impl<D: OnDevice> fmt::Debug for Optimizer<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Optimizer")
             .field("groups", &self.course.groups.len())
@@ -44,9 +50,9 @@ impl<D: Device> fmt::Debug for Optimizer<D> {
 }
 
 /// A device that keeps the state of an [`Optimizer`]: [`Gpu`](crate::Gpu) or [`Cpu`](crate::cpu::Cpu).
-pub trait Device: backend::Backend {}
+pub trait OnDevice: backend::Backend {}
 
-impl<D: backend::Backend> Device for D {}
+impl<D: backend::Backend> OnDevice for D {}
 
 /// The device's part of what both optimizers do. It is sealed: only this crate has devices.
 pub(crate) mod backend {
@@ -81,7 +87,7 @@ pub(crate) mod backend {
     }
 }
 
-impl<D: Device> Optimizer<D> {
+impl<D: OnDevice> Optimizer<D> {
     /// The hyperparameters of each group, in order.
     #[must_use]
     pub fn hyperparams(&self) -> impl ExactSizeIterator<Item = &Hyperparams> {

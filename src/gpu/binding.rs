@@ -67,7 +67,8 @@ pub struct Binding<'a> {
     pub param: Slice,
     /// g, as long as the parameter. A step writes it only if [`GradOptions::zero`](crate::GradOptions::zero) is set.
     pub grad: Slice,
-    /// The type of the gradient's elements. Default `None`: that of the parameter.
+    /// The type of the gradient's elements. A buffer does not know it, so that it must be said where the parameter is in half
+    /// precision. Default `None`: `f32`, for an `f32` parameter.
     pub grad_dtype: Option<Dtype>,
 }
 
@@ -79,7 +80,7 @@ impl<'a> Binding<'a> {
         Self { name, param: param.into(), grad: grad.into(), grad_dtype: None }
     }
 
-    /// The same binding with a gradient of another type than the parameter.
+    /// The same binding with a gradient of this type.
     #[must_use]
     pub fn with_grad_dtype(self, dtype: Dtype) -> Self {
         Self { grad_dtype: Some(dtype), ..self }
@@ -97,7 +98,12 @@ pub(super) struct Bound {
 impl Bound {
     /// Checks a binding by itself.
     pub fn new(param: &Param, binding: Binding<'_>) -> Result<Self, Error> {
-        let grad_dtype = binding.grad_dtype.unwrap_or(param.dtype);
+        let grad_dtype = match (binding.grad_dtype, param.dtype) {
+            (Some(dtype), _) => dtype,
+            (None, Dtype::F32) => Dtype::F32,
+            // Gradients of both types are usual, and the wrong one would train half of the elements by noise.
+            (None, Dtype::F16 | Dtype::Bf16) => return Err(Error::UnknownGradDtype { name: param.name.clone() }),
+        };
         check_slice(param, Role::Param, &binding.param, param.dtype)?;
         check_slice(param, Role::Grad, &binding.grad, grad_dtype)?;
         Ok(Self { param: binding.param, grad: binding.grad, grad_dtype })

@@ -33,7 +33,12 @@ fn run(gpu: &Gpu, is_async: bool) -> Outcome {
     let mut normal = |len: usize| gpu.buffer_of(&(0..len).map(|_| random.normal()).collect::<Vec<_>>());
     // In bf16 the second is shorter than its buffers.
     let buffers = [[normal(LENS[0]), normal(LENS[0])], [normal(LENS[1]), normal(LENS[1])]];
-    let bindings = || ["a", "b"].into_iter().zip(&buffers).map(|(name, [param, grad])| Binding::new(name, param, grad));
+    let bindings = || {
+        ["a", "b"]
+            .into_iter()
+            .zip(&buffers)
+            .map(|(name, [param, grad])| Binding::new(name, param, grad).with_grad_dtype(Dtype::F32))
+    };
     let new = |bindings: &[Binding]| {
         let (device, queue, bindings) = (&gpu.device, &gpu.queue, bindings.iter().cloned());
         if is_async {

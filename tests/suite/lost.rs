@@ -43,7 +43,12 @@ impl Worker {
     }
 
     fn optimizer(gpu: &Gpu, buffers: &[wgpu::Buffer; 4]) -> Result<MiAdam, Error> {
-        MiAdam::new(&gpu.device, &gpu.queue, [group()], [Binding::new("w", &buffers[0], &buffers[1])])
+        MiAdam::new(
+            &gpu.device,
+            &gpu.queue,
+            [group()],
+            [Binding::new("w", &buffers[0], &buffers[1]).with_grad_dtype(Dtype::F32)],
+        )
     }
 
     /// One operation, as a host would do it.
@@ -82,7 +87,7 @@ impl Worker {
             9 => optimizer.write_params(saved)?,
             10 => {
                 let grad = &buffers[1 + random.below(3)];
-                optimizer.rebind([Binding::new("w", &buffers[0], grad)])?;
+                optimizer.rebind([Binding::new("w", &buffers[0], grad).with_grad_dtype(Dtype::F32)])?;
             }
             11 => {
                 let scaler = (random.below(2) == 0).then(GradScaler::default);

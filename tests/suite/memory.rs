@@ -29,6 +29,7 @@ fn state_bytes_are_known_beforehand() {
         let Some(gpu) = gpu() else { continue };
         let buffers = [(); 4].map(|()| gpu.buffer_of(&[0.0; 1004]));
         let bindings = [Binding::new("a", &buffers[0], &buffers[1]), Binding::new("b", &buffers[2], &buffers[3])];
+        let bindings = bindings.map(|binding| binding.with_grad_dtype(Dtype::F32));
         let optimizer = MiAdam::new(&gpu.device, &gpu.queue, [group.clone()], bindings).unwrap();
         assert_eq!(optimizer.state_bytes(), group.state_bytes());
     }

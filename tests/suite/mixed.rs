@@ -276,10 +276,12 @@ fn bad_types_are_errors() {
     assert!(matches!(make(2, 4, Dtype::Bf16), Err(Error::Misaligned { .. })));
     assert!(matches!(make(20, 7, Dtype::Bf16), Err(Error::OutOfBounds { .. })));
     make(20, 5, Dtype::Bf16).unwrap();
-    // The gradient's type counts for its bounds, and is the parameter's by default.
+    // The gradient's type counts for its bounds, and has to be said: a buffer does not know it.
     let bf16 = || Binding::new("w", (&buffers[0], 0), (&buffers[1], 16));
     let make = |binding| MiAdam::new(&gpu.device, &gpu.queue, [group(8, Dtype::Bf16, stochastic)], [binding]);
-    make(bf16()).unwrap();
+    let unknown = make(bf16()).unwrap_err();
+    assert!(unknown == Error::UnknownGradDtype { name: "w".into() } && unknown.to_string().contains("with_grad_dtype"));
+    make(bf16().with_grad_dtype(Dtype::Bf16)).unwrap();
     assert!(matches!(make(bf16().with_grad_dtype(Dtype::F32)), Err(Error::OutOfBounds { role: Role::Grad, .. })));
     // The last half of a word is a tensor's own, too.
     let params = ["a", "b"].map(|name| Param::new(name, 3).with_dtype(Dtype::F16));

@@ -61,7 +61,7 @@ fn agree_on_the_gpu() {
     let Some(gpu) = gpu() else { return };
     let buffers = [gpu.buffer_of(&[0.0; LEN]), gpu.buffer_of(&[0.0; LEN])];
     for (group, planes) in cases() {
-        let binding = Binding::new("w", &buffers[0], &buffers[1]);
+        let binding = Binding::new("w", &buffers[0], &buffers[1]).with_grad_dtype(Dtype::F32);
         let optimizer = MiAdam::new(&gpu.device, &gpu.queue, [group.clone()], [binding]).unwrap();
         assert_agree(&planes, &gpu.state(&optimizer), &gpu.checkpoint(&optimizer, false), &group);
         assert_eq!(optimizer.state_bytes(), group.state_bytes(), "{group:?}");

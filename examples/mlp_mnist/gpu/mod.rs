@@ -63,7 +63,8 @@ impl GpuTrainer {
 
         let mut offset = 0;
         let bindings = Weights::NAMES.into_iter().zip(layout.lens()).map(|(name, len)| {
-            let binding = Binding::new(name, (&buffers.params, offset), (&buffers.grads, offset));
+            let binding =
+                Binding::new(name, (&buffers.params, offset), (&buffers.grads, offset)).with_grad_dtype(recipe.dtype);
             offset += dtype.width() * len as u64;
             binding
         });

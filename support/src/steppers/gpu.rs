@@ -31,7 +31,7 @@ impl<'a> GpuStepper<'a> {
             gpu.write(buffer, offset, &Values::new(setup.dtype, &vec![GRAD; param.len]).bytes()).map_err(text)?;
             // Each at once: all copies together would take as much memory as the gradients.
             gpu.queue.submit([]);
-            bindings.push(Binding::new(&param.name, at(home), at(grad_home)));
+            bindings.push(Binding::new(&param.name, at(home), at(grad_home)).with_grad_dtype(param.dtype));
         }
         let mut optimizer = MiAdam::new(&gpu.device, &gpu.queue, [setup.group(case)], bindings).map_err(text)?;
         optimizer.set_grad_options(setup.grad_options).map_err(text)?;

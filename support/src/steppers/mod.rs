@@ -23,7 +23,7 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// Defaults, but for the case's order.
+    /// Defaults, but for what the case says.
     pub fn plain(case: &Case) -> Self {
         Self { hyperparams: case.hyperparams(), grad_options: GradOptions::default(), dtype: Dtype::F32 }
     }
@@ -35,15 +35,15 @@ impl Setup {
     }
 }
 
-/// Adam's first step moves each parameter by the learning rate, against the gradient's sign, whatever its size.
+/// Adam's first step moves each parameter by the learning rate, against the gradient's sign, whatever the gradient's size.
 /// A benchmark whose work was put off, or never done, fails here.
 ///
 /// # Errors
 /// If any value is more than 1 % off.
 pub fn check_first_step(case: &Case, params: &[f32]) -> Result<(), String> {
-    // The integrals start at 0, so that each repeats the first moment: only the paper's αⁿ shows.
+    // The integrals start at 0, so that each repeats the first moment: only α·(1-κ)ⁿ shows.
     let hyperparams = case.hyperparams();
-    let expected = -hyperparams.lr.powi(hyperparams.order.max(1) as i32) as f32;
+    let expected = -(hyperparams.lr * (1.0 - hyperparams.kappa).powi(hyperparams.order as i32)) as f32;
     let is_off = |value: &&f32| !(0.99..=1.01).contains(&(**value / expected));
     match params.iter().find(is_off) {
         Some(value) => Err(format!("a parameter is {value:e} after the first step of {case}, not {expected:e}")),

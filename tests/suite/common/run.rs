@@ -27,7 +27,7 @@ fn param_groups(groups: &Groups) -> Vec<ParamGroup> {
 
 /// An optimizer with its parameters, on either device.
 pub trait Run: Sized {
-    type Device: miadam::Device;
+    type Device: miadam::OnDevice;
 
     /// All parameters in one buffer, or each in its own. None where there is no device.
     fn new(groups: &Groups, pool: bool) -> Option<Self>;
