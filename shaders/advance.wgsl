@@ -5,6 +5,8 @@
 //     step_size  = α_t / (1 - β1ᵗ)                     lines 12, 15 and 18
 //     root_scale = 1 / √(1 - β2ᵗ)                      lines 17 and 18
 //
+// A step size above 1 leaves its power of two to root_scale and ε: see `shared_unit`.
+//
 // βᵗ is the product of the β^(2^k) whose bit k is set in t. It is held in 0.64 fixed point, as (high, low) words: integers
 // are exact on every backend, where `pow` in f32 is off by 1e-4 in 1 - 0.999ᵗ at t = 1.
 //
@@ -14,6 +16,7 @@
 #import shared/coefs.wgsl
 #import shared/words.wgsl
 #import shared/verdict.wgsl
+#import shared/wide.wgsl
 
 struct Group {
     beta1_powers: array<vec2<u32>, 32>,
@@ -95,18 +98,29 @@ fn advance_group(g: u32, t: u32, verdict: Verdict) {
     coefs[g].one_minus_beta1 = groups[g].one_minus_beta1;
     coefs[g].one_minus_beta2 = groups[g].one_minus_beta2;
     coefs[g].one_minus_kappa = groups[g].one_minus_kappa;
-    coefs[g].eps = groups[g].eps;
     coefs[g].coupled_decay = groups[g].coupled_decay;
-    coefs[g].grad_factor = groups[g].grad_sign * verdict.factor;
+    coefs[g].grad_factor = groups[g].grad_sign * verdict.factors.x;
+    coefs[g].grad_unit = verdict.factors.y;
     // Products round down, so the one's complement is as near as the two's, and is never 0.
-    coefs[g].step_size = alpha / to_f32(~power1);
-    coefs[g].root_scale = 1.0 / sqrt(to_f32(~power2));
+    let step_size = alpha / to_f32(~power1);
+    let unit = shared_unit(step_size, groups[g].eps);
+    coefs[g].eps = groups[g].eps * unit;
+    coefs[g].step_size = step_size * unit;
+    coefs[g].root_scale = 1.0 / sqrt(to_f32(~power2)) * unit;
     coefs[g].decay = recorded.rates[g].decay;
     coefs[g].order = select(0u, groups[g].order, integrating);
     coefs[g].amsgrad = groups[g].amsgrad;
     coefs[g].max_value = recorded.settings.max_value;
     coefs[g].skip = u32(verdict.skip);
     coefs[g].step = t;
+}
+
+// A power of two, up to 1, that can be multiplied with step size, root_scale and ε alike, as the update has the first times
+// num over the others. It brings a step size below 1, so that the quotient is in the normal range where the update is. It
+// keeps in that range ε, and the root of any second moment that is in it.
+fn shared_unit(step_size: f32, eps: f32) -> f32 {
+    let room = select(63, min(63, widen(eps, 126).exponent), eps > 0.0);
+    return power_of_two(-clamp(widen(step_size, 1).exponent, 0, room));
 }
 
 // The product of two 0.64 fixed-point numbers, rounded down.

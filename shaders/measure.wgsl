@@ -3,22 +3,23 @@
 //     squares = Σ g²,  largest = max |g|
 //
 // Each workgroup leaves one partial; advance.wgsl puts the partials together. Infinities and NaN are found by their bits,
-// since a compiler may assume that there are none. A square below 2⁻¹²⁶ counts as 0 on a device that flushes it.
+// since a compiler may assume that there are none. Squares past either end of the normal range of f32 are in the sums over
+// multiples.
 //
-// Twin of src/math/measure.rs, which sums in f64 and needs no second sum of small squares.
+// Twin of src/math/measure.rs, which sums in f64 and needs no sums over multiples.
 
 #import shared/chunk.wgsl
 #import shared/partial.wgsl
 #import ACCESS
 
-// Whether the dispatch lists many chunks, one for each workgroup, or is a single run.
+// True if the dispatch lists many chunks, one for each workgroup, or is a single run.
 override TABLE: bool = false;
 
 // Quads of a run that one invocation takes. src/abi.rs has the same number, and why it is this one.
 const MEASURED_QUADS = 64u;
 
 // As the bits of an f32.
-const TWO_TO_32 = 0x4f800000u;
+const TWO_TO_18 = 0x48800000u;
 
 @group(0) @binding(0) var<storage, read> chunks: array<Chunk>;
 @group(0) @binding(1) var<storage, read_write> partials: array<Partial>;
@@ -42,6 +43,7 @@ fn measure(
     let end = min(first + TEAM * each, quads_of(chunk));
     var squares = vec4(0.0);
     var small_squares = vec4(0.0);
+    var large_squares = vec4(0.0);
     var largest = vec4(0u);
     for (var quad = first; quad < end; quad += TEAM) {
         // Past the end of a tensor, `load_grad` repeats its last element.
@@ -50,16 +52,18 @@ fn measure(
         let magnitude = bitcast<vec4<u32>>(g) & vec4(0x7fffffffu);
         largest = max(largest, magnitude);
         squares += g * g;
-        // Up to 2³² they are left out: beside squares past the range of f32 they do not show, and theirs would be subnormal,
+        // Up to 2¹⁸ they count as 2¹⁸, which does not show beside squares past the range of f32: theirs would be subnormal,
         // which takes a processor longer.
-        let small = select(vec4(0.0), g * 0x1p-80, magnitude > vec4(TWO_TO_32));
+        let small = bitcast<vec4<f32>>(max(magnitude, vec4(TWO_TO_18))) * 0x1p-80;
         small_squares += small * small;
+        let large = g * 0x1p80;
+        large_squares += large * large;
     }
     let own = Partial(
         (squares.x + squares.y) + (squares.z + squares.w),
         (small_squares.x + small_squares.y) + (small_squares.z + small_squares.w),
+        (large_squares.x + large_squares.y) + (large_squares.z + large_squares.w),
         max(max(largest.x, largest.y), max(largest.z, largest.w)),
-        0u,
     );
     let all = gather(lane, own);
     // More workgroups than work, where they do not fit one dimension, have no partial. To return early would cost a software

@@ -24,21 +24,23 @@
 
 // Options that no group of the dispatch has are not compiled in.
 
-// Whether the gradient is changed before its use, or weights decay.
+// True if the gradient has a factor or a bound.
 override ADJUST: bool = false;
-// Whether the gradient's elements have a bound. Only beside ADJUST.
+// True if the gradient's elements have a bound. Only together with ADJUST.
 override CLAMP: bool = false;
-// Whether steps can be skipped.
+// True if any group's weights decay.
+override DECAY: bool = false;
+// True if steps can be skipped.
 override SKIP: bool = false;
-// Whether the gradient is reset after its use.
+// True if the gradient is reset after its use.
 override ZERO: bool = false;
-// Whether any group keeps the largest second moment.
+// True if any group keeps the largest second moment.
 override AMSGRAD: bool = false;
-// Whether any group has integrals.
+// True if any group has integrals.
 override INTEGRALS: bool = false;
 // n, if all groups with integrals have the same n, from 1 to 3; else 0, for a loop.
 override PLANES: u32 = 0u;
-// Whether θ is a master copy beside the moments, where adopt.wgsl has put it. The caller then has a rounded copy.
+// True if θ is a master copy beside the moments, where adopt.wgsl has put it. The caller then has a rounded copy.
 override MASTER: bool = false;
 
 @group(0) @binding(2) var<storage, read_write> moments: array<vec4<f32>>;
@@ -65,16 +67,20 @@ fn visit(chunk: Chunk, c: Coefs, quad: u32) {
 
 // The gradient that is averaged.
 fn adjust(c: Coefs, theta: vec4<f32>, grad: vec4<f32>) -> vec4<f32> {
-    if !ADJUST {
-        return grad;
+    var g = grad;
+    if ADJUST {
+        g = c.grad_factor * g * c.grad_unit;
     }
-    var g = c.grad_factor * grad;
     if CLAMP {
         // NaN stays, which a clamp may lose.
         let is_nan = (bitcast<vec4<u32>>(g) & vec4(0x7fffffffu)) > vec4(0x7f800000u);
         g = select(clamp(g, vec4(-c.max_value), vec4(c.max_value)), g, is_nan);
     }
-    return g + c.coupled_decay * theta;
+    if DECAY {
+        // A group without decay has none, even where θ is infinite.
+        g = select(g + c.coupled_decay * theta, g, c.coupled_decay == 0.0);
+    }
+    return g;
 }
 
 // The moments, from the gradient.
@@ -139,8 +145,8 @@ fn integral(chunk: Chunk, c: Coefs, quad: u32, j: u32, num: vec4<f32>) -> vec4<f
 fn apply(c: Coefs, theta: vec4<f32>, num: vec4<f32>, root: vec4<f32>) -> vec4<f32> {
     let denominator = sqrt(root) * c.root_scale + c.eps;
     var update = c.step_size * (num / denominator);
-    if ADJUST {
-        update += c.decay * theta;
+    if DECAY {
+        update = select(update + c.decay * theta, update, c.decay == 0.0);
     }
     return theta - update;
 }

@@ -132,7 +132,7 @@ pub struct GradSettings {
     pub factor: f32,
     /// 1 if the norm has a bound.
     pub clips: u32,
-    /// The bound of the norm.
+    /// The bound of the norm, or infinity.
     pub max_norm: f32,
     /// The bound of an element, or infinity.
     pub max_value: f32,
@@ -169,15 +169,17 @@ pub struct Coefs {
     pub one_minus_beta2: f32,
     /// 1 - κ.
     pub one_minus_kappa: f32,
-    /// ε.
+    /// ε · unit, a power of two: 1, unless the step size is above 1.
     pub eps: f32,
     /// λ of coupled weight decay, else 0.
     pub coupled_decay: f32,
     /// The factor on the gradient, with the sign of `maximize`.
     pub grad_factor: f32,
-    /// α_t / (1-β1ᵗ).
+    /// A power of two that is a second factor on it: 1, unless both factors together are outside the normal range of `f32`.
+    pub grad_unit: f32,
+    /// α_t / (1-β1ᵗ) · unit.
     pub step_size: f32,
-    /// 1 / √(1-β2ᵗ).
+    /// 1 / √(1-β2ᵗ) · unit.
     pub root_scale: f32,
     /// α·λ under decoupled weight decay, else 0.
     pub decay: f32,
@@ -192,7 +194,7 @@ pub struct Coefs {
     /// t.
     pub step: u32,
     /// Unused.
-    pub padding: [u32; 50],
+    pub padding: [u32; 49],
 }
 
 /// The device's own counts.
@@ -230,10 +232,10 @@ pub struct Partial {
     pub squares: f32,
     /// Σ (2⁻⁸⁰·g)², for squares past the range of `f32`.
     pub small_squares: f32,
+    /// Σ (2⁸⁰·g)², for squares below the normal range of `f32`; right only where no |g| is above 2⁻³⁴.
+    pub large_squares: f32,
     /// The largest absolute value, as bits.
     pub largest: u32,
-    /// Fills a quad.
-    pub padding: u32,
 }
 
 impl Group {
@@ -286,14 +288,15 @@ impl GradSettings {
     /// The options as the device is told of them with each recorded step.
     #[must_use]
     pub fn new(options: &GradOptions) -> Self {
-        // The largest number in place of infinity, which a shader may assume away unless it only passes it on.
-        let finite = |bound: f64| bound.min(f64::from(f32::MAX)) as f32;
+        // A bound past the range is the largest number in it, which an infinite gradient is still past. Infinity is no bound.
+        let single =
+            |bound: f64| if bound.is_infinite() { f32::INFINITY } else { bound.min(f64::from(f32::MAX)) as f32 };
         let scaler = options.scaler.unwrap_or_default();
         Self {
             factor: options.factor as f32,
-            clips: u32::from(options.clip_norm.is_some_and(f64::is_finite)),
-            max_norm: options.clip_norm.map_or(f32::MAX, finite),
-            max_value: options.clip_value.map_or(f32::INFINITY, finite),
+            clips: u32::from(options.clips_norm()),
+            max_norm: options.clip_norm.map_or(f32::INFINITY, single),
+            max_value: options.clip_value.map_or(f32::INFINITY, single),
             skips: u32::from(options.skips()),
             growth_interval: if options.scaler.is_some() { scaler.growth_interval } else { 0 },
             growth_factor: scaler.growth_factor as f32,

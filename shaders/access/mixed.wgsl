@@ -8,7 +8,7 @@
 // The types of the elements, each one of the numbers below.
 override PARAM_DTYPE: u32 = 0u;
 override GRAD_DTYPE: u32 = 0u;
-// Whether a bf16 parameter is rounded at random.
+// True if a bf16 parameter is rounded at random.
 override STOCHASTIC: bool = false;
 
 const F32 = 0u;

@@ -8,6 +8,7 @@ struct Coefs {
     eps: f32,
     coupled_decay: f32,
     grad_factor: f32,
+    grad_unit: f32,
     step_size: f32,
     root_scale: f32,
     decay: f32,
@@ -15,5 +16,5 @@ struct Coefs {
     amsgrad: u32,
     max_value: f32,
     skip: u32,
-    @size(204) step: u32,
+    @size(200) step: u32,
 }

@@ -7,10 +7,14 @@ struct Partial {
     squares: f32,
     // The same sum for 2⁻⁸⁰·g, for squares past the range of f32.
     small_squares: f32,
+    // The same for 2⁸⁰·g, for squares below the normal range. It is right only where each |g| is at most LITTLE.
+    large_squares: f32,
     // The largest absolute value as bits, which order numbers as integers and put infinity and NaN last.
     largest: u32,
-    padding: u32,
 }
+
+// 2⁻³⁴, as the bits of an f32. Beside a larger gradient, a square below the normal range does not show in the sum.
+const LITTLE = 0x2e800000u;
 
 // One invocation sums up what this many have found.
 const PART = 16u;
@@ -39,5 +43,10 @@ fn sum_up(first: u32, stride: u32) -> Partial {
 }
 
 fn combine(a: Partial, b: Partial) -> Partial {
-    return Partial(a.squares + b.squares, a.small_squares + b.small_squares, max(a.largest, b.largest), 0u);
+    return Partial(
+        a.squares + b.squares,
+        a.small_squares + b.small_squares,
+        a.large_squares + b.large_squares,
+        max(a.largest, b.largest),
+    );
 }

@@ -1,16 +1,19 @@
 // verdict: what becomes of the gradients of a step, from what measure.wgsl found in them.
 //
-//     norm   = |factor / scale| · √(Σ g²)
+//     norm   = factor / scale · √(Σ g²)
 //     factor <- factor / scale · min(1, max_norm / (norm + 1e-6))      torch.nn.utils.clip_grad_norm_
 //     scale  <- scale · backoff_factor after a gradient that is not finite,
 //               scale · growth_factor after growth_interval steps in a row without one      torch.amp.GradScaler
 //
-// Twin of src/math/verdict.rs, where the norm is one f64.
+// A loss scale may be anywhere in the range of f32, and gradients with it: factors and norm are wide.
+//
+// Twin of src/math/verdict.rs, where the norm is an f64.
 
 #import shared/workgroup.wgsl
 #import shared/partial.wgsl
+#import shared/wide.wgsl
 
-// Whether the gradients have been measured.
+// True if the gradients have been measured.
 override MEASURE: bool = false;
 
 struct GradSettings {
@@ -30,16 +33,16 @@ struct Scaler {
     @size(8) padding: u32,
 }
 
-// √(Σ g²) is root · unit, which may be past the range of f32 as long as the loss scale is in it.
 struct Found {
-    root: f32,
-    unit: f32,
+    // √(Σ g²)
+    norm: Wide,
     largest: u32,
 }
 
 struct Verdict {
     skip: bool,
-    factor: f32,
+    // Every gradient is multiplied by the first, then by the second.
+    factors: vec2<f32>,
     // As bits, since it may be infinite or NaN.
     norm: u32,
 }
@@ -55,44 +58,53 @@ fn find(lane: u32) -> Found {
         own = combine(own, partials[at]);
     }
     let all = gather(lane, own);
+    if all.largest <= LITTLE {
+        return Found(widen(sqrt(all.large_squares), -80), all.largest);
+    }
     // Squares below 2¹²⁰ are far from infinity, which a compiler may assume away: again by bits.
     if bitcast<u32>(all.squares) < 0x7b800000u {
-        return Found(sqrt(all.squares), 1.0, all.largest);
+        return Found(widen(sqrt(all.squares), 0), all.largest);
     }
-    return Found(sqrt(all.small_squares), 0x1p80, all.largest);
+    return Found(widen(sqrt(all.small_squares), 80), all.largest);
 }
 
 fn judge(settings: GradSettings, found: Found) -> Verdict {
-    var factor = settings.factor;
+    var factor = widen(settings.factor, 0);
     if settings.growth_interval > 0u {
-        factor *= reciprocal(scaler.scale);
+        factor = product(factor, reciprocal(widen(scaler.scale, 0)));
     }
     if !MEASURE {
-        return Verdict(false, factor, 0u);
+        return Verdict(false, factors(factor), 0u);
     }
     let finite = found.largest < INFINITE;
-    let norm = select(found.largest, bitcast<u32>(found.root * abs(factor) * found.unit), finite);
+    let norm = product(found.norm, factor);
+    let norm_bits = select(found.largest, bitcast<u32>(narrow(norm)), finite);
+    var both = factors(factor);
     if settings.clips == 1u {
-        factor = clip(settings.max_norm, norm, factor);
+        // NaN of NaN, and 0 of infinity.
+        let poison = bitcast<f32>(select(0u, found.largest, found.largest > INFINITE));
+        both = select(vec2(poison, 1.0), factors(clip(settings.max_norm, norm, factor)), finite);
     }
-    return Verdict(settings.skips == 1u && !finite, factor, norm);
+    return Verdict(settings.skips == 1u && !finite, both, norm_bits);
 }
 
-// factor · min(1, max_norm / (norm + 1e-6)); NaN of NaN, 0 of infinity, and 0 where the ratio would be subnormal.
-fn clip(max_norm: f32, norm: u32, factor: f32) -> f32 {
-    let ratio = max_norm / (bitcast<f32>(norm) + 1e-6);
-    let is_normal = norm < INFINITE && ratio >= 0x1p-126;
-    return bitcast<f32>(select(
-        select(0u, norm, norm > INFINITE),
-        bitcast<u32>(factor * min(ratio, 1.0)),
-        is_normal,
-    ));
+// factor · min(1, max_norm / (norm + 1e-6))
+fn clip(max_norm: f32, norm: Wide, factor: Wide) -> Wide {
+    var divisor = norm;
+    // Beside a larger one, 1e-6 does not show.
+    if norm.exponent < 64 {
+        divisor = widen(narrow(norm) + 1e-6, 0);
+    }
+    let ratio = quotient(widen(max_norm, 0), divisor);
+    if ratio.exponent >= 0 {
+        return factor;
+    }
+    return product(factor, ratio);
 }
 
 // 1/x, exact for a power of two also where division is not.
-fn reciprocal(x: f32) -> f32 {
-    let bits = bitcast<u32>(x);
-    return select(1.0 / x, bitcast<f32>(0x7f000000u - bits), (bits & 0x007fffffu) == 0u);
+fn reciprocal(x: Wide) -> Wide {
+    return widen(select(1.0 / x.mantissa, 1.0, x.mantissa == 1.0), -x.exponent);
 }
 
 fn update_scaler(settings: GradSettings, found: Found) {

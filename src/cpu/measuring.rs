@@ -15,9 +15,10 @@ pub(super) fn find<'a>(grads: impl Iterator<Item = Values<'a>>) -> Found {
     let tasks = chunks.par_iter().with_min_len(min_tasks(elements, chunks.len()));
     let partials = tasks.map_init(Vec::new, |scratch, &grad| arch.dispatch(Measure { grad, scratch }));
     let partials: Vec<_> = partials.collect();
-    let squares: f64 = partials.iter().map(|&(squares, _)| squares).sum();
-    let largest = partials.iter().map(|&(_, largest)| largest).max().unwrap_or(0);
-    Found { norm: squares.sqrt(), largest }
+    // From 0: the sum of no floats is -0.
+    let from_none = (0.0, 0);
+    let (squares, largest) = partials.iter().fold(from_none, |sum, part| (sum.0 + part.0, part.1.max(sum.1)));
+    Found { norm: f64::sqrt(squares), largest }
 }
 
 /// A chunk to be measured. It is a struct because `pulp` compiles a closure that can be called twice for any processor only.

@@ -30,7 +30,7 @@ impl fmt::Display for Shader {
 }
 
 /// The files that can be imported.
-const FILES: [(&str, &str); 15] = [
+const FILES: [(&str, &str); 16] = [
     ("access/elements.wgsl", include_str!("../../shaders/access/elements.wgsl")),
     ("access/mixed.wgsl", include_str!("../../shaders/access/mixed.wgsl")),
     ("access/mixed_elements.wgsl", include_str!("../../shaders/access/mixed_elements.wgsl")),
@@ -44,6 +44,7 @@ const FILES: [(&str, &str); 15] = [
     ("shared/run.wgsl", include_str!("../../shaders/shared/run.wgsl")),
     ("shared/table.wgsl", include_str!("../../shaders/shared/table.wgsl")),
     ("shared/verdict.wgsl", include_str!("../../shaders/shared/verdict.wgsl")),
+    ("shared/wide.wgsl", include_str!("../../shaders/shared/wide.wgsl")),
     ("shared/words.wgsl", include_str!("../../shaders/shared/words.wgsl")),
     ("shared/workgroup.wgsl", include_str!("../../shaders/shared/workgroup.wgsl")),
 ];
@@ -163,7 +164,7 @@ fn switch(on: bool) -> f64 {
 }
 
 fn extras(extras: Extras, rounding: Rounding) -> Vec<(&'static str, f64)> {
-    let Extras { adjust, clamp, skip, zero, amsgrad, integrals } = extras;
+    let Extras { adjust, clamp, decay, skip, zero, amsgrad, integrals } = extras;
     let (has_integrals, planes) = match integrals {
         Integrals::None => (false, 0),
         Integrals::Few(planes) => (true, planes),
@@ -172,6 +173,7 @@ fn extras(extras: Extras, rounding: Rounding) -> Vec<(&'static str, f64)> {
     vec![
         ("ADJUST", switch(adjust)),
         ("CLAMP", switch(clamp)),
+        ("DECAY", switch(decay)),
         ("SKIP", switch(skip)),
         ("ZERO", switch(zero)),
         ("AMSGRAD", switch(amsgrad)),

@@ -4,29 +4,41 @@
 //! t = 1. The shader multiplies them by words of 32 bits, and counts the step as well; here the optimizer counts.
 
 use super::verdict::Verdict;
+use super::wide::{power_of_two, widen};
 use crate::abi::{Coefs, GradSettings, Group, Powers, Rates, multiply_fixed};
 
 /// The coefficients of step `t`, counted from 1.
 pub(crate) fn advance_group(group: &Group, rates: Rates, settings: &GradSettings, verdict: &Verdict, t: u32) -> Coefs {
     let integrating = t < group.switch_step;
     let alpha = if integrating { rates.integrating } else { rates.adam };
+    let step_size = alpha / bias_correction(&group.beta1_powers, t);
+    let unit = shared_unit(step_size, group.eps);
     Coefs {
         one_minus_beta1: group.one_minus_beta1,
         one_minus_beta2: group.one_minus_beta2,
         one_minus_kappa: group.one_minus_kappa,
-        eps: group.eps,
+        eps: group.eps * unit,
         coupled_decay: group.coupled_decay,
-        grad_factor: group.grad_sign * verdict.factor,
-        step_size: alpha / bias_correction(&group.beta1_powers, t),
-        root_scale: 1.0 / bias_correction(&group.beta2_powers, t).sqrt(),
+        grad_factor: group.grad_sign * verdict.factors[0],
+        grad_unit: verdict.factors[1],
+        step_size: step_size * unit,
+        root_scale: 1.0 / bias_correction(&group.beta2_powers, t).sqrt() * unit,
         decay: rates.decay,
         order: if integrating { group.order } else { 0 },
         amsgrad: group.amsgrad,
         max_value: settings.max_value,
         skip: u32::from(verdict.skip),
         step: t,
-        padding: [0; 50],
+        padding: [0; 49],
     }
+}
+
+/// A power of two, up to 1, that can be multiplied with step size, `root_scale` and ε alike, as the update has the first times
+/// num over the others. It brings a step size below 1, so that the quotient is in the normal range where the update is. It
+/// keeps in that range ε, and the root of any second moment that is in it.
+fn shared_unit(step_size: f32, eps: f32) -> f32 {
+    let room = if eps > 0.0 { widen(eps, 126).exponent.min(63) } else { 63 };
+    power_of_two(-widen(step_size, 1).exponent.clamp(0, room))
 }
 
 /// 1 - βᵗ, rounded once. Each product drops less than 2⁻⁶⁴, at most 32 of them: nothing that an `f32` shows

@@ -10,6 +10,8 @@ pub(crate) mod measure;
 pub(crate) mod update;
 #[cfg(feature = "cpu")]
 pub(crate) mod verdict;
+#[cfg(feature = "cpu")]
+pub(crate) mod wide;
 
 // Public for this crate's own tests.
 pub mod half;

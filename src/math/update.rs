@@ -13,9 +13,10 @@ const TINY: f32 = 1e-34;
 /// The gradient that is averaged. `CLIP` says whether its elements have a bound.
 #[inline(always)]
 pub(crate) fn adjust<const CLIP: bool>(c: &Coefs, theta: f32, grad: f32) -> f32 {
-    let g = c.grad_factor * grad;
+    let g = c.grad_factor * grad * c.grad_unit;
     let g = if CLIP { clamp(g, c.max_value) } else { g };
-    g + c.coupled_decay * theta
+    // A group without decay has none, even where θ is infinite.
+    if c.coupled_decay == 0.0 { g } else { g + c.coupled_decay * theta }
 }
 
 /// The moments, from the gradient.
@@ -48,7 +49,8 @@ pub(crate) fn integral(c: &Coefs, num: f32, s: &mut f32) -> f32 {
 #[inline(always)]
 pub(crate) fn apply(c: &Coefs, theta: f32, num: f32, root: f32) -> f32 {
     let denominator = root.sqrt() * c.root_scale + c.eps;
-    theta - (c.step_size * (num / denominator) + c.decay * theta)
+    let update = c.step_size * (num / denominator);
+    theta - if c.decay == 0.0 { update } else { update + c.decay * theta }
 }
 
 /// Between ±max. NaN stays NaN.

@@ -1,8 +1,9 @@
 //! The twin of `shaders/shared/verdict.wgsl`: it decides what happens to the gradients of a step.
 //!
 //! The functions stand in the same order, but for the shader's `find`, which puts the workgroups' finds together; here
-//! `math/measure.rs` does. The norm is one `f64` here and a product of two `f32` there.
+//! `math/measure.rs` does. The norm is an `f64` here.
 
+use super::wide::{Wide, factors, narrow, product, quotient, widen, widen_double};
 use crate::abi::{GradSettings, Scaler};
 use crate::options::LARGEST_SCALE;
 
@@ -12,7 +13,7 @@ pub(crate) const INFINITE: u32 = 0x7f80_0000;
 /// The finds in all gradients of a step, before any factor.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Found {
-    /// √(Σ g²), which may be past the range of `f32` as long as the loss scale is in it.
+    /// √(Σ g²).
     pub norm: f64,
     /// The largest absolute value, as bits: past [`INFINITE`] if one is NaN.
     pub largest: u32,
@@ -23,44 +24,42 @@ pub(crate) struct Found {
 pub(crate) struct Verdict {
     /// Whether the step is skipped.
     pub skip: bool,
-    /// The factor on every gradient.
-    pub factor: f32,
+    /// Every gradient is multiplied by the first, then by the second.
+    pub factors: [f32; 2],
     /// The norm with the caller's factor and without the loss scale.
     pub norm: f32,
 }
 
 /// The verdict on a step. `found` is `None` where the step does not measure its gradients.
 pub(crate) fn judge(settings: &GradSettings, scaler: &Scaler, found: Option<Found>) -> Verdict {
-    let mut factor = settings.factor;
+    let mut factor = widen(settings.factor, 0);
     if settings.growth_interval > 0 {
-        factor *= reciprocal(scaler.scale);
+        factor = product(factor, reciprocal(widen(scaler.scale, 0)));
     }
-    let Some(Found { norm, largest }) = found else { return Verdict { skip: false, factor, norm: 0.0 } };
-    let skip = settings.skips == 1 && largest >= INFINITE;
-    let finite = (norm * f64::from(factor.abs())) as f32;
-    let norm = if largest < INFINITE { finite } else { f32::from_bits(largest) };
+    let mut both = factors(factor);
+    let Some(Found { norm, largest }) = found else { return Verdict { skip: false, factors: both, norm: 0.0 } };
+    let finite = largest < INFINITE;
+    let norm = norm * f64::from(both[0]) * f64::from(both[1]);
     if settings.clips == 1 {
-        factor *= clip(settings.max_norm, norm);
+        // NaN of NaN, and 0 of infinity.
+        let poison = if largest > INFINITE { f32::from_bits(largest) } else { 0.0 };
+        both = if finite { factors(clip(settings.max_norm, widen_double(norm), factor)) } else { [poison, 1.0] };
     }
-    Verdict { skip, factor, norm }
+    let skip = settings.skips == 1 && !finite;
+    Verdict { skip, factors: both, norm: if finite { norm as f32 } else { f32::from_bits(largest) } }
 }
 
-/// min(1, max_norm / (norm + 1e-6)); NaN of NaN, 0 of infinity, and 0 where it would be subnormal.
-fn clip(max_norm: f32, norm: f32) -> f32 {
-    let ratio = max_norm / (norm + 1e-6);
-    if norm.is_nan() {
-        norm
-    } else if ratio < f32::MIN_POSITIVE {
-        0.0
-    } else {
-        ratio.min(1.0)
-    }
+/// factor · min(1, max_norm / (norm + 1e-6))
+fn clip(max_norm: f32, norm: Wide, factor: Wide) -> Wide {
+    // Beside a larger one, 1e-6 does not show.
+    let divisor = if norm.exponent < 64 { widen(narrow(norm) + 1e-6, 0) } else { norm };
+    let ratio = quotient(widen(max_norm, 0), divisor);
+    if ratio.exponent >= 0 { factor } else { product(factor, ratio) }
 }
 
 /// 1/x, exact for a power of two also where division is not.
-fn reciprocal(x: f32) -> f32 {
-    let bits = x.to_bits();
-    if bits & 0x007f_ffff == 0 { f32::from_bits(0x7f00_0000 - bits) } else { 1.0 / x }
+fn reciprocal(x: Wide) -> Wide {
+    widen(if x.mantissa == 1.0 { 1.0 } else { 1.0 / x.mantissa }, -x.exponent)
 }
 
 /// Lets the loss scale grow or back off after a step.

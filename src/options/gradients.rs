@@ -132,6 +132,16 @@ impl GradOptions {
         check("scaler.growth_interval", f64::from(growth_interval), growth_interval > 0, "at least 1")
     }
 
+    /// Whether the norm has a bound.
+    pub(crate) fn clips_norm(&self) -> bool {
+        self.clip_norm.is_some_and(f64::is_finite)
+    }
+
+    /// Whether elements have a bound.
+    pub(crate) fn clips_values(&self) -> bool {
+        self.clip_value.is_some_and(f64::is_finite)
+    }
+
     /// Whether a step can be skipped.
     pub(crate) fn skips(&self) -> bool {
         self.skip_non_finite || self.scaler.is_some()

@@ -54,10 +54,12 @@ pub struct Kernel {
 /// The options that the update kernel compiles in, beyond plain Adam. A dispatch compiles in what any of its groups needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Extras {
-    /// Weight decay, or a change of the gradient: `maximize`, accumulation, loss scale, clipping.
+    /// A change of the gradient: `maximize`, accumulation, loss scale, clipping.
     pub adjust: bool,
     /// A bound on the gradient's elements. Only together with `adjust`.
     pub clamp: bool,
+    /// Weight decay.
+    pub decay: bool,
     /// Steps that can be skipped.
     pub skip: bool,
     /// The reset of the gradient.
@@ -109,12 +111,16 @@ impl Extras {
     /// The options that one group needs.
     #[must_use]
     pub fn new(hyperparams: &Hyperparams, options: &GradOptions) -> Self {
-        let decays = hyperparams.weight_decay != WeightDecay::None;
-        let scales = options.factor != 1.0 || options.clip_norm.is_some() || options.scaler.is_some();
-        let clamp = options.clip_value.is_some();
+        let decay = match hyperparams.weight_decay {
+            WeightDecay::None => false,
+            WeightDecay::Coupled(lambda) | WeightDecay::Decoupled(lambda) => lambda != 0.0,
+        };
+        let scales = options.factor != 1.0 || options.clips_norm() || options.scaler.is_some();
+        let clamp = options.clips_values();
         Self {
-            adjust: hyperparams.maximize || decays || scales || clamp,
+            adjust: hyperparams.maximize || scales || clamp,
             clamp,
+            decay,
             skip: options.skips(),
             zero: options.zero,
             amsgrad: hyperparams.amsgrad,
@@ -128,6 +134,7 @@ impl Extras {
         Self {
             adjust: self.adjust || other.adjust,
             clamp: self.clamp || other.clamp,
+            decay: self.decay || other.decay,
             skip: self.skip || other.skip,
             zero: self.zero || other.zero,
             amsgrad: self.amsgrad || other.amsgrad,

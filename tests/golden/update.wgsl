@@ -159,21 +159,21 @@ fn store_grad(chunk: Chunk, quad: u32, value: vec4<f32>) {
 
 // Options that no group of the dispatch has are not compiled in.
 
-// Whether the gradient is changed before its use, or weights decay.
+// True if the gradient is changed before its use, or weights decay.
 override ADJUST: bool = false;
-// Whether the gradient's elements have a bound. Only beside ADJUST.
+// True if the gradient's elements have a bound. Only together with ADJUST.
 override CLAMP: bool = false;
-// Whether steps can be skipped.
+// True if steps can be skipped.
 override SKIP: bool = false;
-// Whether the gradient is reset after its use.
+// True if the gradient is reset after its use.
 override ZERO: bool = false;
-// Whether any group keeps the largest second moment.
+// True if any group keeps the largest second moment.
 override AMSGRAD: bool = false;
-// Whether any group has integrals.
+// True if any group has integrals.
 override INTEGRALS: bool = false;
 // n, if all groups with integrals have the same n, from 1 to 3; else 0, for a loop.
 override PLANES: u32 = 0u;
-// Whether θ is a master copy beside the moments, where adopt.wgsl has put it. The caller then has a rounded copy.
+// True if θ is a master copy beside the moments, where adopt.wgsl has put it. The caller then has a rounded copy.
 override MASTER: bool = false;
 
 @group(0) @binding(2) var<storage, read_write> moments: array<vec4<f32>>;

@@ -34,11 +34,11 @@ fn structs_agree() {
             coupled_decay, grad_sign, order, switch_step, amsgrad, padding),
         rust_struct!(Rates: integrating, adam, decay),
         rust_struct!(Coefs: one_minus_beta1, one_minus_beta2, one_minus_kappa, eps, coupled_decay, grad_factor,
-            step_size, root_scale, decay, order, amsgrad, max_value, skip, step),
+            grad_unit, step_size, root_scale, decay, order, amsgrad, max_value, skip, step),
         rust_struct!(GradSettings: factor, clips, max_norm, max_value, skips, growth_interval, growth_factor, backoff_factor),
         rust_struct!(Progress: step, skipped, norm, generation),
         rust_struct!(Scaler: scale, good_steps, padding),
-        rust_struct!(Partial: squares, small_squares, largest, padding),
+        rust_struct!(Partial: squares, small_squares, large_squares, largest),
     ];
     let (mut seen, mut expected) = (0, 0);
     for (shader_name, shader) in shaders() {

@@ -42,6 +42,7 @@ pub fn shaders() -> Vec<(String, Shader)> {
                     let extras = Extras {
                         adjust: number % 2 == 0,
                         clamp: bits[0],
+                        decay: number % 2 == windows % 2,
                         skip: bits[1],
                         zero: bits[2],
                         amsgrad: number % 3 == 0,

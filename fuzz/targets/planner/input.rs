@@ -95,7 +95,10 @@ impl Input {
         let stream = if format.rounding == Rounding::Stochastic { number } else { 0 };
         let bit = |n: u8| any.extras >> n & 1 == 1;
         let integrals = Integrals::of((any.extras >> 5).into());
-        let extras = Extras { adjust: bit(0), clamp: bit(1), skip: bit(2), zero: bit(3), amsgrad: bit(4), integrals };
+        let [adjust, clamp, skip, zero, amsgrad] = [0, 1, 2, 3, 4].map(bit);
+        // A switch like any other: with a bit of its own there would be none for the integrals' order.
+        let decay = adjust != clamp;
+        let extras = Extras { adjust, clamp, decay, skip, zero, amsgrad, integrals };
         Tensor { group: group.into(), len, moment_planes, integral_planes, format, stream, extras }
     }
 

@@ -159,7 +159,7 @@ fn a_kernel_has_what_any_group_asks() {
     let decayed = of(Hyperparams { order: 3, weight_decay: WeightDecay::Decoupled(0.1), ..Hyperparams::default() });
     assert_eq!(
         two.union(decayed),
-        Extras { adjust: true, amsgrad: true, integrals: Integrals::Any, ..Extras::default() }
+        Extras { decay: true, amsgrad: true, integrals: Integrals::Any, ..Extras::default() }
     );
     assert_eq!(of(Hyperparams { order: 4, maximize: true, ..Hyperparams::default() }).integrals, Integrals::Any);
 }
