@@ -172,6 +172,7 @@ impl Course {
             good_steps: 0,
             gradients: self.grad_options,
             groups: groups.collect(),
+            user_data: Default::default(),
         }
     }
 

@@ -1,13 +1,9 @@
 //! The checkpoint itself.
 
-use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
+use std::collections::BTreeMap;
 
-use safetensors::tensor::SafeTensors;
-
-use super::entries::{Entries, SavedParam, entries};
-use super::file;
-use super::header::{Header, check_unique_names};
+use super::entries::SavedParam;
+use super::header::Header;
 use crate::dtype::Dtype;
 use crate::error::{Error, Role};
 use crate::options::Hyperparams;
@@ -71,13 +67,39 @@ impl Checkpoint {
         &self.states
     }
 
+    /// Strings of your own, which are saved with the checkpoint and given back by it: an epoch, a data seed, a version. It is
+    /// empty in one that an optimizer has made.
+    #[must_use]
+    pub fn user_data(&self) -> &BTreeMap<String, String> {
+        &self.header.user_data
+    }
+
+    /// [`user_data`](Self::user_data), to be set before the checkpoint is saved. No optimizer reads it.
+    ///
+    /// ```
+    /// use miadam::{Checkpoint, Hyperparams, Param, ParamGroup, cpu};
+    ///
+    /// let optimizer = cpu::MiAdam::new([ParamGroup::new(Hyperparams::default(), [Param::new("w", 2)])])?;
+    /// let mut checkpoint = optimizer.read_checkpoint();
+    /// checkpoint.user_data_mut().insert("epoch".into(), "12".into());
+    ///
+    /// let saved = Checkpoint::from_bytes(&checkpoint.to_bytes()?)?;
+    /// assert_eq!(saved.user_data()["epoch"], "12");
+    /// # Ok::<(), miadam::Error>(())
+    /// ```
+    pub fn user_data_mut(&mut self) -> &mut BTreeMap<String, String> {
+        &mut self.header.user_data
+    }
+
     /// Adds the values of a parameter, so that they are saved beside its state.
     ///
     /// # Errors
     /// If there is no such parameter, or it has another length.
     pub fn insert_param<'a>(&mut self, name: &str, values: impl Into<Values<'a>>) -> Result<(), Error> {
         let values = values.into();
-        let state = self.states.iter().find(|state| state.name == name);
+        // They usually come in order, and looking for each of many would take long.
+        let next = self.states.get(self.params.len()).into_iter();
+        let state = next.chain(&self.states).find(|state| state.name == name);
         let state = state.ok_or_else(|| Error::UnknownParam { name: name.to_owned() })?;
         if state.len() != values.len() {
             return Err(wrong_length(name, values.len(), state.len()));
@@ -119,65 +141,9 @@ impl Checkpoint {
             format!("it has {saved} elements of {found}, but the parameter has {len} of {dtype}; give it the same");
         Err(Error::CheckpointEntry { entry, reason })
     }
-
-    /// The contents of a file.
-    ///
-    /// # Errors
-    /// If safetensors refuses, such as a header of more than 100 MB.
-    pub fn to_bytes(&self) -> Result<Vec<u8>, Error> {
-        let metadata = HashMap::from([("miadam".to_owned(), self.header.to_json()?)]);
-        safetensors::serialize(entries(&self.states, &self.params), Some(metadata)).map_err(|error| malformed(&error))
-    }
-
-    /// Reads the contents of a file, and trusts nothing in them.
-    ///
-    /// # Errors
-    /// If they are no checkpoint of version 1, or an entry is missing, unknown, out of range or of the wrong shape.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
-        let (header_len, metadata) = SafeTensors::read_metadata(bytes).map_err(|error| malformed(&error))?;
-        check_unique_names(&bytes[8..8 + header_len])?;
-        let json = metadata.metadata().as_ref().and_then(|entries| entries.get("miadam"));
-        let json = json.ok_or_else(|| Error::CheckpointFormat { reason: "there is no metadata `miadam`".into() })?;
-        let header = Header::parse(json)?;
-        let file = SafeTensors::deserialize(bytes).map_err(|error| malformed(&error))?;
-        let mut entries = Entries::new(&file);
-        let (mut states, mut params) = (Vec::new(), BTreeMap::new());
-        for group in &header.groups {
-            for name in &group.params {
-                let state = entries.state(name, &group.hyperparams)?;
-                if let Some(param) = entries.param(name, state.len())? {
-                    params.insert(name.clone(), param);
-                }
-                states.push(state);
-            }
-        }
-        entries.check_all_taken()?;
-        Ok(Self { header, states, params })
-    }
-
-    /// Writes a file: whole or not at all, and durably. Killed at any moment, the file at `path` is the old or the new one.
-    /// It is written beside `path` first, with `.tmp` added to its name.
-    ///
-    /// # Errors
-    /// If the file cannot be written; what was there before is still there then.
-    pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
-        file::write(path.as_ref(), &self.to_bytes()?)
-    }
-
-    /// Reads a file.
-    ///
-    /// # Errors
-    /// If it cannot be read, and as for [`from_bytes`](Self::from_bytes).
-    pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
-        Self::from_bytes(&file::read(path.as_ref())?)
-    }
 }
 
 fn wrong_length(name: &str, found: usize, expected: usize) -> Error {
     let (expected, found) = (expected as u64, found as u64);
     Error::LengthMismatch { name: name.to_owned(), role: Role::Param, expected, found }
-}
-
-fn malformed(error: &safetensors::SafeTensorError) -> Error {
-    Error::CheckpointFormat { reason: error.to_string() }
 }

@@ -1,14 +1,14 @@
 //! The tensors of a checkpoint's file: each plane and each parameter is an entry.
 
-use std::borrow::Cow;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
-use safetensors::tensor::{Dtype, SafeTensors, View};
+use safetensors::tensor::{Dtype, TensorInfo};
 
 use crate::error::Error;
-use crate::options::Hyperparams;
-use crate::planes::{Plane, Planes};
 use crate::state::params::ParamState;
+
+/// Bytes that are converted at once, on the way to a file and back.
+pub(super) const PART: usize = 1 << 16;
 
 /// The values of a parameter, as little-endian bytes in its own type.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,149 +19,55 @@ pub(crate) struct SavedParam {
 
 /// A tensor to be written.
 pub(super) struct Entry<'a> {
-    pub dtype: Dtype,
-    pub shape: [usize; 1],
-    pub bytes: Cow<'a, [u8]>,
+    pub name: String,
+    pub data: Data<'a>,
 }
 
-impl View for Entry<'_> {
-    fn dtype(&self) -> Dtype {
-        self.dtype
-    }
-
-    fn shape(&self) -> &[usize] {
-        &self.shape
-    }
-
-    fn data(&self) -> Cow<'_, [u8]> {
-        Cow::Borrowed(&self.bytes)
-    }
-
-    fn data_len(&self) -> usize {
-        self.bytes.len()
-    }
+pub(super) enum Data<'a> {
+    Plane(&'a [f32]),
+    Param(&'a SavedParam),
 }
 
-impl<'a> Entry<'a> {
-    fn plane(values: &[f32]) -> Self {
-        Self { dtype: Dtype::F32, shape: [values.len()], bytes: Cow::Owned(little_endian(values)) }
+impl Entry<'_> {
+    pub fn dtype(&self) -> Dtype {
+        match self.data {
+            Data::Plane(_) => Dtype::F32,
+            Data::Param(param) => match param.dtype {
+                crate::dtype::Dtype::F32 => Dtype::F32,
+                crate::dtype::Dtype::F16 => Dtype::F16,
+                crate::dtype::Dtype::Bf16 => Dtype::BF16,
+            },
+        }
     }
 
-    fn param(SavedParam { dtype, bytes }: &'a SavedParam) -> Self {
-        let shape = [bytes.len() / dtype.width() as usize];
-        Self { dtype: safetensors_dtype(*dtype), shape, bytes: Cow::Borrowed(bytes) }
+    /// What the file's header says of it, if it begins at this byte.
+    pub fn info(&self, start: usize) -> TensorInfo {
+        let (len, bytes) = match self.data {
+            Data::Plane(values) => (values.len(), size_of_val(values)),
+            Data::Param(SavedParam { dtype, bytes }) => (bytes.len() / dtype.width() as usize, bytes.len()),
+        };
+        TensorInfo { dtype: self.dtype(), shape: vec![len], data_offsets: (start, start + bytes) }
     }
 }
 
-/// All entries of a file, by name.
-pub(super) fn entries<'a>(
-    states: &'a [ParamState],
-    params: &'a BTreeMap<String, SavedParam>,
-) -> Vec<(String, Entry<'a>)> {
+/// All entries of a file, in its order, which is that of safetensors' own writer: large types first, then by name.
+pub(super) fn entries<'a>(states: &'a [ParamState], params: &'a BTreeMap<String, SavedParam>) -> Vec<Entry<'a>> {
     let planes = states.iter().flat_map(|state| {
-        state.planes().map(|(plane, values)| (format!("{plane}/{}", state.name), Entry::plane(values)))
+        let entry = |(plane, values)| Entry { name: format!("{plane}/{}", state.name), data: Data::Plane(values) };
+        state.planes().map(entry)
     });
-    let params = params.iter().map(|(name, param)| (format!("param/{name}"), Entry::param(param)));
-    planes.chain(params).collect()
-}
-
-/// The tensors of a file, as far as they have been read.
-pub(super) struct Entries<'a> {
-    file: &'a SafeTensors<'a>,
-    taken: HashSet<String>,
-}
-
-impl<'a> Entries<'a> {
-    pub fn new(file: &'a SafeTensors<'a>) -> Self {
-        Self { file, taken: HashSet::new() }
-    }
-
-    /// The state of a parameter of a group with these hyperparameters.
-    pub fn state(&mut self, name: &str, hyperparams: &Hyperparams) -> Result<ParamState, Error> {
-        let list = Planes {
-            amsgrad: hyperparams.amsgrad,
-            master: self.has(Plane::Master, name),
-            // All integrals are there, or none once they are released.
-            integrals: if self.has(Plane::Integral(1), name) { hyperparams.order } else { 0 },
-        };
-        let first_moment = self.plane(Plane::FirstMoment, name, None)?;
-        let len = first_moment.len();
-        let mut first_moment = Some(first_moment);
-        ParamState::try_new(name, len, list, |plane| match first_moment.take() {
-            Some(values) => Ok(values),
-            None => self.plane(plane, name, Some(len)),
-        })
-    }
-
-    /// The values of a parameter, if they were saved.
-    pub fn param(&mut self, name: &str, len: usize) -> Result<Option<SavedParam>, Error> {
-        let entry = format!("param/{name}");
-        let Ok(view) = self.file.tensor(&entry) else { return Ok(None) };
-        let dtype = match view.dtype() {
-            Dtype::F32 => crate::dtype::Dtype::F32,
-            Dtype::F16 => crate::dtype::Dtype::F16,
-            Dtype::BF16 => crate::dtype::Dtype::Bf16,
-            other => {
-                return Err(malformed_entry(&entry, &format!("it is {other:?}, not F32, F16 or BF16")));
-            }
-        };
-        check_shape(&entry, view.shape(), Some(len))?;
-        let bytes = view.data().to_vec();
-        self.taken.insert(entry);
-        Ok(Some(SavedParam { dtype, bytes }))
-    }
-
-    fn has(&self, plane: Plane, name: &str) -> bool {
-        self.file.tensor(&format!("{plane}/{name}")).is_ok()
-    }
-
-    /// A tensor of `f32`, as long as it must be.
-    fn plane(&mut self, plane: Plane, name: &str, len: Option<usize>) -> Result<Vec<f32>, Error> {
-        let entry = format!("{plane}/{name}");
-        let Ok(view) = self.file.tensor(&entry) else {
-            return Err(malformed_entry(&entry, "it is missing"));
-        };
-        if view.dtype() != Dtype::F32 {
-            return Err(malformed_entry(&entry, &format!("it is {:?}, not F32", view.dtype())));
-        }
-        check_shape(&entry, view.shape(), len)?;
-        let values = view.data().as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect();
-        self.taken.insert(entry);
-        Ok(values)
-    }
-
-    /// Checks that every tensor of the file has been read.
-    pub fn check_all_taken(&self) -> Result<(), Error> {
-        let left = self.file.names().into_iter().filter(|&name| !self.taken.contains(name)).min();
-        left.map_or(Ok(()), |entry| Err(malformed_entry(entry, "it belongs to no parameter of any group")))
-    }
-}
-
-fn check_shape(entry: &str, shape: &[usize], len: Option<usize>) -> Result<(), Error> {
-    match (shape, len) {
-        ([_], None) => Ok(()),
-        (&[found], Some(len)) if found == len => Ok(()),
-        _ => {
-            let expected = len.map_or("one dimension".to_owned(), |len| format!("[{len}]"));
-            Err(malformed_entry(entry, &format!("it has shape {shape:?}, not {expected}")))
-        }
-    }
+    let param = |(name, param)| Entry { name: format!("param/{name}"), data: Data::Param(param) };
+    let mut entries: Vec<_> = planes.chain(params.iter().map(param)).collect();
+    entries.sort_by(|a, b| b.dtype().cmp(&a.dtype()).then_with(|| a.name.cmp(&b.name)));
+    entries
 }
 
 /// An error about an entry that no checkpoint has like this.
-pub(super) fn malformed_entry(entry: &str, reason: &str) -> Error {
-    let reason = format!("{reason}; use a file written by `Checkpoint::save`");
-    Error::CheckpointEntry { entry: entry.to_owned(), reason }
+pub(super) fn malformed_entry(entry: &str, reason: impl Into<String>) -> Error {
+    Error::CheckpointEntry { entry: entry.to_owned(), reason: reason.into() }
 }
 
-fn safetensors_dtype(dtype: crate::dtype::Dtype) -> Dtype {
-    match dtype {
-        crate::dtype::Dtype::F32 => Dtype::F32,
-        crate::dtype::Dtype::F16 => Dtype::F16,
-        crate::dtype::Dtype::Bf16 => Dtype::BF16,
-    }
-}
-
-fn little_endian(values: &[f32]) -> Vec<u8> {
-    values.iter().flat_map(|value| value.to_le_bytes()).collect()
+/// An error about a file that is no checkpoint.
+pub(super) fn malformed(reason: impl ToString) -> Error {
+    Error::CheckpointFormat { reason: reason.to_string() }
 }

@@ -49,17 +49,18 @@ impl<'a> Fit<'a> {
                 skipped.push(Skipped { entry, reason });
                 return Ok(());
             }
-            let reason = format!("{reason}; make the optimizer as it was, or load leniently");
+            let reason = format!("{reason}; make the optimizer as it was, or use `load_lenient`");
             Err(Error::CheckpointEntry { entry, reason })
         };
         let known: HashMap<_, _> = members.iter().map(|own| (&own.param.name[..], own.group)).collect();
+        let mut counts = vec![0; groups.len()];
+        members.iter().for_each(|own| counts[own.group] += 1);
         let mut hyperparams = groups.to_vec();
         let mut misfits = Vec::new();
         for saved in &checkpoint.header.groups {
             let Some(&group) = saved.params.iter().find_map(|name| known.get(&name[..])) else { continue };
-            let count = members.iter().filter(|own| own.group == group).count();
-            let is_same =
-                count == saved.params.len() && saved.params.iter().all(|name| known.get(&name[..]) == Some(&group));
+            let is_same = counts[group] == saved.params.len()
+                && saved.params.iter().all(|name| known.get(&name[..]) == Some(&group));
             if !is_same {
                 misfits.push((saved, "its group in the checkpoint has other parameters than the optimizer's"));
             } else if kinds_of_planes(&saved.hyperparams) != kinds_of_planes(&groups[group]) {

@@ -1,6 +1,6 @@
 //! The JSON beside a checkpoint's tensors.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
 use bytemuck::Zeroable;
@@ -33,6 +33,9 @@ pub struct Header {
     pub good_steps: u32,
     pub gradients: GradOptions,
     pub groups: Vec<HeaderGroup>,
+    /// The caller's own.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "unique")]
+    pub user_data: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -94,7 +97,7 @@ impl Header {
         let normal = f32::MIN_POSITIVE..=LARGEST_SCALE;
         if !normal.contains(&self.loss_scale) {
             let reason = format!("it is {}, outside the range 1.2e-38 to 8.5e37", self.loss_scale);
-            return Err(malformed_entry("loss_scale", &reason));
+            return Err(malformed_entry("loss_scale", reason));
         }
         Ok(())
     }
@@ -135,5 +138,31 @@ impl<'de> Visitor<'de> for UniqueNames {
             }
         }
         Ok(Self)
+    }
+}
+
+/// A map in which no key stands twice.
+fn unique<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
+    deserializer.deserialize_map(UniqueKeys)
+}
+
+struct UniqueKeys;
+
+impl<'de> Visitor<'de> for UniqueKeys {
+    type Value = BTreeMap<String, String>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object of strings")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut found = BTreeMap::new();
+        while let Some((key, value)) = map.next_entry::<String, String>()? {
+            if found.contains_key(&key) {
+                return Err(A::Error::custom(format!("`{key}` stands twice in `user_data`")));
+            }
+            found.insert(key, value);
+        }
+        Ok(found)
     }
 }

@@ -2,9 +2,12 @@
 
 mod contents;
 mod entries;
-mod file;
+mod files;
 mod fit;
 mod header;
+mod layout;
+mod reading;
+mod writing;
 
 pub use contents::Checkpoint;
 #[cfg(feature = "gpu")]

@@ -1,8 +1,16 @@
 //! Checkpoints: a resumed run has the bits of one that was never stopped.
 
+mod contents;
 mod loading;
 mod older;
+mod peaks;
 mod resuming;
+#[cfg(unix)]
+mod targets;
+#[cfg(unix)]
+mod unwritable;
+#[cfg(unix)]
+mod writers;
 
 use std::collections::BTreeMap;
 

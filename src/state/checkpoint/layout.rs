@@ -1,0 +1,139 @@
+//! What a checkpoint's file says of itself. Nothing in it is trusted.
+
+use std::collections::HashSet;
+
+use safetensors::SafeTensorError;
+use safetensors::tensor::{Dtype, Metadata, TensorInfo};
+
+use super::entries::{malformed, malformed_entry};
+use super::header::{Header, check_unique_names};
+use crate::error::Error;
+use crate::options::Hyperparams;
+use crate::planes::{Plane, Planes};
+
+/// As much as safetensors' own reader takes.
+const LONGEST_HEADER: u64 = 100_000_000;
+
+/// Refuses a header that is too long, before so much memory is asked for.
+pub(super) fn check_header_len(len: u64) -> Result<(), Error> {
+    if len > LONGEST_HEADER { Err(malformed(SafeTensorError::HeaderTooLarge)) } else { Ok(()) }
+}
+
+/// What a file's header says, all of it checked: the settings, and which tensors there are and where.
+pub(super) struct Layout {
+    pub header: Header,
+    pub places: Vec<Place>,
+}
+
+/// Where the tensors of a parameter begin, in bytes of the data.
+pub(super) struct Place {
+    pub name: String,
+    pub len: usize,
+    pub list: Planes,
+    pub planes: Vec<usize>,
+    pub param: Option<(crate::dtype::Dtype, usize)>,
+}
+
+impl Layout {
+    /// The layout of a file with this header, and so many bytes of data after it.
+    pub fn parse(header: &[u8], data_len: u64) -> Result<Self, Error> {
+        check_header_len(header.len() as u64)?;
+        let text = str::from_utf8(header).map_err(|error| malformed(SafeTensorError::InvalidHeader(error)))?;
+        let metadata: Metadata = serde_json::from_str(text)
+            .map_err(|error| malformed(SafeTensorError::InvalidHeaderDeserialization(error)))?;
+        if metadata.data_len() as u64 != data_len {
+            return Err(malformed(SafeTensorError::MetadataIncompleteBuffer));
+        }
+        check_unique_names(header)?;
+        let json = metadata.metadata().as_ref().and_then(|entries| entries.get("miadam"));
+        let header = Header::parse(json.ok_or_else(|| malformed("there is no metadata `miadam`"))?)?;
+        let mut entries = Entries { metadata: &metadata, taken: HashSet::new() };
+        let mut places = Vec::new();
+        for group in &header.groups {
+            for name in &group.params {
+                places.push(entries.place(name, &group.hyperparams)?);
+            }
+        }
+        entries.check_all_taken()?;
+        Ok(Self { header, places })
+    }
+}
+
+/// The tensors of a file, as far as they have found a place.
+struct Entries<'a> {
+    metadata: &'a Metadata,
+    taken: HashSet<String>,
+}
+
+impl Entries<'_> {
+    /// The place of a parameter of a group with these hyperparameters.
+    fn place(&mut self, name: &str, hyperparams: &Hyperparams) -> Result<Place, Error> {
+        let list = Planes {
+            amsgrad: hyperparams.amsgrad,
+            master: self.has(Plane::Master, name),
+            // All integrals are there, or none once they are released.
+            integrals: if self.has(Plane::Integral(1), name) { hyperparams.order } else { 0 },
+        };
+        let (mut len, mut planes) = (None, Vec::new());
+        for plane in list.iter() {
+            let info = self.plane(plane, name, len)?;
+            len = info.shape.first().copied();
+            planes.push(info.data_offsets.0);
+        }
+        let len = len.unwrap_or_default();
+        Ok(Place { name: name.to_owned(), len, list, planes, param: self.param(name, len)? })
+    }
+
+    /// The type and the offset of a parameter's values, if they were saved.
+    fn param(&mut self, name: &str, len: usize) -> Result<Option<(crate::dtype::Dtype, usize)>, Error> {
+        let entry = format!("param/{name}");
+        let Some(info) = self.metadata.info(&entry) else { return Ok(None) };
+        let dtype = match info.dtype {
+            Dtype::F32 => crate::dtype::Dtype::F32,
+            Dtype::F16 => crate::dtype::Dtype::F16,
+            Dtype::BF16 => crate::dtype::Dtype::Bf16,
+            other => return Err(malformed_entry(&entry, format!("it is {other:?}, not F32, F16 or BF16"))),
+        };
+        check_shape(&entry, &info.shape, Some(len))?;
+        self.taken.insert(entry);
+        Ok(Some((dtype, info.data_offsets.0)))
+    }
+
+    fn has(&self, plane: Plane, name: &str) -> bool {
+        self.metadata.info(&format!("{plane}/{name}")).is_some()
+    }
+
+    /// A tensor of `f32`, as long as it must be.
+    fn plane(&mut self, plane: Plane, name: &str, len: Option<usize>) -> Result<&TensorInfo, Error> {
+        let entry = format!("{plane}/{name}");
+        let Some(info) = self.metadata.info(&entry) else {
+            return Err(malformed_entry(&entry, "it is missing"));
+        };
+        if info.dtype != Dtype::F32 {
+            return Err(malformed_entry(&entry, format!("it is {:?}, not F32", info.dtype)));
+        }
+        check_shape(&entry, &info.shape, len)?;
+        self.taken.insert(entry);
+        Ok(info)
+    }
+
+    /// Checks that every tensor of the file has a place.
+    fn check_all_taken(&self) -> Result<(), Error> {
+        let names = self.metadata.offset_keys().into_iter();
+        match names.filter(|name| !self.taken.contains(name)).min() {
+            None => Ok(()),
+            Some(entry) => Err(malformed_entry(&entry, "it belongs to no parameter of any group")),
+        }
+    }
+}
+
+fn check_shape(entry: &str, shape: &[usize], len: Option<usize>) -> Result<(), Error> {
+    match (shape, len) {
+        ([_], None) => Ok(()),
+        (&[found], Some(len)) if found == len => Ok(()),
+        _ => {
+            let expected = len.map_or("one dimension".to_owned(), |len| format!("[{len}]"));
+            Err(malformed_entry(entry, format!("it has shape {shape:?}, not {expected}")))
+        }
+    }
+}
