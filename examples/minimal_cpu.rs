@@ -2,10 +2,14 @@
 //!
 //! `cargo run --release --example minimal_cpu`
 
+use std::io::{self, Write};
+
+use env_logger::Env;
 use miadam::{Checkpoint, Error, Hyperparams, Param, ParamGroup, cpu};
 
 fn main() -> Result<(), Error> {
-    env_logger::init();
+    // Without RUST_LOG, what the optimizer warns of is shown.
+    env_logger::init_from_env(Env::default().default_filter_or("off,miadam=warn,minimal_cpu=warn"));
     let mut w = vec![0.0_f32; 1024];
     let mut gradient = vec![0.0_f32; w.len()];
 
@@ -17,7 +21,8 @@ fn main() -> Result<(), Error> {
         optimizer.step([cpu::Binding::new("w", &mut w, &mut gradient)])?;
     }
     let report = optimizer.read_report();
-    println!("step {}: w[0] is {:.3}, and should be 3", report.step, w[0]);
+    // A reader who has gone away, as `| head` does, is no reason to stop.
+    let _ = writeln!(io::stdout(), "step {}: w[0] is {:.3}, and should be 3", report.step, w[0]);
 
     // Parameters are the caller's, so that the caller adds them to what is saved.
     let mut checkpoint = optimizer.read_checkpoint();

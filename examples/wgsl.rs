@@ -9,7 +9,7 @@ use clap::{Parser, ValueEnum};
 use miadam::plan::{Access, Extras, Form, Format, Integrals, Kernel, Shape};
 use miadam::shader::{self, Shader};
 use miadam::{Dtype, HalfParams};
-use miadam_support::command_line;
+use miadam_support::command_line::{self, number};
 
 /// Prints a kernel's WGSL, and the values of its overrides
 #[derive(Parser)]
@@ -19,7 +19,7 @@ struct Flags {
     #[arg(long, value_enum, default_value_t = By::Quads)]
     access: By,
     /// The windows into the caller's buffers, up to 16
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=16))]
+    #[arg(long, default_value_t = 1, value_parser = number(1..=16_u8))]
     windows: u8,
     /// A table of chunks, in place of a single run
     #[arg(long)]
@@ -34,14 +34,17 @@ struct Flags {
     #[arg(long)]
     stochastic: bool,
     /// The number of integrals
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_parser = number(0..=u32::MAX))]
     order: u32,
-    /// Weight decay, or factors on the gradient
+    /// Factors on the gradient
     #[arg(long)]
     adjust: bool,
     /// A bound on the gradient's elements
     #[arg(long)]
     clamp: bool,
+    /// Weight decay
+    #[arg(long)]
+    decay: bool,
     /// Steps that can be skipped
     #[arg(long)]
     skip: bool,
@@ -85,7 +88,7 @@ impl Flags {
             Type::Bf16 => Dtype::Bf16,
         };
         let half_params = if self.stochastic { HalfParams::Stochastic { seed: 0 } } else { HalfParams::Master };
-        let &Self { adjust, clamp, skip, zero, amsgrad, .. } = self;
+        let &Self { adjust, clamp, decay, skip, zero, amsgrad, .. } = self;
         Kernel {
             access: match self.access {
                 By::Quads => Access::Quads,
@@ -98,7 +101,7 @@ impl Flags {
             },
             shape: if self.table { Shape::Table } else { Shape::Run },
             format: Format::new(dtype(self.param), dtype(self.grad), half_params),
-            extras: Extras { adjust, clamp, skip, zero, amsgrad, integrals: Integrals::of(self.order) },
+            extras: Extras { adjust, clamp, decay, skip, zero, amsgrad, integrals: Integrals::of(self.order) },
         }
     }
 

@@ -1,20 +1,23 @@
 //! The flags.
 
+use std::env;
 use std::error::Error;
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 use miadam::{Hyperparams, StepScale};
 use miadam_support::adapter::AdapterFlags;
+use miadam_support::command_line::{number, objection, parse_over};
 use miadam_support::mnist::data::Data;
 
-use crate::options::{Options, ScheduleKind, Type, check};
+use crate::options::{Options, ScheduleKind, Type};
 use crate::recipe::Recipe;
 use crate::run_file::Flags;
 use crate::saving::Saving;
 
 /// Train a small network on handwritten digits with MIAdam.
-#[derive(Debug, Parser)]
+#[derive(Debug, Clone, Parser)]
 #[command(version, after_help = "With RUST_LOG=info, stderr tells when training goes on as plain Adam.")]
 pub struct Args {
     /// Where to train: `auto` is a hardware GPU if there is one, else the CPU
@@ -26,34 +29,35 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
     /// Passes over the training digits
-    #[arg(long, default_value_t = 12)]
+    // The upper bounds of these keep buffers and step counts inside what any device can hold.
+    #[arg(long, default_value_t = 12, value_parser = number(1..=100_000_u32))]
     pub epochs: u32,
     /// Digits in a batch
-    #[arg(long, default_value_t = 128)]
+    #[arg(long, default_value_t = 128, value_parser = number(1..=8192_usize))]
     pub batch_size: usize,
     /// Units in the hidden layer
-    #[arg(long, default_value_t = 256)]
+    #[arg(long, default_value_t = 256, value_parser = number(1..=8192_usize))]
     pub hidden: usize,
     /// Learning rate α
-    #[arg(long, default_value_t = 1e-3)]
+    #[arg(long, default_value_t = 1e-3, value_parser = number(0.0..=1e3))]
     pub lr: f64,
     /// Number of integrals n; 0 is Adam
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = number(0..=64_u32))]
     pub order: u32,
     /// Discount κ of the integrals, from 0 to 1
-    #[arg(long, default_value_t = 0.5)]
+    #[arg(long, default_value_t = 0.5, value_parser = number(0.0..=1.0))]
     pub kappa: f64,
     /// Epochs after which training goes on as plain Adam [default: four fifths of the epochs]
-    #[arg(long, value_name = "EPOCHS")]
+    #[arg(long, value_name = "EPOCHS", value_parser = number(0..=u32::MAX))]
     pub switch_epoch: Option<u32>,
     /// How the learning rate scales the step while the integrals are in use
     #[arg(long, value_enum, default_value_t = Scale::Paper)]
     pub step_scale: Scale,
     /// Fraction of the training labels to replace by a random other class
-    #[arg(long, value_name = "P", default_value_t = 0.0)]
+    #[arg(long, value_name = "P", default_value_t = 0.0, value_parser = number(0.0..=1.0))]
     pub label_noise: f64,
     /// Seed of the initial weights, the batches and the label noise
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_parser = number(0..=u64::MAX))]
     pub seed: u64,
     /// Write one JSON object per epoch to this file, one a line
     #[arg(long, value_name = "FILE")]
@@ -63,7 +67,19 @@ pub struct Args {
     pub options: Options,
     #[command(flatten)]
     pub saving: Saving,
+    /// The command line itself, which a resumed run reads again.
+    #[arg(skip = env::args_os().collect::<Vec<_>>())]
+    pub words: Vec<OsString>,
+    /// The epochs that the schedule was made for, where that is not --epochs.
+    #[arg(skip)]
+    schedule_epochs: Option<u32>,
 }
+
+/// The one flag of a saved run that may change.
+pub const EPOCHS: &str = "--epochs";
+
+/// Between the name of a saved schedule and the epochs that it was made for.
+const OVER: &str = " over --epochs ";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum DeviceKind {
@@ -85,24 +101,49 @@ pub enum Scale {
 impl Args {
     /// Refuses what is wrong whatever the data and the device.
     pub fn validate(&self) -> Result<(), Box<dyn Error>> {
-        let ranges = [
-            // The upper bounds keep buffers and step counts inside what any device can hold.
-            ("--epochs", f64::from(self.epochs), 1.0, 100_000.0),
-            ("--batch-size", self.batch_size as f64, 1.0, 8192.0),
-            ("--hidden", self.hidden as f64, 1.0, 8192.0),
-            ("--lr", self.lr, 0.0, 1e3),
-            ("--order", f64::from(self.order), 0.0, 64.0),
-            ("--kappa", self.kappa, 0.0, 1.0),
-            ("--label-noise", self.label_noise, 0.0, 1.0),
-        ];
-        for (flag, value, low, high) in ranges {
-            check(flag, Some(value), low, high, &format!("a value from {low} to {high}"))?;
-        }
         if self.adapter.adapter.is_some() && self.device == DeviceKind::Cpu {
             return Err("--adapter names a GPU, but --device is cpu; drop one of the two".into());
         }
-        self.saving.validate()?;
+        if self.metrics.is_some() && self.metrics == self.saving.checkpoint {
+            return Err("--metrics and --checkpoint name the same file; give each its own".into());
+        }
         self.options.validate()
+    }
+
+    /// The same flags in a run that goes on: what is not given is as in the saved run, defaults that followed from others
+    /// included.
+    pub fn resumed(&self, saved: &Flags) -> Result<Self, String> {
+        let mut words = Vec::new();
+        let mut schedule_epochs = None;
+        for (name, _) in self.own_flags() {
+            let Some(value) = saved.get(name) else { continue };
+            let value = match value.split_once(OVER).filter(|_| name == "--schedule") {
+                Some((kind, epochs)) => {
+                    schedule_epochs = Some(epochs.parse().map_err(|error| format!("{name} {value}: {error}"))?);
+                    // Older runs say it only here.
+                    if !saved.contains_key(EPOCHS) {
+                        words.push(format!("{EPOCHS}={epochs}").into());
+                    }
+                    kind
+                }
+                None => value,
+            };
+            words.push(if value.is_empty() { name.into() } else { format!("{name}={value}").into() });
+        }
+        let args: Self = parse_over(words, &self.words).map_err(|error| objection(&error))?;
+        Ok(Self { words: self.words.clone(), schedule_epochs, ..args })
+    }
+
+    /// Warns of a run that goes on longer than its schedule.
+    pub fn warn_of_schedule(&self, hyperparams: &Hyperparams) {
+        let epochs = self.schedule_epochs();
+        if self.options.schedule != ScheduleKind::Constant && self.epochs > epochs {
+            // No schedule changes any more after its end.
+            let (schedule, lr) = (name(&self.options.schedule), hyperparams.lr_at(u32::MAX));
+            log::warn!(
+                "--schedule {schedule} ends with epoch {epochs}; later epochs keep its last learning rate, {lr:e}"
+            );
+        }
     }
 
     /// How to train on so many samples.
@@ -115,19 +156,25 @@ impl Args {
         Ok(recipe)
     }
 
-    /// The flags that decide on a run's metrics.
+    /// What a run is saved with: the flags that decide on its metrics, and the digits.
     pub fn flags(&self, data: &Data) -> Flags {
+        let digits = format!("{} and {} digits of sum {:08x}", data.train.len(), data.test.len(), data.sum());
+        let flags = self.own_flags().into_iter().chain([("--data", Some(digits))]);
+        flags.filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+    }
+
+    /// The flags that decide on a run's metrics, but for the digits, with all defaults resolved.
+    fn own_flags(&self) -> [(&'static str, Option<String>); 18] {
         let Self { options, .. } = self;
         let given = |flag: bool| flag.then(String::new);
         let number = |value: Option<f64>| value.map(|value| value.to_string());
-        let digits = format!("{} and {} digits of sum {:08x}", data.train.len(), data.test.len(), data.sum());
         let mut schedule = name(&options.schedule);
         if options.schedule != ScheduleKind::Constant {
             // The learning rates follow from the length of the run.
-            schedule += &format!(" over --epochs {}", self.epochs);
+            schedule += &format!("{OVER}{}", self.schedule_epochs());
         }
-        let flags = [
-            ("--data", Some(digits)),
+        [
+            (EPOCHS, Some(self.epochs.to_string())),
             ("--batch-size", Some(self.batch_size.to_string())),
             ("--hidden", Some(self.hidden.to_string())),
             ("--lr", Some(self.lr.to_string())),
@@ -145,12 +192,15 @@ impl Args {
             ("--schedule", Some(schedule)),
             ("--dtype", (options.dtype != Type::F32).then(|| name(&options.dtype))),
             ("--stochastic-rounding", given(options.stochastic_rounding)),
-        ];
-        flags.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+        ]
     }
 
     fn switch_epoch(&self) -> u32 {
         self.switch_epoch.unwrap_or((self.epochs * 4 / 5).max(1))
+    }
+
+    fn schedule_epochs(&self) -> u32 {
+        self.schedule_epochs.unwrap_or(self.epochs)
     }
 
     /// The optimizer's settings for epochs of so many steps.
@@ -164,7 +214,7 @@ impl Args {
             Scale::Reference => StepScale::Reference,
             Scale::UnitGain => StepScale::UnitGain,
         };
-        let schedule = self.options.schedule(u64::from(self.epochs) * steps_per_epoch as u64)?;
+        let schedule = self.options.schedule(u64::from(self.schedule_epochs()) * steps_per_epoch as u64)?;
         let half_params = self.options.half_params(self.seed);
         let &Self { lr, order, kappa, .. } = self;
         let hyperparams =

@@ -19,14 +19,11 @@ use std::error::Error;
 use std::io;
 use std::process::ExitCode;
 
-use env_logger::Env;
 use miadam_support::command_line;
 
 use args::Args;
 
 fn main() -> ExitCode {
-    // Drivers' and libraries' own messages only on request.
-    env_logger::init_from_env(Env::default().default_filter_or("off,miadam=warn,mlp_mnist=warn"));
     command_line::main(run)
 }
 

@@ -85,49 +85,86 @@ impl fmt::Display for StepNumbers {
 
 impl fmt::Display for Epoch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { epoch, train_loss, test_loss, test_accuracy, seconds, step, .. } = self;
+        let Self { epoch, test_accuracy, seconds, .. } = self;
+        let [train_loss, test_loss] = [self.train_loss, self.test_loss].map(rounded);
         let percent = 100.0 * test_accuracy;
         write!(
             f,
-            "epoch {epoch}: train loss {train_loss:.4}, test loss {test_loss:.4}, test accuracy {percent:.2} %, \
-             {seconds:.2} s, {step}"
+            "epoch {epoch}: train loss {train_loss}, test loss {test_loss}, test accuracy {percent:.2} %, {seconds:.2} s"
         )
     }
+}
+
+/// Four decimals, while there are not too many digits before them.
+fn rounded(loss: f64) -> String {
+    if loss < 1e4 { format!("{loss:.4}") } else { format!("{loss:.4e}") }
 }
 
 /// The file of `--metrics`.
 pub struct Metrics {
     path: PathBuf,
     file: File,
+    /// Whether nothing was there before, and nothing has been written.
+    is_new: bool,
+    /// The lines that a resumed run found in it.
+    lines: Vec<Line>,
+}
+
+/// An epoch's line, and where it ends.
+#[derive(Debug, PartialEq)]
+struct Line {
+    epoch: u32,
+    end: u64,
 }
 
 impl Metrics {
-    pub fn create(path: &Path) -> Result<Self, Box<dyn Error>> {
-        let file = File::create(path).map_err(|error| failed(path, error, "name a file that can be written"))?;
-        Ok(Self { path: path.to_owned(), file })
+    /// Opens the file and leaves it as it is: a run that does not start touches no other's metrics.
+    pub fn open(path: &Path, is_resumed: bool) -> Result<Self, Box<dyn Error>> {
+        let is_new = path.symlink_metadata().is_err();
+        let unwritable = |error| failed(path, error, "name a file that can be written");
+        let file = OpenOptions::new().append(true).create(true).open(path).map_err(unwritable)?;
+        let mut metrics = Self { path: path.to_owned(), file, is_new, lines: Vec::new() };
+        // Of a pipe, nothing can be read again.
+        if is_resumed && metrics.is_regular() {
+            let text = fs::read_to_string(path)
+                .map_err(|error| failed(path, error, "name a file that can be read, or a new one"))?;
+            metrics.lines = lines(&text).map_err(|line| {
+                failed(path, format!("line {line} is no epoch of a run"), "name the run's own file, or a new one")
+            })?;
+        }
+        Ok(metrics)
     }
 
-    /// Goes on with a file that holds so many epochs. The lines of later epochs, which will be trained again, are removed.
-    pub fn resume(path: &Path, epochs: u32) -> Result<Self, Box<dyn Error>> {
-        let text = match fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Self::create(path),
-            Err(error) => return Err(failed(path, error, "name a file that can be read, or a new one")),
-        };
-        let kept = kept(&text, epochs).map_err(|line| {
-            failed(path, format!("line {line} is no epoch of a run"), "name the run's own file, or a new one")
-        })?;
-        let file = OpenOptions::new().append(true).open(path);
-        let file = file.and_then(|file| file.set_len(kept as u64).map(|()| file));
-        let file = file.map_err(|error| failed(path, error, "name a file that can be written"))?;
-        Ok(Self { path: path.to_owned(), file })
+    fn is_regular(&self) -> bool {
+        self.file.metadata().is_ok_and(|file| file.is_file())
+    }
+
+    /// Begins after so many epochs. The lines of later ones, which will be trained again, are removed.
+    pub fn begin(&mut self, epochs: u32) -> Result<(), Box<dyn Error>> {
+        self.is_new = false;
+        if self.is_regular() {
+            let cut = self.file.set_len(kept(&self.lines, epochs));
+            cut.map_err(|error| failed(&self.path, error, "name a file that can be written"))?;
+        }
+        Ok(())
     }
 
     /// Whole lines at once, so that a reader may follow the file.
     pub fn write(&mut self, epoch: &Epoch) -> Result<(), Box<dyn Error>> {
         let line = serde_json::to_string(epoch)? + "\n";
-        let written = self.file.write_all(line.as_bytes());
-        written.map_err(|error| failed(&self.path, error, "make room or name another file"))
+        self.file.write_all(line.as_bytes()).map_err(|error| match error.kind() {
+            // It is a pipe, such as /dev/stdout, whose reader has gone: the program's own end.
+            ErrorKind::BrokenPipe => error.into(),
+            _ => failed(&self.path, error, "make room or name another file"),
+        })
+    }
+}
+
+impl Drop for Metrics {
+    fn drop(&mut self) {
+        if self.is_new {
+            let _ = fs::remove_file(&self.path);
+        }
     }
 }
 
@@ -135,25 +172,25 @@ fn failed(path: &Path, reason: impl fmt::Display, remedy: &str) -> Box<dyn Error
     format!("--metrics {}: {reason}; {remedy}", path.display()).into()
 }
 
-/// The length of the lines up to this epoch, or the number of the line that is no epoch's. A line without its end was not
-/// written to the end, and is not kept.
-fn kept(text: &str, epochs: u32) -> Result<usize, usize> {
+/// All lines, or the number of the one that is no epoch's. A line without its end was not written to the end, and is none.
+fn lines(text: &str) -> Result<Vec<Line>, usize> {
     #[derive(Deserialize)]
-    struct Line {
+    struct Object {
         epoch: u32,
     }
-    let mut kept = 0;
-    for (number, line) in (1usize..).zip(text.split_inclusive('\n')) {
-        if !line.ends_with('\n') {
-            break;
-        }
-        let Line { epoch } = serde_json::from_str(line).map_err(|_| number)?;
-        if epoch > epochs {
-            break;
-        }
-        kept += line.len();
-    }
-    Ok(kept)
+    let mut end = 0;
+    let whole = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+    let lines = (1usize..).zip(whole).map(|(number, line)| {
+        let Object { epoch } = serde_json::from_str(line).map_err(|_| number)?;
+        end += line.len() as u64;
+        Ok(Line { epoch, end })
+    });
+    lines.collect()
+}
+
+/// The length of the lines up to this epoch.
+fn kept(lines: &[Line], epochs: u32) -> u64 {
+    lines.iter().take_while(|line| line.epoch <= epochs).last().map_or(0, |line| line.end)
 }
 
 #[cfg(test)]
@@ -186,15 +223,29 @@ mod tests {
         let plain = epoch(GradOptions::default());
         let expected = r#"{"epoch":3,"train_loss":0.5,"test_loss":0.25,"test_accuracy":0.875,"seconds":1.5,"device":"CPU","lr":0.001,"phase":"integrating","skipped":0}"#;
         assert_eq!(serde_json::to_string(&plain).unwrap(), expected);
-        let line =
-            "epoch 3: train loss 0.5000, test loss 0.2500, test accuracy 87.50 %, 1.50 s, integrating, lr 1.00e-3";
+        let line = "epoch 3: train loss 0.5000, test loss 0.2500, test accuracy 87.50 %, 1.50 s";
         assert_eq!(plain.to_string(), line);
+        assert_eq!(plain.step.to_string(), "integrating, lr 1.00e-3");
+    }
+
+    #[test]
+    fn a_loss_out_of_bounds_stays_short() {
+        for (loss, shown) in [
+            (0.12345, "0.1235"),
+            (9999.0, "9999.0000"),
+            (1e300, "1.0000e300"),
+            (f64::INFINITY, "inf"),
+            (f64::NAN, "NaN"),
+        ] {
+            assert_eq!(rounded(loss), shown);
+        }
     }
 
     #[test]
     fn a_resumed_run_keeps_the_lines_before_it() {
         let text = "{\"epoch\":1,\"lr\":1}\n{\"epoch\":2,\"lr\":1}\n{\"epoch\":3,\"lr\":1}\n";
         let line = text.len() / 3;
+        let kept = |text, epochs| lines(text).map(|lines| kept(&lines, epochs) as usize);
         for epochs in 0..5 {
             assert_eq!(kept(text, epochs), Ok(line * epochs.min(3) as usize));
         }
@@ -209,7 +260,7 @@ mod tests {
         let json = serde_json::to_string(&all).unwrap();
         let end = r#""phase":"integrating","skipped":0,"grad_norm":2.0,"loss_scale":65536.0}"#;
         assert!(json.ends_with(end), "{json}");
-        let line = all.to_string();
-        assert!(line.ends_with(", lr 1.00e-3, gradient norm 2.000e0, loss scale 6.5536e4, 0 skipped"), "{line}");
+        let step = all.step.to_string();
+        assert_eq!(step, "integrating, lr 1.00e-3, gradient norm 2.000e0, loss scale 6.5536e4, 0 skipped");
     }
 }

@@ -4,6 +4,7 @@ use std::error::Error;
 
 use clap::{Args, ValueEnum};
 use miadam::{Dtype, GradOptions, GradScaler, HalfParams, Schedule};
+use miadam_support::command_line::{NumberParser, number};
 
 /// No normal number of `f32` is smaller.
 const SMALLEST: f64 = f32::MIN_POSITIVE as f64;
@@ -14,13 +15,13 @@ const LARGEST_SCALE: f64 = 8.507_059_173_023_462e37;
 #[command(next_help_heading = "Training loop")]
 pub struct Options {
     /// Shrink the gradients of a step to the norm X, over all tensors, where it is larger; `inf` only measures it
-    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    #[arg(long, value_name = "X", value_parser = bound())]
     pub clip_norm: Option<f64>,
     /// Clip each element of the gradients to the range from -X to X
-    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    #[arg(long, value_name = "X", value_parser = bound())]
     pub clip_value: Option<f64>,
     /// Make one step of the mean gradient of K batches; an epoch's last step is made of the batches that are left
-    #[arg(long, value_name = "K", default_value_t = 1, allow_negative_numbers = true)]
+    #[arg(long, value_name = "K", default_value_t = 1, value_parser = number(1..=1_000_000_u32))]
     pub accumulate: u32,
     /// Scale the loss, dynamically, from this scale on [without a number: 65536]
     #[arg(
@@ -28,7 +29,7 @@ pub struct Options {
         value_name = "SCALE",
         num_args = 0..=1,
         default_missing_value = "65536",
-        allow_negative_numbers = true
+        value_parser = number(SMALLEST..=LARGEST_SCALE).or("drop the number for 65536")
     )]
     pub loss_scale: Option<f64>,
     /// Skip every step with a gradient that is infinite or NaN; with --loss-scale they are skipped anyway
@@ -68,12 +69,6 @@ pub enum ScheduleKind {
 impl Options {
     /// Refuses what is wrong whatever the data and the device.
     pub fn validate(&self) -> Result<(), Box<dyn Error>> {
-        let bound = "a value from 1.2e-38 up, or drop the flag to clip nothing";
-        let scale = "a value from 1.2e-38 to 8.5e37, or drop the number for 65536";
-        check("--clip-norm", self.clip_norm, SMALLEST, f64::INFINITY, bound)?;
-        check("--clip-value", self.clip_value, SMALLEST, f64::INFINITY, bound)?;
-        check("--accumulate", Some(f64::from(self.accumulate)), 1.0, 1e6, "a number from 1 to 1000000")?;
-        check("--loss-scale", self.loss_scale, SMALLEST, LARGEST_SCALE, scale)?;
         if self.stochastic_rounding && self.dtype != Type::Bf16 {
             return Err("--stochastic-rounding is of bf16 weights; add --dtype bf16, or drop the flag".into());
         }
@@ -114,15 +109,9 @@ impl Options {
     }
 }
 
-/// A value may be missing, but not out of range.
-pub fn check(flag: &str, value: Option<f64>, low: f64, high: f64, remedy: &str) -> Result<(), Box<dyn Error>> {
-    match value {
-        // Written so that NaN fails.
-        Some(value) if !(low..=high).contains(&value) => {
-            Err(format!("{flag} {value} is out of range; choose {remedy}").into())
-        }
-        _ => Ok(()),
-    }
+/// The range of what clips.
+fn bound() -> NumberParser<f64> {
+    number(SMALLEST..=f64::INFINITY).or("drop the flag to clip nothing")
 }
 
 impl ScheduleKind {
@@ -154,6 +143,7 @@ fn warmup_cosine(steps: u32) -> Schedule {
 #[cfg(test)]
 mod tests {
     use clap::Parser;
+    use miadam_support::command_line::{objection, parse as read};
 
     use super::*;
 
@@ -163,8 +153,13 @@ mod tests {
         options: Options,
     }
 
+    fn try_parse(flags: &str) -> Result<Options, String> {
+        let flags: Result<Flags, _> = read(["mlp_mnist"].into_iter().chain(flags.split_whitespace()));
+        flags.map(|flags| flags.options).map_err(|error| objection(&error))
+    }
+
     fn parse(flags: &str) -> Options {
-        Flags::try_parse_from(["mlp_mnist"].into_iter().chain(flags.split_whitespace())).unwrap().options
+        try_parse(flags).unwrap()
     }
 
     #[test]
@@ -208,6 +203,7 @@ mod tests {
             "--clip-value -0.5",
             "--clip-value nan",
             "--accumulate 0",
+            "--accumulate -1",
             "--accumulate 1000001",
             "--loss-scale 0",
             "--loss-scale -2",
@@ -215,14 +211,15 @@ mod tests {
             "--loss-scale inf",
             "--loss-scale 1e38",
         ] {
-            let message = parse(flags).validate().unwrap_err().to_string();
-            let flag = flags.split(' ').next().unwrap();
-            assert!(message.starts_with(flag) && message.contains("; choose "), "{flags}: {message}");
+            let message = try_parse(flags).unwrap_err();
+            assert!(message.starts_with(&format!("{flags} is out of range; choose ")), "{flags}: {message}");
         }
-        for flags in ["--accumulate -1", "--accumulate 1.5", "--clip-norm x", "--loss-scale x", "--schedule cosine"] {
-            let message = Flags::try_parse_from(["mlp_mnist"].into_iter().chain(flags.split(' '))).unwrap_err();
-            assert!(message.to_string().contains(flags.split(' ').next().unwrap()), "{flags}: {message}");
+        for flags in ["--accumulate 1.5", "--clip-norm x", "--loss-scale x"] {
+            let message = try_parse(flags).unwrap_err();
+            assert!(message.starts_with(&format!("{flags} is no ")), "{flags}: {message}");
         }
+        let message = try_parse("--schedule cosine").unwrap_err();
+        assert!(message.contains("'--schedule") && message.contains("warmup-cosine"), "{message}");
         let message = parse("--dtype f16 --stochastic-rounding").validate().unwrap_err().to_string();
         assert!(message.starts_with("--stochastic-rounding"), "{message}");
         let message = parse("--schedule one-cycle").schedule(1 << 32).unwrap_err().to_string();

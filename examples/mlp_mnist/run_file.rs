@@ -1,22 +1,23 @@
-//! The file of a run: the optimizer's checkpoint with the parameters and, as one more entry of its metadata, what the
-//! trainer has to know besides. One file, so that no kill comes between two.
+//! The file of a run: the optimizer's checkpoint with the parameters and, as user data in it, what the trainer has to know
+//! besides. One file, so that no kill comes between two.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
-use std::fs::{self, File};
-use std::io::{self, ErrorKind, Write};
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use miadam::Checkpoint;
+use miadam::{Checkpoint, NewFile};
 use miadam_support::mnist::network::Score;
-use safetensors::{SafeTensors, serialize};
 use serde::{Deserialize, Serialize};
 
-/// The metadata entry of the trainer, beside the optimizer's own.
+use crate::args::EPOCHS;
+
+/// The trainer's user data.
 const ENTRY: &str = "mlp_mnist";
 const VERSION: u32 = 1;
 
-/// Flags by name, with their values as text; those that were not given and have no default are not there.
+/// Flags by name, with their values as text. Those that were not given have their defaults, or are not there if they have
+/// none.
 pub type Flags = BTreeMap<String, String>;
 
 /// What the optimizer does not know. It knows how far the run has come, by its steps.
@@ -35,6 +36,7 @@ struct Entry {
 #[derive(Debug)]
 pub struct Saved {
     pub checkpoint: Checkpoint,
+    pub flags: Flags,
     /// The sums of the epoch under way, as [`Passed`](crate::trainer::Passed) has them.
     pub totals: Vec<Score>,
     /// The time spent on the epoch under way.
@@ -44,12 +46,11 @@ pub struct Saved {
 #[derive(Debug)]
 pub struct RunFile {
     path: PathBuf,
-    flags: Flags,
 }
 
 impl RunFile {
-    pub fn new(path: &Path, flags: Flags) -> Self {
-        Self { path: path.to_owned(), flags }
+    pub fn new(path: &Path) -> Self {
+        Self { path: path.to_owned() }
     }
 
     pub fn path(&self) -> std::path::Display<'_> {
@@ -59,6 +60,11 @@ impl RunFile {
     /// An error about the file.
     pub fn error(&self, reason: &str, remedy: &str) -> Box<dyn Error> {
         format!("--checkpoint {}: {reason}; {remedy}", self.path()).into()
+    }
+
+    /// An error about what is in it.
+    pub fn refuse(&self, reason: &str) -> Box<dyn Error> {
+        self.error(reason, "name a file that a run of mlp_mnist has saved")
     }
 
     /// A run that begins overwrites no other.
@@ -73,76 +79,57 @@ impl RunFile {
 
     /// Checked at once, since otherwise the run would find out after its first epoch.
     pub fn check_writable(&self) -> Result<(), Box<dyn Error>> {
-        let temporary = self.temporary();
-        let probe = File::create(&temporary).and_then(|_| fs::remove_file(&temporary));
+        let probe = NewFile::create(&self.path).map(drop);
         probe.map_err(|error| self.error(&error.to_string(), "name a file in a folder that can be written"))
     }
 
-    /// What the file holds, if a run with the same flags has saved it.
+    /// What the file holds, if a run has saved it.
     pub fn read(&self) -> Result<Saved, Box<dyn Error>> {
-        let bytes = fs::read(&self.path).map_err(|error| {
-            let remedy = match error.kind() {
-                ErrorKind::NotFound => "drop --resume to begin a run",
-                _ => "name a file that can be read",
-            };
-            self.error(&error.to_string(), remedy)
+        let refuse = |reason: &str| self.refuse(reason);
+        if let Err(error) = fs::metadata(&self.path) {
+            return Err(self.error(&error.to_string(), "name a file that is there, or drop --resume to begin a run"));
+        }
+        let mut checkpoint = Checkpoint::open(&self.path).map_err(|error| match error {
+            miadam::Error::CheckpointFile { .. } => self.failed(error),
+            error => refuse(&error.to_string()),
         })?;
-        let refuse = |reason: &str| self.error(reason, "name a file that a run of mlp_mnist has saved");
-        let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|error| refuse(&error.to_string()))?;
-        let json = header.metadata().as_ref().and_then(|entries| entries.get(ENTRY));
-        let json = json.ok_or_else(|| refuse("it holds no run"))?;
-        let entry: Entry = serde_json::from_str(json).map_err(|error| refuse(&format!("`{ENTRY}`: {error}")))?;
+        // The rest is the optimizer's, whoever has saved it.
+        let json = checkpoint.user_data_mut().remove(ENTRY).ok_or_else(|| refuse("it holds no run"))?;
+        let entry: Entry = serde_json::from_str(&json).map_err(|error| refuse(&format!("`{ENTRY}`: {error}")))?;
         if entry.version != VERSION {
             let reason = format!("it has version {} and not {VERSION}", entry.version);
             return Err(self.error(&reason, "resume it with the version of mlp_mnist that saved it"));
         }
-        if let Some(difference) = difference(&entry.flags, &self.flags) {
-            return Err(difference.into());
-        }
-        let checkpoint = Checkpoint::from_bytes(&bytes).map_err(|error| refuse(&error.to_string()))?;
         let totals = entry.totals.into_iter().map(|bits| {
             let [loss, accuracy] = bits.map(f64::from_bits);
             Score { loss, accuracy }
         });
-        Ok(Saved { checkpoint, totals: totals.collect(), seconds: entry.seconds })
+        Ok(Saved { checkpoint, flags: entry.flags, totals: totals.collect(), seconds: entry.seconds })
     }
 
     /// Killed at any moment, the file is the old or the new one.
-    pub fn write(&self, saved: &Saved) -> Result<(), Box<dyn Error>> {
+    pub fn write(&self, saved: Saved) -> Result<(), Box<dyn Error>> {
         let bits = |total: &Score| [total.loss.to_bits(), total.accuracy.to_bits()];
         let totals = saved.totals.iter().map(bits).collect();
-        let entry = Entry { version: VERSION, flags: self.flags.clone(), seconds: saved.seconds, totals };
-        let bytes = saved.checkpoint.to_bytes()?;
-        let (_, header) = SafeTensors::read_metadata(&bytes)?;
-        let mut entries = header.metadata().clone().unwrap_or_default();
-        entries.insert(ENTRY.to_owned(), serde_json::to_string(&entry)?);
-        let bytes = serialize(SafeTensors::deserialize(&bytes)?.tensors(), Some(entries))?;
-        self.replace(&bytes).map_err(|error| {
-            // Nothing is left behind.
-            let _ = fs::remove_file(self.temporary());
-            self.error(&error.to_string(), "make room, or make its folder writable")
-        })
+        let entry = Entry { version: VERSION, flags: saved.flags, seconds: saved.seconds, totals };
+        let mut checkpoint = saved.checkpoint;
+        checkpoint.user_data_mut().insert(ENTRY.to_owned(), serde_json::to_string(&entry)?);
+        checkpoint.save(&self.path).map_err(|error| self.failed(error))
     }
 
-    fn replace(&self, bytes: &[u8]) -> io::Result<()> {
-        let temporary = self.temporary();
-        let mut file = File::create(&temporary)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&temporary, &self.path)
-    }
-
-    /// The name is always the same, so that the next process overwrites what a killed one leaves.
-    fn temporary(&self) -> PathBuf {
-        let mut name = self.path.file_name().unwrap_or_default().to_owned();
-        name.push(".tmp");
-        self.path.with_file_name(name)
+    /// The optimizer's own error, by the flag's name.
+    fn failed(&self, error: miadam::Error) -> Box<dyn Error> {
+        let reason = match error {
+            miadam::Error::CheckpointFile { reason, .. } => reason,
+            error => error.to_string(),
+        };
+        format!("--checkpoint {}: {reason}", self.path()).into()
     }
 }
 
-/// The first flag in which the two differ, and what to do about it.
-fn difference(saved: &Flags, now: &Flags) -> Option<String> {
-    let names: BTreeSet<_> = saved.keys().chain(now.keys()).collect();
+/// The first flag in which the two differ though it may not, and what to do about it.
+pub fn difference(saved: &Flags, now: &Flags) -> Option<String> {
+    let names: BTreeSet<_> = saved.keys().chain(now.keys()).filter(|&name| name != EPOCHS).collect();
     let name = names.into_iter().find(|&name| saved.get(name) != now.get(name))?;
     let value = |flags: &Flags| match flags.get(name).map(String::as_str) {
         None => "not given".to_owned(),
@@ -164,6 +151,8 @@ mod tests {
         };
         let saved = flags(&[("--lr", "0.1"), ("--skip-non-finite", "")]);
         assert_eq!(difference(&saved, &saved), None);
+        let longer = flags(&[(EPOCHS, "9"), ("--lr", "0.1"), ("--skip-non-finite", "")]);
+        assert_eq!((difference(&saved, &longer), difference(&longer, &saved)), (None, None));
         for (now, text) in [
             (flags(&[("--lr", "0.2"), ("--skip-non-finite", "")]), "--lr: 0.1 when the run was saved and 0.2 now"),
             (flags(&[("--lr", "0.1")]), "--skip-non-finite: given when the run was saved and not given now"),

@@ -4,8 +4,9 @@ use std::error::Error;
 use std::path::PathBuf;
 
 use clap::Args;
+use miadam_support::command_line::number;
 
-use crate::run_file::{Flags, RunFile, Saved};
+use crate::run_file::{RunFile, Saved};
 
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Checkpoints")]
@@ -15,27 +16,20 @@ pub struct Saving {
     #[arg(long, value_name = "FILE")]
     pub checkpoint: Option<PathBuf>,
     /// Save after every N epochs; the last is saved anyway
-    #[arg(long, value_name = "N", default_value_t = 1, requires = "checkpoint", allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "checkpoint", value_parser = number(1..=u32::MAX))]
     pub save_every: u32,
-    /// Go on from the file of --checkpoint, with the metrics of a run that was never stopped. The flags must be those of the
-    /// saved run but for --device, --adapter, --metrics, --save-every and, under a constant --schedule, --epochs
+    /// Go on from the file of --checkpoint, with the metrics of a run that was never stopped. Flags that are not given are as
+    /// in the saved run, but for --data, which is given again. Those that are given must be the same, but for --device,
+    /// --adapter, --metrics, --save-every and --epochs. With more epochs, --switch-epoch and --schedule stay as they were
     #[arg(long, requires = "checkpoint")]
     pub resume: bool,
 }
 
 impl Saving {
-    /// Refuses what is wrong whatever the file.
-    pub fn validate(&self) -> Result<(), Box<dyn Error>> {
-        if self.save_every == 0 {
-            return Err("--save-every 0 is out of range; choose a number from 1 up".into());
-        }
-        Ok(())
-    }
-
-    /// The file of the run with these flags, if there is to be one, and what it holds, if the run goes on from there.
-    pub fn open(&self, flags: impl FnOnce() -> Flags) -> Result<(Option<RunFile>, Option<Saved>), Box<dyn Error>> {
+    /// The file of the run, if there is to be one, and what it holds, if the run goes on from there.
+    pub fn open(&self) -> Result<(Option<RunFile>, Option<Saved>), Box<dyn Error>> {
         let Some(path) = &self.checkpoint else { return Ok((None, None)) };
-        let file = RunFile::new(path, flags());
+        let file = RunFile::new(path);
         let saved = if self.resume { Some(file.read()?) } else { None };
         if saved.is_none() {
             file.check_vacant()?;

@@ -1,11 +1,12 @@
 //! A run from its flags to its last epoch.
 
 use std::error::Error;
-use std::io::Write;
+use std::io::{self, Write};
 use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use miadam::wgpu::{DeviceType, Limits};
+use miadam_support::command_line::{one_line, wrapped};
 use miadam_support::gpu::{Gpu, GpuError};
 use miadam_support::mnist::data::Data;
 use miadam_support::mnist::network::Weights;
@@ -16,7 +17,7 @@ use crate::cpu::CpuTrainer;
 use crate::gpu::GpuTrainer;
 use crate::metrics::{Epoch, Metrics, StepNumbers};
 use crate::recipe::Recipe;
-use crate::run_file::{RunFile, Saved};
+use crate::run_file::{Flags, RunFile, Saved, difference};
 use crate::trainer::{Passed, Trainer};
 
 /// Trains as the flags say, and tells `out`. Under --checkpoint, `is_stopped` is asked after every step or few.
@@ -39,8 +40,10 @@ struct Position {
     seconds: f64,
 }
 
-struct Training<'a> {
-    args: &'a Args,
+struct Training {
+    args: Args,
+    /// What the run is saved with.
+    flags: Flags,
     trainer: Box<dyn Trainer>,
     recipe: Recipe,
     samples: usize,
@@ -50,31 +53,42 @@ struct Training<'a> {
     position: Position,
 }
 
-impl<'a> Training<'a> {
+impl Training {
     /// A run before its first epoch, or where it was saved.
-    fn new(args: &'a Args, out: &mut dyn Write) -> Result<Self, Box<dyn Error>> {
+    fn new(args: &Args, out: &mut dyn Write) -> Result<Self, Box<dyn Error>> {
+        let (file, saved) = args.saving.open()?;
+        let args = match (&file, &saved) {
+            (Some(file), Some(saved)) => args.resumed(&saved.flags).map_err(|reason| file.refuse(&reason))?,
+            _ => args.clone(),
+        };
         args.validate()?;
         let mut data = args.data.as_deref().map_or_else(Data::built_in, Data::from_folder)?;
-        let (file, saved) = args.saving.open(|| args.flags(&data))?;
+        let flags = args.flags(&data);
+        if let Some(difference) = saved.as_ref().and_then(|saved| difference(&saved.flags, &flags)) {
+            return Err(difference.into());
+        }
         data.train.add_label_noise(args.label_noise, &mut Random::new(args.seed, 0));
         let samples = data.train.len();
         let recipe = args.recipe(samples)?;
+        args.warn_of_schedule(&recipe.hyperparams);
         let weights = Weights::random(args.hidden, &mut Random::new(args.seed, 2));
+        let metrics = args.metrics.as_deref().map(|path| Metrics::open(path, saved.is_some())).transpose()?;
 
-        let (gpu, fallback) = choose_device(args)?;
+        let (gpu, fallback) = choose_device(&args)?;
         let device = gpu.as_ref().map_or_else(|| "CPU".to_owned(), |gpu| gpu.name.clone());
-        writeln!(out, "device: {device}{fallback}")?;
+        say(out, &format!("device: {device}{fallback}"))?;
         let trainer: Box<dyn Trainer> = match gpu {
             Some(gpu) => Box::new(GpuTrainer::new(gpu, &data, &weights, recipe.clone())?),
             None => Box::new(CpuTrainer::new(data, weights, recipe.clone())?),
         };
         let position = Position::default();
-        let mut training = Self { args, trainer, recipe, samples, device, file, metrics: None, position };
-        // Metrics come last, so that a run that may not start leaves those of another as they are.
-        match (saved, &args.metrics) {
-            (Some(saved), _) => training.resume(saved, out)?,
-            (None, Some(path)) => training.metrics = Some(Metrics::create(path)?),
-            (None, None) => {}
+        let mut training = Self { args, flags, trainer, recipe, samples, device, file, metrics, position };
+        if let Some(saved) = saved {
+            training.resume(saved, out)?;
+        }
+        // Last, so that a run that may not start leaves the metrics of another as they are.
+        if let Some(metrics) = &mut training.metrics {
+            metrics.begin(training.position.epochs)?;
         }
         Ok(training)
     }
@@ -82,12 +96,11 @@ impl<'a> Training<'a> {
     /// Goes on from where the run was saved: the optimizer's steps tell where that is.
     fn resume(&mut self, saved: Saved, out: &mut dyn Write) -> Result<(), Box<dyn Error>> {
         let Some(file) = &self.file else { return Ok(()) };
-        let refuse = |reason: &str| file.error(reason, "name a file that a run of mlp_mnist has saved");
         let mut groups = saved.checkpoint.groups();
         if !groups.all(|(hyperparams, _)| *hyperparams == self.recipe.hyperparams) {
-            return Err(refuse("its hyperparameters do not follow from its flags"));
+            return Err(file.refuse("its hyperparameters do not follow from its flags"));
         }
-        self.trainer.load(&saved.checkpoint).map_err(|error| refuse(&error.to_string()))?;
+        self.trainer.load(&saved.checkpoint).map_err(|error| file.refuse(&error.to_string()))?;
         let report = self.trainer.report()?;
         let (recorded, steps) = (u64::from(report.step) + u64::from(report.skipped), self.recipe.steps(self.samples));
         let (epochs, left) = (recorded / steps as u64, (recorded % steps as u64) as usize);
@@ -100,9 +113,7 @@ impl<'a> Training<'a> {
         }
         let passed = Passed { batches: left * self.recipe.accumulate, totals: saved.totals };
         self.position = Position { epochs: epochs as u32, passed, seconds: saved.seconds };
-        self.metrics =
-            self.args.metrics.as_deref().map(|path| Metrics::resume(path, self.position.epochs)).transpose()?;
-        Ok(writeln!(out, "resumed {}", self.whereabouts())?)
+        Ok(say(out, &format!("resumed {}", self.whereabouts()))?)
     }
 
     /// Runs all epochs that are left, and reports each when it is done.
@@ -114,7 +125,7 @@ impl<'a> Training<'a> {
             random.shuffle(&mut order);
         }
         let bar = self.progress_bar();
-        let mut accuracy = None;
+        let (mut accuracy, mut told) = (None, String::new());
         while self.position.epochs < self.args.epochs {
             random.shuffle(&mut order);
             let Position { passed, seconds, .. } = &mut self.position;
@@ -138,18 +149,25 @@ impl<'a> Training<'a> {
             // Ctrl-C may have ended the reader of stdout, too: by now that does no harm.
             if let Some(report) = &report {
                 accuracy = Some(report.test_accuracy);
-                bar.suspend(|| writeln!(out, "{report}"))?;
+                // What has not changed since the last epoch is not told again.
+                let step = format!("  {}", report.step);
+                let is_news = step != told;
+                bar.suspend(|| {
+                    say(out, &report.to_string())?;
+                    if is_news { say(out, &step) } else { Ok(()) }
+                })?;
+                told = step;
             }
             if stops {
                 bar.finish_and_clear();
                 let whereabouts = self.whereabouts();
-                writeln!(out, "stopped and saved {whereabouts}; go on with the same flags and --resume")?;
+                say(out, &format!("stopped and saved {whereabouts}; go on with the same flags and --resume"))?;
                 return Ok(());
             }
         }
         bar.finish_and_clear();
         let accuracy = accuracy.map_or_else(|| Ok(self.trainer.test()?.accuracy), Ok::<_, Box<dyn Error>>)?;
-        Ok(writeln!(out, "test accuracy: {:.2} %", 100.0 * accuracy)?)
+        Ok(say(out, &format!("test accuracy: {:.2} %", 100.0 * accuracy))?)
     }
 
     /// Tests, and puts the run before the next epoch.
@@ -172,7 +190,8 @@ impl<'a> Training<'a> {
         let Some(file) = &self.file else { return Ok(()) };
         let Position { passed, seconds, .. } = &self.position;
         let checkpoint = self.trainer.checkpoint()?;
-        file.write(&Saved { checkpoint, totals: passed.totals.clone(), seconds: *seconds })
+        let (flags, totals) = (self.flags.clone(), passed.totals.clone());
+        file.write(Saved { checkpoint, flags, totals, seconds: *seconds })
     }
 
     /// Where the run is, and its file.
@@ -197,6 +216,11 @@ impl<'a> Training<'a> {
     }
 }
 
+/// A line for people, in lines that fit their terminal.
+fn say(out: &mut dyn Write, line: &str) -> io::Result<()> {
+    writeln!(out, "{}", wrapped(line))
+}
+
 /// The GPU, or none and, if it is not the user who chose the CPU, why.
 fn choose_device(args: &Args) -> Result<(Option<Gpu>, String), Box<dyn Error>> {
     if args.device == DeviceKind::Cpu {
@@ -211,7 +235,7 @@ fn choose_device(args: &Args) -> Result<(Option<Gpu>, String), Box<dyn Error>> {
     match opened {
         Ok(Some(gpu)) => Ok((Some(gpu), String::new())),
         Err(error) if is_wanted => Err(error.into()),
-        Err(error) if !error.is_missing() => Ok((None, format!(" ({error})"))),
+        Err(error) if !error.is_missing() => Ok((None, format!(" ({})", one_line(&error.to_string())))),
         // A software adapter is slower than the CPU path.
         _ => Ok((None, " (there is no hardware GPU)".to_owned())),
     }

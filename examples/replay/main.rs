@@ -28,6 +28,7 @@ struct Args {
     /// The safetensors file to write: parameters and optimizer state after the last step
     #[arg(long)]
     out: PathBuf,
+    /// Where to replay
     #[arg(long, value_enum)]
     device: Kind,
     #[command(flatten)]
@@ -84,5 +85,5 @@ fn open<'a>(args: &Args, case: &'a Case) -> Result<Box<dyn Device + 'a>, Box<dyn
 
 /// The results are in a file, so a reader of stdout that has gone away is no reason to stop.
 fn say(line: &str) {
-    let _ = command_line::say(line);
+    let _ = command_line::say(&command_line::wrapped(line));
 }

@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use miadam_support::adapter::{AdapterError, AdapterFlags};
 use miadam_support::cases::{self, Case};
-use miadam_support::command_line;
+use miadam_support::command_line::{self, number};
 use miadam_support::gpu::Gpu;
 use report::Report;
 
@@ -33,10 +33,10 @@ struct Flags {
     #[arg(long, default_value = "")]
     case: String,
     /// Only this order
-    #[arg(long)]
+    #[arg(long, value_parser = number(0..=3_u32))]
     order: Option<u32>,
     /// Measured rounds of each case, of which the median counts
-    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 15, value_parser = number(1..=1_000_000_u32))]
     rounds: u32,
 }
 
@@ -44,6 +44,9 @@ impl Flags {
     /// The cases that are asked for.
     fn cases(&self) -> Result<Vec<Case>, String> {
         let mut all = cases::all();
+        if let Some(order) = self.order.filter(|&order| all.iter().all(|case| case.order != order)) {
+            return Err(format!("--order {order}: no case has it; choose 0, 1 or 3"));
+        }
         all.retain(|case| !self.options || case.elements() <= options::MOST);
         let is_wanted =
             |case: &&Case| case.name.contains(&self.case) && self.order.is_none_or(|order| order == case.order);
@@ -51,8 +54,7 @@ impl Flags {
         if wanted.is_empty() {
             let mut names: Vec<_> = all.iter().map(|case| case.name).collect();
             names.dedup();
-            let orders = if self.order.is_some() { ", each at orders 0, 1 and 3" } else { "" };
-            return Err(format!("no case matches --case `{}`; there are: {}{orders}", self.case, names.join(", ")));
+            return Err(format!("no case matches --case `{}`; there are: {}", self.case, names.join(", ")));
         }
         Ok(wanted)
     }
@@ -64,7 +66,6 @@ impl Flags {
 }
 
 fn main() -> ExitCode {
-    env_logger::init();
     command_line::main(run)
 }
 

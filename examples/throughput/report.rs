@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use miadam_support::cases::Case;
-use miadam_support::command_line::{say, wrapped};
+use miadam_support::command_line::{one_line, say, wrapped};
 use serde::Serialize;
 
 use crate::options::Cost;
@@ -81,7 +81,8 @@ impl Report {
 
     /// Something to tell a person; JSON stays JSON.
     pub fn note(&self, text: &str) -> io::Result<()> {
-        if self.json { writeln!(io::stderr(), "{text}") } else { say(&wrapped(text)) }
+        let text = wrapped(&one_line(text));
+        if self.json { writeln!(io::stderr(), "{text}") } else { say(&text) }
     }
 
     fn json(line: &impl Serialize) -> io::Result<()> {
@@ -94,7 +95,7 @@ impl Report {
             return Ok(());
         }
         device.clone_into(&mut self.device);
-        say(&format!("\n{device}\n{columns}"))
+        say(&format!("\n{}\n{columns}", wrapped(device)))
     }
 
     pub fn costs(&mut self, costs: &[Cost]) -> io::Result<()> {

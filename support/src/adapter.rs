@@ -4,6 +4,8 @@ use miadam::wgpu::{
     Adapter, AdapterInfo, Backends, Device, DeviceDescriptor, DeviceType, Instance, InstanceDescriptor, Limits, Queue,
 };
 
+use crate::command_line::{WIDTH, one_line, wrapped};
+
 /// Why there is no GPU.
 #[derive(Debug, thiserror::Error)]
 pub enum AdapterError {
@@ -119,7 +121,7 @@ pub fn description(AdapterInfo { name, backend, .. }: &AdapterInfo) -> String {
     format!("{name} ({backend})")
 }
 
-/// All adapters that [`choose`] chooses among, a line each: name, backend, kind of device and driver.
+/// All adapters that [`choose`] chooses among: name, backend, kind of device and driver.
 ///
 /// # Errors
 /// If WGPU_BACKEND is wrong.
@@ -127,8 +129,13 @@ pub fn list() -> Result<String, AdapterError> {
     let backends = backends()?;
     let infos: Vec<_> = adapters(backends).iter().map(Adapter::get_info).collect();
     if infos.is_empty() {
-        return Ok(missing(backends).to_string());
+        return Ok(wrapped(&missing(backends).to_string()));
     }
+    Ok(table(&infos))
+}
+
+/// A line for each. Where it would be too long for a terminal, the driver has a line of its own.
+fn table(infos: &[AdapterInfo]) -> String {
     let width = infos.iter().map(|info| info.name.chars().count()).max().unwrap_or(0);
     let line = |AdapterInfo { name, backend, device_type, driver, driver_info, .. }: &AdapterInfo| {
         let kind = match device_type {
@@ -141,9 +148,15 @@ pub fn list() -> Result<String, AdapterError> {
         // Many names have the driver's in them, and the line is long enough.
         let is_named = name.to_lowercase().contains(&driver.to_lowercase());
         let driver = if is_named { String::new() } else { format!("{driver} ") };
-        format!("{name:width$}  {backend:6}  {kind:10}  {driver}{driver_info}").trim_end().to_owned()
+        let driver = one_line(&format!("{driver}{driver_info}"));
+        let line = format!("{name:width$}  {backend:6}  {kind:10}  {driver}").trim_end().to_owned();
+        if line.chars().count() <= WIDTH {
+            return line;
+        }
+        // Beside a name that is longer still, the columns are given up.
+        wrapped(&format!("{name}  {backend}  {kind}")) + "\n" + &wrapped(&format!("  {driver}"))
     };
-    Ok(infos.iter().map(line).collect::<Vec<_>>().join("\n"))
+    infos.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// What WGPU_BACKEND allows. By default the platform's own: GL would be a second, slower way to the same GPUs.
@@ -209,5 +222,24 @@ mod tests {
             let error = parse(wrong).unwrap_err().to_string();
             assert!(error.contains("one or more of vulkan, metal, dx12, gl"), "{error}");
         }
+    }
+
+    #[test]
+    fn lists_fit_a_terminal() {
+        let info = |name: &str, driver: &str, driver_info: &str| AdapterInfo {
+            name: name.to_owned(),
+            driver: driver.to_owned(),
+            driver_info: driver_info.to_owned(),
+            ..AdapterInfo::new(DeviceType::IntegratedGpu, miadam::wgpu::Backend::Vulkan)
+        };
+        let short = info("Some GPU", "some", "1.2.3");
+        assert_eq!(table(std::slice::from_ref(&short)), "Some GPU  vulkan  integrated  1.2.3");
+        let long =
+            info("A GPU of a long name (with an architecture)", "A driver of a long name", "version 123.456 (abc)");
+        let lines = table(&[long, short]);
+        assert!(lines.lines().all(|line| line.chars().count() <= WIDTH), "{lines}");
+        assert!(lines.contains("integrated\n  A driver of a long name version 123.456 (abc)\nSome GPU"), "{lines}");
+        let endless = table(&[info(&"name ".repeat(30), "x", &"drivers ".repeat(30))]);
+        assert!(endless.lines().all(|line| line.chars().count() <= WIDTH), "{endless}");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use miadam::Hyperparams;
+use miadam::{Hyperparams, StepScale};
 
 /// How the tensors lie in the caller's buffers.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -60,8 +60,9 @@ impl Case {
         }
     }
 
+    /// The step size is Adam's at every order. The paper's is next to nothing at order 3, which the optimizer warns of.
     pub fn hyperparams(&self) -> Hyperparams {
-        Hyperparams { order: self.order, ..Hyperparams::default() }
+        Hyperparams { order: self.order, step_scale: StepScale::UnitGain, ..Hyperparams::default() }
     }
 }
 

@@ -1,14 +1,15 @@
 //! A run that was stopped and resumed is the same as one that was never stopped.
 
+mod defaults;
 mod process;
 mod refused;
 
 use std::cell::Cell;
+use std::ffi::OsString;
 use std::fs;
 use std::path::PathBuf;
 
-use clap::Parser;
-use miadam_support::mnist::data::Data;
+use miadam_support::command_line;
 use serde_json::Value;
 
 use crate::args::Args;
@@ -41,8 +42,8 @@ impl Folder {
     }
 
     /// All that a run has left in its files, but for the time that it took.
-    fn outcome(&self, name: &str, flags: &str) -> (Saved, Vec<Value>) {
-        let file = RunFile::new(&self.checkpoint(name), parse(flags).flags(&Data::built_in().unwrap()));
+    fn outcome(&self, name: &str) -> (Saved, Vec<Value>) {
+        let file = RunFile::new(&self.checkpoint(name));
         let metrics = fs::read_to_string(self.metrics(name)).unwrap();
         let lines = metrics.lines().map(|line| {
             let mut line: Value = serde_json::from_str(line).unwrap();
@@ -59,8 +60,20 @@ impl Drop for Folder {
     }
 }
 
+fn try_parse(flags: &str) -> Result<Args, String> {
+    let words: Vec<_> = ["mlp_mnist"].into_iter().chain(flags.split_whitespace()).map(OsString::from).collect();
+    let mut args: Args = command_line::parse(&words).map_err(|error| command_line::objection(&error))?;
+    args.words = words;
+    Ok(args)
+}
+
 fn parse(flags: &str) -> Args {
-    Args::try_parse_from(["mlp_mnist"].into_iter().chain(flags.split_whitespace())).unwrap()
+    try_parse(flags).unwrap()
+}
+
+/// What was said, without the breaks of lines that are too long.
+fn unwrapped(said: &str) -> String {
+    said.replace("\n  ", " ")
 }
 
 /// Runs until `asks` times were asked whether to stop. Returns the last line.
@@ -70,8 +83,12 @@ fn run_until(flags: &str, asks: usize) -> Result<String, String> {
         left.set(left.get().saturating_sub(1));
         left.get() == 0
     };
-    run(&parse(flags), &mut out, &is_stopped).map_err(|error| error.to_string())?;
-    Ok(String::from_utf8(out).unwrap().lines().last().unwrap().to_owned())
+    run(&try_parse(flags)?, &mut out, &is_stopped).map_err(|error| error.to_string())?;
+    let said = String::from_utf8(out).unwrap();
+    // A path may be longer.
+    assert!(said.lines().all(|line| line.chars().count() <= 80 || !line.trim().contains(' ')), "{said}");
+    let said = unwrapped(&said);
+    Ok(said.lines().last().unwrap().to_owned())
 }
 
 /// Runs to the end, in parts of so many asks. Returns how many ended inside an epoch.
@@ -115,7 +132,7 @@ fn a_resumed_run_is_the_same_to_the_bit() {
             run_until(&folder.flags(&whole, &flags), usize::MAX).unwrap();
             let inside = run_in_parts(&folder.flags(&parts, &flags), asks);
             assert!(inside >= 3, "{flags}: only {inside} stops inside epochs");
-            let (expected, found) = (folder.outcome(&whole, &flags), folder.outcome(&parts, &flags));
+            let (expected, found) = (folder.outcome(&whole), folder.outcome(&parts));
             assert_eq!(found.1, expected.1, "{flags}");
             assert_eq!(found.1.len(), 3, "{flags}");
             let skipped = found.1[2]["skipped"].as_u64().unwrap();
@@ -131,13 +148,13 @@ fn another_device_goes_on_nearly_the_same() {
     let [(cpu, _), (gpu, _)] = devices[..] else { return };
     let folder = Folder::new("other");
     run_until(&folder.flags("whole", &format!("{cpu} {SMALL}")), usize::MAX).unwrap();
-    let (_, expected) = folder.outcome("whole", SMALL);
+    let (_, expected) = folder.outcome("whole");
     for (name, first, asks, second) in [("there", gpu, 2, cpu), ("back", cpu, 60, gpu)] {
         let flags = |device: &str| folder.flags(name, &format!("{device} {SMALL}"));
         let last = run_until(&flags(first), asks).unwrap();
         assert!(last.contains("in epoch 1, after "), "{last}");
         run_until(&format!("{} --resume", flags(second)), usize::MAX).unwrap();
-        let (_, found) = folder.outcome(name, SMALL);
+        let (_, found) = folder.outcome(name);
         for (found, expected) in found.iter().zip(&expected) {
             for loss in ["train_loss", "test_loss"] {
                 let (found, expected) = (found[loss].as_f64().unwrap(), expected[loss].as_f64().unwrap());
@@ -152,7 +169,7 @@ fn another_device_goes_on_nearly_the_same() {
 fn saves_come_when_they_are_due() {
     let folder = Folder::new("due");
     let flags = folder.flags("run", &format!("--device cpu {SMALL} --save-every 2"));
-    let steps = || folder.outcome("run", SMALL).0.checkpoint.step();
+    let steps = || folder.outcome("run").0.checkpoint.step();
     // The run is stopped as soon as anything is saved, which is after the second epoch.
     let is_stopped = || folder.checkpoint("run").exists();
     let mut out = Vec::new();
@@ -160,12 +177,12 @@ fn saves_come_when_they_are_due() {
     let out = String::from_utf8(out).unwrap();
     assert!(out.contains("epoch 2: ") && !out.contains("epoch 3: "), "{out}");
     assert!(steps() > 250 && steps() < 375, "{} steps", steps());
-    // A run may be given more epochs while its learning rate is constant, and no fewer than it has begun.
-    let longer = flags.replace("--epochs 3", "--epochs 4 --switch-epoch 2") + " --resume";
+    // A run may be given more epochs, and no fewer than it has begun.
+    let longer = flags.replace("--epochs 3", "--epochs 4") + " --resume";
     let error = run_until(&longer.replace("--epochs 4", "--epochs 2"), usize::MAX).unwrap_err();
     assert!(error.starts_with("--epochs 2: ") && error.contains("choose 3 or more"), "{error}");
     run_until(&longer, usize::MAX).unwrap();
-    let (saved, metrics) = folder.outcome("run", &longer);
+    let (saved, metrics) = folder.outcome("run");
     assert_eq!((saved.checkpoint.step(), metrics.len()), (500, 4));
     // Once all epochs are done, only the test is left.
     assert!(run_until(&longer, usize::MAX).unwrap().starts_with("test accuracy: "));

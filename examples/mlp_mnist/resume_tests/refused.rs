@@ -2,12 +2,9 @@
 
 use std::fs;
 
-use clap::Parser;
 use miadam::Checkpoint;
-use miadam_support::mnist::data::Data;
 
-use super::{Folder, RunFile, SMALL, parse, run_until};
-use crate::args::Args;
+use super::{Folder, RunFile, SMALL, run_until, try_parse};
 
 #[test]
 fn a_run_that_differs_is_told_by_the_flag() {
@@ -28,7 +25,9 @@ fn a_run_that_differs_is_told_by_the_flag() {
         let error = run_until(&format!("{flags} --resume {now}"), 1).unwrap_err();
         assert!(error.starts_with(&format!("{flag}: ")) && error.contains("; make it the same"), "{now}: {error}");
     }
-    for (was, now) in [("--hidden 20", "--hidden 21"), ("--batch-size 64", "--batch-size 65"), ("--clip-norm 1", "")] {
+    for (was, now) in
+        [("--hidden 20", "--hidden 21"), ("--batch-size 64", "--batch-size 65"), ("--clip-norm 1", "--clip-norm 2")]
+    {
         let error = run_until(&format!("{} --resume", flags.replace(was, now)), 1).unwrap_err();
         assert!(error.starts_with(was.split(' ').next().unwrap()), "{was}, then {now}: {error}");
     }
@@ -67,12 +66,16 @@ fn files_that_do_not_fit_are_named() {
         bytes[at..at + to.len()].copy_from_slice(to.as_bytes());
         fs::write(&path, bytes).unwrap();
     };
-    replaced(r#""mlp_mnist""#, r#""mlp_trees""#);
+    replaced(r#"\"mlp_mnist\""#, r#"\"mlp_trees\""#);
     refused(&resume, "it holds no run", "name a file");
-    replaced(r#"{\"version\":1,\"flags\""#, r#"{\"version\":2,\"flags\""#);
+    replaced(r#"{\\\"version\\\":1,\\\"flags\\\""#, r#"{\\\"version\\\":2,\\\"flags\\\""#);
     refused(&resume, "version 2", "the version of mlp_mnist that saved it");
-    replaced(r#"\"seconds\""#, r#"\"minutes\""#);
+    replaced(r#"\\\"seconds\\\""#, r#"\\\"minutes\\\""#);
     refused(&resume, "unknown field `minutes`", "name a file");
+    replaced(r#"\\\"--lr\\\":\\\"0.001\\\""#, r#"\\\"--lr\\\":\\\"0.x01\\\""#);
+    refused(&resume, "--lr 0.x01 is no number", "name a file");
+    replaced(r#"\\\"--lr\\\":\\\"0.001\\\""#, r#"\\\"--lr\\\":\\\"--lr0\\\""#);
+    refused(&resume, "--lr --lr0 is no number", "name a file");
     replaced(r#"\"kappa\":0.5"#, r#"\"kappa\":0.6"#);
     refused(&resume, "hyperparameters", "name a file");
     replaced(r#""param/w1""#, r#""param/w9""#);
@@ -80,7 +83,7 @@ fn files_that_do_not_fit_are_named() {
 
     // An optimizer's own file says nothing about the run.
     fs::write(&path, &whole).unwrap();
-    let own = RunFile::new(&path, parse(&flags).flags(&Data::built_in().unwrap()));
+    let own = RunFile::new(&path);
     own.read().unwrap().checkpoint.save(&path).unwrap();
     assert!(Checkpoint::open(&path).is_ok());
     refused(&resume, "it holds no run", "name a file");
@@ -102,19 +105,32 @@ fn what_cannot_be_written_is_told_at_once() {
     let error = run_until(&format!("{flags} --resume"), 3).unwrap_err();
     assert!(error.starts_with("--metrics ") && error.contains("line 1 is no epoch"), "{error}");
     assert_eq!(fs::read_to_string(folder.metrics("run")).unwrap(), "notes\n");
-    // Nor those of another run, by one that does not start.
-    let flags = format!("--adapter no-such-adapter --metrics {}", folder.metrics("run").display());
-    let error = run_until(&flags, 1).unwrap_err();
-    assert!(error.contains("GPU adapter"), "{error}");
-    assert_eq!(fs::read_to_string(folder.metrics("run")).unwrap(), "notes\n");
+    // Nor those of another run, by one that does not start. Nor does that leave an empty file.
+    for (name, left) in [("run", Some("notes\n")), ("new", None)] {
+        let flags = format!("--adapter no-such-adapter --metrics {}", folder.metrics(name).display());
+        let error = run_until(&flags, 1).unwrap_err();
+        assert!(error.contains("GPU adapter"), "{error}");
+        assert_eq!(fs::read_to_string(folder.metrics(name)).ok().as_deref(), left);
+    }
+    // That comes first, and the device only then.
+    for path in [missing.display(), folder.0.display()] {
+        let error = run_until(&format!("--adapter no-such-adapter --metrics {path}"), 1).unwrap_err();
+        assert!(error.starts_with(&format!("--metrics {path}: ")), "{error}");
+        assert!(error.contains("; name a file that can be written"), "{error}");
+    }
 }
 
 #[test]
 fn flags_without_a_file_are_errors() {
     for flags in ["--resume", "--save-every 2"] {
-        let error = Args::try_parse_from(["mlp_mnist"].into_iter().chain(flags.split(' '))).unwrap_err().to_string();
+        let error = try_parse(flags).unwrap_err();
         assert!(error.contains("--checkpoint"), "{flags}: {error}");
     }
+    let folder = Folder::new("same-file");
+    let file = folder.checkpoint("run");
+    let flags = format!("--device cpu {SMALL} --checkpoint {} --metrics {}", file.display(), file.display());
+    let error = run_until(&flags, 1).unwrap_err();
+    assert!(error.contains("the same file; give each its own") && !file.exists(), "{error}");
     let error = run_until("--checkpoint x --save-every 0", 1).unwrap_err();
     assert!(error.starts_with("--save-every 0 is out of range; choose "), "{error}");
 }

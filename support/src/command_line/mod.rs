@@ -6,8 +6,8 @@ mod warnings;
 mod words;
 
 pub use number::{NumberParser, number};
-pub use output::{one_line, say, wrapped};
-pub use words::{objection, parse};
+pub use output::{WIDTH, one_line, say, wrapped};
+pub use words::{objection, parse, parse_over};
 
 use std::any::type_name;
 use std::env;

@@ -70,7 +70,11 @@ impl Number for f64 {
             false => format!("{value:.1e}"),
         };
         let low = shown(*range.start());
-        if range.end().is_finite() { format!("from {low} to {}", shown(*range.end())) } else { format!("from {low} up") }
+        if range.end().is_finite() {
+            format!("from {low} to {}", shown(*range.end()))
+        } else {
+            format!("from {low} up")
+        }
     }
 }
 

@@ -11,8 +11,21 @@ use super::output::{WIDTH, one_line};
 /// # Errors
 /// If a flag is wrong, or if there is a request such as `--help` among them.
 pub fn parse<Flags: Parser>(words: impl IntoIterator<Item = impl Into<OsString>>) -> Result<Flags, Error> {
-    let command = command::<Flags>();
-    let words = joined(&command, words.into_iter().map(Into::into));
+    flags(command::<Flags>(), words.into_iter().map(Into::into))
+}
+
+/// As [`parse`], with other defaults: flags in the form `--flag=value`. What is among the words takes their place.
+///
+/// # Errors
+/// As [`parse`], and if a default is wrong.
+pub fn parse_over<Flags: Parser>(defaults: Vec<OsString>, words: &[OsString]) -> Result<Flags, Error> {
+    let (program, given) = words.split_at(words.len().min(1));
+    let words = program.iter().cloned().chain(defaults).chain(given.iter().cloned());
+    flags(command::<Flags>().args_override_self(true), words)
+}
+
+fn flags<Flags: Parser>(command: Command, words: impl Iterator<Item = OsString>) -> Result<Flags, Error> {
+    let words = joined(&command, words);
     command.try_get_matches_from(words).and_then(|matches| Flags::from_arg_matches(&matches))
 }
 
@@ -95,6 +108,23 @@ mod tests {
         assert_eq!((flags.count, flags.quiet, flags.part), (Some(8), true, 0.25));
         assert_eq!(flags.kind.as_deref(), Some("update"));
         assert_eq!(read("-- -1").unwrap().kind.as_deref(), Some("-1"));
+    }
+
+    #[test]
+    fn defaults_give_way_to_what_is_given() {
+        let over = |given: &str| {
+            let defaults = ["--part=0.25", "--count=3", "--quiet"].map(OsString::from).to_vec();
+            let words: Vec<_> = ["program"].into_iter().chain(given.split_whitespace()).map(OsString::from).collect();
+            parse_over::<Flags>(defaults, &words)
+        };
+        let flags = over("--count --part 1 update").unwrap();
+        assert_eq!((flags.part, flags.count, flags.quiet), (1.0, Some(8), true));
+        let flags = over("").unwrap();
+        assert_eq!((flags.part, flags.count, flags.quiet, flags.name), (0.25, Some(3), true, None));
+        assert_eq!(
+            objection(&over("--part -1").unwrap_err()),
+            "--part -1 is out of range; choose a number from 0 to 1"
+        );
     }
 
     #[test]

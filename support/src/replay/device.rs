@@ -36,6 +36,15 @@ pub enum DeviceError {
 /// # Errors
 /// For the first thing that it would refuse.
 pub fn check(case: &Case) -> Result<(), DeviceError> {
+    // The optimizer that replays will warn of the same, and once is enough.
+    let level = log::max_level();
+    log::set_max_level(log::LevelFilter::Off);
+    let checked = check_quietly(case);
+    log::set_max_level(level);
+    checked
+}
+
+fn check_quietly(case: &Case) -> Result<(), DeviceError> {
     let mut groups = case.param_groups();
     for (number, group) in groups.iter_mut().enumerate() {
         group.hyperparams.validate(number)?;
