@@ -183,8 +183,13 @@ impl Course {
 
     /// Goes on with the settings and counts of a checkpoint.
     pub(crate) fn restore(&mut self, hyperparams: Vec<Hyperparams>, header: &Header) {
+        for (number, (own, loaded)) in self.groups.iter().zip(&hyperparams).enumerate() {
+            // What is as it was has been reported.
+            if own != loaded {
+                loaded.report(number);
+            }
+        }
         self.groups = hyperparams;
-        self.groups.iter().enumerate().for_each(|(number, group)| group.report(number));
         for member in &mut self.members {
             member.set_stream(&self.groups[member.group]);
         }

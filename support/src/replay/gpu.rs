@@ -28,9 +28,8 @@ impl<'a> OnGpu<'a> {
         };
         let buffers: Vec<_> = case.tensors().map(buffers).collect::<Result<_, GpuError>>()?;
         let bindings = case.tensors().zip(&buffers);
-        let bindings = bindings.map(|(tensor, [param, grad])| {
-            Binding::new(&tensor.name, param, grad).with_grad_dtype(tensor.dtype)
-        });
+        let bindings = bindings
+            .map(|(tensor, [param, grad])| Binding::new(&tensor.name, param, grad).with_grad_dtype(tensor.dtype));
         let mut optimizer = MiAdam::new(&gpu.device, &gpu.queue, case.param_groups(), bindings)?;
         optimizer.set_grad_options(case.grad_options)?;
         Ok(Self { gpu, case, optimizer, buffers })
