@@ -117,9 +117,10 @@ fn advance_group(g: u32, t: u32, verdict: Verdict) {
 
 // A power of two, up to 1, that can be multiplied with step size, root_scale and ε alike, as the update has the first times
 // num over the others. It brings a step size below 1, so that the quotient is in the normal range where the update is. It
-// keeps in that range ε, and the root of any second moment that is in it.
+// keeps in that range ε, and the root of any second moment that is in it and shows beside ε.
 fn shared_unit(step_size: f32, eps: f32) -> f32 {
-    let room = select(63, min(63, widen(eps, 126).exponent), eps > 0.0);
+    let size = widen(eps, 0).exponent;
+    let room = select(63, max(min(63, size + 126), min(126, size + 102)), eps > 0.0);
     return power_of_two(-clamp(widen(step_size, 1).exponent, 0, room));
 }
 

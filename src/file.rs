@@ -1,4 +1,4 @@
-//! Files that are whole or not there: everything that this project writes goes through here.
+//! Files that are whole or not there.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use tempfile::{Builder, NamedTempFile};
 
-/// A file on its way. What is written stands at its path once [`finish`](Self::finish) returns, all of it and durably. Until
-/// then, after an error, and if the process is killed, there is what was there before.
+/// A file on its way, the one writer of checkpoints and results. What is written stands at its path once
+/// [`finish`](Self::finish) returns, all of it and durably. Until then, after an error, and if the process is killed, there is
+/// what was there before.
 ///
 /// The contents are written to a file of a unique name in the same folder, which then takes the name of the target.
 /// - Links are followed, dangling ones too: a link stays a link.

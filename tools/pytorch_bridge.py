@@ -14,11 +14,13 @@ no names of parameters.
 """
 
 import json
+import os
+import tempfile
 import warnings
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save, save_file
 
 VERSION = 1
 PLANES = ["first_moment", "second_moment", "max_second_moment"]
@@ -53,8 +55,27 @@ def to_miadam(optimizer, names, path):
     step = max(steps.values(), default=0)
     header = {"version": VERSION, "step": step, "skipped": 0, "recorded": step, "grad_norm_bits": None}
     header |= {"loss_scale": 1.0, "good_steps": 0, "gradients": NO_OPTIONS, "groups": groups}
-    # Whole or not there: safetensors writes it beside, and renames it.
-    save_file(tensors, path, {"miadam": json.dumps(header, allow_nan=False)})
+    write(tensors, path, {"miadam": json.dumps(header, allow_nan=False)})
+
+
+def write(tensors, path, metadata):
+    """A file that is whole or not there, as of Checkpoint::save: links are followed, and a mode is kept."""
+    if os.path.exists(path) and not os.path.isfile(path):
+        # A pipe, which cannot be replaced.
+        with open(path, "wb") as file:
+            file.write(save(tensors, metadata))
+        return
+    path = os.path.realpath(path)
+    with tempfile.TemporaryDirectory(prefix=".miadam-", dir=os.path.dirname(path)) as folder:
+        beside = os.path.join(folder, "beside")
+        # safetensors lets nobody else read what it writes. The umask may.
+        with open(beside, "xb"):
+            mode = os.stat(path if os.path.exists(path) else beside).st_mode & 0o777
+        save_file(tensors, beside, metadata)
+        with open(beside, "rb") as file:
+            os.fsync(file.fileno())
+        os.chmod(beside, mode)
+        os.replace(beside, path)
 
 
 def from_miadam(path, optimizer, names):

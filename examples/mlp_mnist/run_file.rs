@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use miadam::{Checkpoint, NewFile};
 use miadam_support::mnist::network::Score;
+use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
 
 use crate::args::EPOCHS;
@@ -94,7 +95,8 @@ impl RunFile {
             error => refuse(&error.to_string()),
         })?;
         // The rest is the optimizer's, whoever has saved it.
-        let json = checkpoint.user_data_mut().remove(ENTRY).ok_or_else(|| refuse("it holds no run"))?;
+        let json = checkpoint.user_data_mut().remove(ENTRY).or_else(|| self.older_entry());
+        let json = json.ok_or_else(|| refuse("it holds no run"))?;
         let entry: Entry = serde_json::from_str(&json).map_err(|error| refuse(&format!("`{ENTRY}`: {error}")))?;
         if entry.version != VERSION {
             let reason = format!("it has version {} and not {VERSION}", entry.version);
@@ -105,6 +107,13 @@ impl RunFile {
             Score { loss, accuracy }
         });
         Ok(Saved { checkpoint, flags: entry.flags, totals: totals.collect(), seconds: entry.seconds })
+    }
+
+    /// Where the version before had its entry: in the metadata of the file, beside the optimizer's.
+    fn older_entry(&self) -> Option<String> {
+        let bytes = fs::read(&self.path).ok()?;
+        let (_, header) = SafeTensors::read_metadata(&bytes).ok()?;
+        header.metadata().as_ref()?.get(ENTRY).cloned()
     }
 
     /// Killed at any moment, the file is the old or the new one.

@@ -9,6 +9,8 @@ mod output;
 mod tests;
 
 use std::error::Error;
+use std::fs;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -57,33 +59,38 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         replay_step(&mut *device, recorded).map_err(|error| format!("step {step}: {error}"))?;
     }
     output.write(&case, &device.params()?, &device.state()?, &device.report()?)?;
-    say(&format!("{} steps, {} parameters: `{}`", case.steps.len(), case.tensors().count(), args.out.display()));
+    say(args, &format!("{} steps, {} parameters: `{}`", case.steps.len(), case.tensors().count(), args.out.display()));
     Ok(())
 }
 
 fn read(path: &Path) -> Result<Case, String> {
     let shown = path.display();
     let bytes =
-        std::fs::read(path).map_err(|error| format!("cannot read `{shown}`: {error}; give --case a readable file"))?;
+        fs::read(path).map_err(|error| format!("cannot read `{shown}`: {error}; give --case a readable file"))?;
     Case::from_bytes(&bytes).map_err(|error| format!("`{shown}`: {error}"))
 }
 
 fn open<'a>(args: &Args, case: &'a Case) -> Result<Box<dyn Device + 'a>, Box<dyn Error>> {
     match args.device {
         Kind::Cpu => {
-            say("device: cpu");
+            say(args, "device: cpu");
             Ok(Box::new(OnCpu::new(case)?))
         }
         Kind::Gpu => {
             let adapter = args.adapter.choose()?;
             let gpu = Gpu::open(&adapter, adapter.limits())?;
-            say(&format!("device: gpu, {}", gpu.name));
+            say(args, &format!("device: gpu, {}", gpu.name));
             Ok(Box::new(OnGpu::new(gpu, case)?))
         }
     }
 }
 
-/// The results are in a file, so a reader of stdout that has gone away is no reason to stop.
-fn say(line: &str) {
-    let _ = command_line::say(&command_line::wrapped(line));
+/// The results are in a file, so a reader of stdout that has gone away is no reason to stop. If they go to what is no file,
+/// that may be stdout itself, where they stand alone.
+fn say(args: &Args, line: &str) {
+    let line = command_line::wrapped(line);
+    let _ = match fs::metadata(&args.out) {
+        Ok(out) if !out.is_file() => writeln!(io::stderr(), "{line}"),
+        _ => command_line::say(&line),
+    };
 }

@@ -2,13 +2,14 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::error::Error;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-use miadam::{Report, State};
+use miadam::{NewFile, Report, State};
 use miadam_support::replay::Case;
+use safetensors::Dtype;
 use safetensors::tensor::View;
-use safetensors::{Dtype, SafeTensorError};
 
 #[derive(Debug, thiserror::Error)]
 #[error("cannot write `{}`: {reason}; give --out a file in a directory that exists and can be written", path.display())]
@@ -17,44 +18,32 @@ pub struct OutputError {
     reason: String,
 }
 
-/// Results on their way: a file beside `path` that takes its place at the end, and goes if that is not reached.
+/// Results on their way. Nothing of them is left if [`write`](Self::write) is not reached.
 pub struct Output {
     path: PathBuf,
-    partial: PathBuf,
+    file: NewFile,
 }
 
 impl Output {
     /// Fails here, before the work, where nothing can be written.
     pub fn create(path: &Path) -> Result<Self, OutputError> {
-        let fail = |reason: &str| OutputError { path: path.to_owned(), reason: reason.to_owned() };
-        if path.is_dir() {
-            return Err(fail("it is a directory"));
-        }
-        let mut name = path.file_name().ok_or_else(|| fail("it has no file name"))?.to_owned();
-        // Always the same name, so that what a killed process leaves is overwritten by the next.
-        name.push(".partial");
-        let partial = path.with_file_name(name);
-        File::create(&partial).map_err(|error| fail(&error.to_string()))?;
-        Ok(Self { path: path.to_owned(), partial })
+        let file = NewFile::create(path);
+        let file = file.map_err(|error| OutputError { path: path.to_owned(), reason: error.to_string() })?;
+        Ok(Self { path: path.to_owned(), file })
     }
 
-    pub fn write(self, case: &Case, params: &[Vec<f32>], state: &State, report: &Report) -> Result<(), OutputError> {
+    pub fn write(self, case: &Case, params: &[Vec<f32>], state: &State, report: &Report) -> Result<(), Box<dyn Error>> {
         let info = info(report);
-        let fail = |reason: String| OutputError { path: self.path.clone(), reason };
+        let Self { path, mut file } = self;
         let unsorted = info.clone().into_iter().collect();
         let mut bytes = safetensors::serialize(planes(case, params, state), Some(unsorted))
-            .map_err(|error: SafeTensorError| fail(error.to_string()))?;
+            .map_err(|error| OutputError { path: path.clone(), reason: error.to_string() })?;
         sort_info(&mut bytes, &info);
-        fs::write(&self.partial, bytes)
-            .and_then(|()| fs::rename(&self.partial, &self.path))
-            .map_err(|error| fail(error.to_string()))
-    }
-}
-
-impl Drop for Output {
-    fn drop(&mut self) {
-        // Renamed, it is no longer there.
-        let _ = fs::remove_file(&self.partial);
+        file.write_all(&bytes).and_then(|()| file.finish()).map_err(|error| match error.kind() {
+            // It is a pipe, such as /dev/stdout, whose reader has gone: the program's own end.
+            ErrorKind::BrokenPipe => error.into(),
+            _ => OutputError { path, reason: error.to_string() }.into(),
+        })
     }
 }
 

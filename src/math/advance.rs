@@ -35,9 +35,10 @@ pub(crate) fn advance_group(group: &Group, rates: Rates, settings: &GradSettings
 
 /// A power of two, up to 1, that can be multiplied with step size, `root_scale` and ε alike, as the update has the first times
 /// num over the others. It brings a step size below 1, so that the quotient is in the normal range where the update is. It
-/// keeps in that range ε, and the root of any second moment that is in it.
+/// keeps in that range ε, and the root of any second moment that is in it and shows beside ε.
 fn shared_unit(step_size: f32, eps: f32) -> f32 {
-    let room = if eps > 0.0 { widen(eps, 126).exponent.min(63) } else { 63 };
+    let size = widen(eps, 0).exponent;
+    let room = if eps > 0.0 { (size + 126).min(63).max((size + 102).min(126)) } else { 63 };
     power_of_two(-widen(step_size, 1).exponent.clamp(0, room))
 }
 

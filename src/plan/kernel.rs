@@ -115,7 +115,7 @@ impl Extras {
             WeightDecay::None => false,
             WeightDecay::Coupled(lambda) | WeightDecay::Decoupled(lambda) => lambda != 0.0,
         };
-        let scales = options.factor != 1.0 || options.clips_norm() || options.scaler.is_some();
+        let scales = options.factor as f32 != 1.0 || options.clips_norm() || options.scaler.is_some();
         let clamp = options.clips_values();
         Self {
             adjust: hyperparams.maximize || scales || clamp,

@@ -1,5 +1,6 @@
 """What tools/pytorch_bridge.py takes, and what it refuses; run by bridge.py."""
 
+import os
 import warnings
 
 import torch
@@ -148,6 +149,35 @@ def warns_of_what_is_left_to_do(path):
     refused("version", from_miadam, path, adam, net.named_parameters())
 
 
+def keeps_links_and_modes(path):
+    net = model()
+    adam = torch.optim.Adam(net.parameters())
+    (folder := path.with_name("kinds")).mkdir()
+    new, link, dangling, fifo = (folder / name for name in ["new", "link", "dangling", "fifo"])
+    (folder / "fresh").touch()
+    (folder / "private").touch(0o600)
+    link.symlink_to("private")
+    dangling.symlink_to("made")
+    os.mkfifo(fifo)
+    # It has room for a small file.
+    pipe = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    for target in [new, link, dangling, fifo]:
+        to_miadam(adam, net.named_parameters(), target)
+    expected = new.read_bytes()
+    assert expected and (folder / "private").read_bytes() == (folder / "made").read_bytes() == expected
+    assert os.read(pipe, 2 * len(expected)) == expected and fifo.is_fifo()
+    assert link.is_symlink() and dangling.is_symlink()
+    modes = [(folder / name).stat().st_mode & 0o777 for name in ["private", "new", "made", "fresh"]]
+    assert modes[0] == 0o600 and modes[1] == modes[2] == modes[3]
+    assert len(list(folder.iterdir())) == 7
+    for missing in [folder / "missing" / "file", folder]:
+        try:
+            to_miadam(adam, net.named_parameters(), missing)
+            raise AssertionError("written")
+        except OSError:
+            assert len(list(folder.iterdir())) == 7
+
+
 def run(folder):
     for number, test in enumerate([
         resumes_through_all_ways,
@@ -155,5 +185,6 @@ def run(folder):
         takes_master_copies,
         leaves_out_what_was_never_trained,
         warns_of_what_is_left_to_do,
+        keeps_links_and_modes,
     ]):  # fmt: skip
         test(folder / f"{number}.safetensors")

@@ -1,5 +1,6 @@
 // override ADJUST = 0
 // override CLAMP = 0
+// override DECAY = 0
 // override SKIP = 0
 // override ZERO = 0
 // override AMSGRAD = 0
@@ -68,6 +69,7 @@ struct Coefs {
     eps: f32,
     coupled_decay: f32,
     grad_factor: f32,
+    grad_unit: f32,
     step_size: f32,
     root_scale: f32,
     decay: f32,
@@ -75,7 +77,7 @@ struct Coefs {
     amsgrad: u32,
     max_value: f32,
     skip: u32,
-    @size(204) step: u32,
+    @size(200) step: u32,
 }
 
 // ==== shared/run.wgsl
@@ -159,10 +161,12 @@ fn store_grad(chunk: Chunk, quad: u32, value: vec4<f32>) {
 
 // Options that no group of the dispatch has are not compiled in.
 
-// True if the gradient is changed before its use, or weights decay.
+// True if the gradient has a factor or a bound.
 override ADJUST: bool = false;
 // True if the gradient's elements have a bound. Only together with ADJUST.
 override CLAMP: bool = false;
+// True if any group's weights decay.
+override DECAY: bool = false;
 // True if steps can be skipped.
 override SKIP: bool = false;
 // True if the gradient is reset after its use.
@@ -200,16 +204,20 @@ fn visit(chunk: Chunk, c: Coefs, quad: u32) {
 
 // The gradient that is averaged.
 fn adjust(c: Coefs, theta: vec4<f32>, grad: vec4<f32>) -> vec4<f32> {
-    if !ADJUST {
-        return grad;
+    var g = grad;
+    if ADJUST {
+        g = c.grad_factor * g * c.grad_unit;
     }
-    var g = c.grad_factor * grad;
     if CLAMP {
         // NaN stays, which a clamp may lose.
         let is_nan = (bitcast<vec4<u32>>(g) & vec4(0x7fffffffu)) > vec4(0x7f800000u);
         g = select(clamp(g, vec4(-c.max_value), vec4(c.max_value)), g, is_nan);
     }
-    return g + c.coupled_decay * theta;
+    if DECAY {
+        // A group without decay has none, even where θ is infinite.
+        g = select(g + c.coupled_decay * theta, g, c.coupled_decay == 0.0);
+    }
+    return g;
 }
 
 // The moments, from the gradient.
@@ -274,8 +282,8 @@ fn integral(chunk: Chunk, c: Coefs, quad: u32, j: u32, num: vec4<f32>) -> vec4<f
 fn apply(c: Coefs, theta: vec4<f32>, num: vec4<f32>, root: vec4<f32>) -> vec4<f32> {
     let denominator = sqrt(root) * c.root_scale + c.eps;
     var update = c.step_size * (num / denominator);
-    if ADJUST {
-        update += c.decay * theta;
+    if DECAY {
+        update = select(update + c.decay * theta, update, c.decay == 0.0);
     }
     return theta - update;
 }

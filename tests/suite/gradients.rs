@@ -105,9 +105,12 @@ fn bad_gradients_propagate_unless_told_otherwise() {
     let Some(gpu) = gpu() else { return };
     let plain = GradOptions::default();
     let clip = GradOptions { clip_norm: Some(1.0), ..plain };
+    let no_bound = GradOptions { clip_value: Some(f64::INFINITY), clip_norm: Some(f64::INFINITY), ..plain };
     for (options, poison, all) in [
         (plain, f32::NAN, false),
         (plain, f32::INFINITY, false),
+        (no_bound, f32::NAN, false),
+        (no_bound, f32::NEG_INFINITY, false),
         // As PyTorch's clip_grad_norm_: NaN makes all NaN, infinity makes the finite ones 0 and itself NaN.
         (clip, f32::NAN, true),
         (clip, f32::INFINITY, false),
@@ -127,7 +130,7 @@ fn bad_gradients_propagate_unless_told_otherwise() {
             let is_nan = |values: &[f32]| values.iter().filter(|value| value.is_nan()).count();
             let expected = if all { spot.len } else { 1 };
             assert_eq!(is_nan(&theta), expected, "{options:?}");
-            let stays_infinite = options == plain && poison.is_infinite();
+            let stays_infinite = options != clip && poison.is_infinite();
             assert_eq!(is_nan(first_moment), if stays_infinite { 0 } else { expected }, "{options:?}");
             if options == clip && !all {
                 assert!(first_moment.iter().filter(|value| !value.is_nan()).all(|&m| m == 0.0));

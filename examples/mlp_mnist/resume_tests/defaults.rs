@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use miadam::Checkpoint;
 use safetensors::{SafeTensors, serialize};
 use serde_json::Value;
 
@@ -28,13 +29,15 @@ fn copy(folder: &Folder, from: &str, to: &str) {
     fs::copy(folder.metrics(from), folder.metrics(to)).unwrap();
 }
 
-/// What the version before has saved: --epochs was not among the flags.
+/// What the version before has saved: --epochs was not among the flags, and they were beside the optimizer's metadata.
 fn make_older(path: &Path) {
-    let bytes = fs::read(path).unwrap();
+    let mut checkpoint = Checkpoint::open(path).unwrap();
+    let saved = checkpoint.user_data_mut().remove("mlp_mnist").unwrap();
+    let mut run: Value = serde_json::from_str(&saved).unwrap();
+    assert_eq!(run["flags"].as_object_mut().unwrap().remove("--epochs"), Some("2".into()));
+    let bytes = checkpoint.to_bytes().unwrap();
     let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
     let mut entries = header.metadata().clone().unwrap();
-    let mut run: Value = serde_json::from_str(&entries["mlp_mnist"]).unwrap();
-    assert_eq!(run["flags"].as_object_mut().unwrap().remove("--epochs"), Some("2".into()));
     entries.insert("mlp_mnist".to_owned(), run.to_string());
     let older = serialize(SafeTensors::deserialize(&bytes).unwrap().tensors(), Some(entries)).unwrap();
     fs::write(path, older).unwrap();

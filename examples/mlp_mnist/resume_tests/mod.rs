@@ -3,6 +3,8 @@
 mod defaults;
 mod process;
 mod refused;
+#[cfg(unix)]
+mod targets;
 
 use std::cell::Cell;
 use std::ffi::OsString;

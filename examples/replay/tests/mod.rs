@@ -1,5 +1,7 @@
 //! `cargo test --release --example replay`
 
+#[cfg(unix)]
+mod outputs;
 mod reading;
 mod refused;
 mod results;

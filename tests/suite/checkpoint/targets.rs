@@ -4,6 +4,7 @@ use std::fs::{self, File, Permissions};
 use std::io::Read;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown, symlink};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::mpsc;
@@ -149,6 +150,39 @@ fn an_owner_is_kept_by_root() {
     checkpoints()[0].save(&path).unwrap();
     let found = fs::metadata(&path).unwrap();
     assert_eq!((found.uid(), found.gid(), found.mode() & 0o777), (1234, 2345, 0o640));
+}
+
+const BY_NOBODY: &str = "MIADAM_TEST_BY_NOBODY";
+
+#[test]
+#[ignore = "run by a_group_that_is_not_kept_gains_nothing, by another user"]
+fn save_by_nobody() {
+    let Some(path) = std::env::var_os(BY_NOBODY) else { return };
+    checkpoints()[1].save(path).unwrap();
+}
+
+#[test]
+fn a_group_that_is_not_kept_gains_nothing() {
+    let folder = folder("nobody");
+    if !is_root(&folder) {
+        return;
+    }
+    fs::set_permissions(&folder, Permissions::from_mode(0o777)).unwrap();
+    for (before, after) in [(0o640, 0o600), (0o664, 0o644), (0o604, 0o644), (0o400, 0o400)] {
+        let (path, _) = old(&folder, before);
+        chown(&path, Some(1234), Some(2345)).unwrap();
+        let mut nobody = Command::new(std::env::current_exe().unwrap());
+        nobody.args(["--exact", "checkpoint::targets::save_by_nobody", "--ignored"]).env(BY_NOBODY, &path);
+        // The folder of the tests may be for root alone.
+        let Ok(ran) = nobody.current_dir("/").uid(65534).gid(65534).output() else { return };
+        if Checkpoint::open(&path).is_err() {
+            assert!(String::from_utf8_lossy(&ran.stdout).contains("Permission denied"), "{ran:?}");
+            return;
+        }
+        let found = fs::metadata(&path).unwrap();
+        assert_eq!((found.uid(), found.gid(), format!("{:o}", mode(&path))), (65534, 65534, format!("{after:o}")));
+        fs::remove_file(&path).unwrap();
+    }
 }
 
 /// Whether a command of the shell's succeeds in a folder.

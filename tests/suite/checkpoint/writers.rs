@@ -39,7 +39,7 @@ fn the_last_of_many_writers_wins() {
         let seen = reader.join().unwrap();
         assert!(seen[0] > 0 && seen[1] > 0, "{seen:?}");
     });
-    assert_eq!(listed(&folder), [path.clone()]);
+    assert_eq!(listed(&folder), std::slice::from_ref(&path));
     second.save(&path).unwrap();
     assert!(Checkpoint::open(&path).unwrap() == second);
 }
