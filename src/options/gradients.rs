@@ -137,11 +137,6 @@ impl GradOptions {
         self.clip_norm.is_some_and(f64::is_finite)
     }
 
-    /// Whether elements have a bound.
-    pub(crate) fn clips_values(&self) -> bool {
-        self.clip_value.is_some_and(f64::is_finite)
-    }
-
     /// Whether a step can be skipped.
     pub(crate) fn skips(&self) -> bool {
         self.skip_non_finite || self.scaler.is_some()

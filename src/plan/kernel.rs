@@ -116,7 +116,7 @@ impl Extras {
             WeightDecay::Coupled(lambda) | WeightDecay::Decoupled(lambda) => lambda != 0.0,
         };
         let scales = options.factor as f32 != 1.0 || options.clips_norm() || options.scaler.is_some();
-        let clamp = options.clips_values();
+        let clamp = options.clip_value.is_some_and(f64::is_finite);
         Self {
             adjust: hyperparams.maximize || scales || clamp,
             clamp,
