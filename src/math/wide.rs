@@ -50,3 +50,76 @@ pub(crate) fn narrow(a: Wide) -> f32 {
 pub(crate) fn power_of_two(exponent: i32) -> f32 {
     f32::from_bits(((exponent + 127) as u32) << 23)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TINY: f64 = f32::MIN_POSITIVE as f64;
+    const HUGE: f64 = f32::MAX as f64;
+
+    fn exact(a: Wide) -> f64 {
+        f64::from(a.mantissa) * 2f64.powi(a.exponent)
+    }
+
+    /// Numbers of all sizes, 0 among them.
+    fn numbers() -> Vec<f32> {
+        let powers = (-126..=127).step_by(11).map(|exponent| 2f32.powi(exponent));
+        let mut numbers: Vec<_> = powers.flat_map(|power| [1.0, 1.25, 2.0 - f32::EPSILON].map(|x| x * power)).collect();
+        numbers.extend([0.0, f32::MIN_POSITIVE, f32::MAX]);
+        numbers
+    }
+
+    #[test]
+    fn arithmetic_rounds_as_that_of_f32_and_has_no_ends() {
+        for a in numbers() {
+            for b in numbers() {
+                let (wide_a, wide_b) = (widen(a, 0), widen(b, 0));
+                assert_eq!([exact(wide_a), exact(wide_b)], [f64::from(a), f64::from(b)]);
+                let mut results = vec![(product(wide_a, wide_b), f64::from(a) * f64::from(b), a * b)];
+                if b > 0.0 {
+                    results.push((quotient(wide_a, wide_b), f64::from(a) / f64::from(b), a / b));
+                }
+                for (found, wanted, single) in results {
+                    assert!((exact(found) - wanted).abs() <= 0.5 * f64::from(f32::EPSILON) * wanted, "{a:e}, {b:e}");
+                    if single.is_normal() {
+                        assert_eq!((exact(found), narrow(found)), (f64::from(single), single), "{a:e}, {b:e}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_f64_is_rounded_to_a_mantissa() {
+        for x in numbers().into_iter().map(f64::from) {
+            for x in [x, 1e-50 * x, 1e60 * x, x * (1.0 - f64::EPSILON)] {
+                assert!((exact(widen_double(x)) - x).abs() <= 0.5 * f64::from(f32::EPSILON) * x, "{x:e}");
+            }
+        }
+    }
+
+    /// Neither the factors nor a product on the way is subnormal or infinite, where the result is normal.
+    #[test]
+    fn factors_stay_in_range_where_the_result_does() {
+        for x in numbers().into_iter().filter(|&x| x > 0.0) {
+            for exponent in -252..=253 {
+                let wide = Wide { mantissa: 1.75, exponent };
+                let ([first, second], wanted) = (factors(wide), f64::from(x) * exact(wide));
+                assert!(first.is_normal() && second.is_normal());
+                assert!((-126..=127).contains(&exponent) == (second == 1.0), "{exponent}");
+                if (TINY..HUGE).contains(&wanted) {
+                    let between = x * first;
+                    assert!(between.is_normal(), "{x:e}, {exponent}");
+                    assert!(
+                        (f64::from(between * second) / wanted - 1.0).abs() <= f64::from(f32::EPSILON),
+                        "{x:e}, {exponent}"
+                    );
+                }
+            }
+            // Below, nothing is left.
+            let [first, second] = factors(Wide { mantissa: 1.0, exponent: -253 });
+            assert_eq!(x * first * second, 0.0);
+        }
+    }
+}

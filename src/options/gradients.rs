@@ -46,15 +46,18 @@ pub struct GradOptions {
     /// [`measure_norm`](Self::measure_norm) does. Default none.
     ///
     /// The norm is that of the gradients after `factor`, without the loss scale. As in PyTorch, one NaN among them makes
-    /// all of them NaN, and an infinite one makes the finite ones 0. A clipping factor below the normal range of `f32`
-    /// counts as 0.
+    /// all of them NaN, and an infinite one makes the finite ones 0. Gradients, loss scale, norm and clipping factor may be of
+    /// any size: what is in the normal range of `f32` in the end is right, on a device that takes subnormal numbers for 0 as
+    /// well. A finite bound past that range is the largest number in it.
     #[serde(with = "infinite")]
     pub clip_norm: Option<f64>,
     /// Whether every step measures the global norm for the [report](crate::Report::grad_norm). It costs a second reading
     /// of the gradients. Clipping by norm, skipping and loss scaling measure it anyway. Default false.
     #[serde(default, skip_serializing_if = "is_false")]
     pub measure_norm: bool,
-    /// The bound of each element's absolute value, at least 0. Default none.
+    /// The bound of each element's absolute value, at least 0. Default none. Infinity is no bound either: an infinite
+    /// gradient stays so, and makes its element NaN, as in PyTorch. A finite bound past the range of `f32` is the largest
+    /// number in it, so that it does clip an infinite gradient.
     #[serde(with = "infinite")]
     pub clip_value: Option<f64>,
     /// Whether a step with an infinite or NaN gradient is skipped. A skipped step leaves every bit of the parameters, the

@@ -156,6 +156,10 @@ fn store_grad(chunk: Chunk, quad: u32, value: vec4<f32>) {
 // State always lies in whole quads of f32. Parameters and gradients lie wherever and however the caller has them: ACCESS
 // is the file that reaches them, GRID the one that calls `visit` for every quad.
 //
+// A device may take every f32 below 2⁻¹²⁶ for 0. Then smaller changes of state are lost: moments below 2⁻¹²⁶/(1-β) and
+// integrals below 2⁻¹²⁶/(1-κ) may stand still, which is nothing beside any sensible ε. The products of `adjust` and `apply`
+// leave the normal range only if they end outside it: advance.wgsl sees to that.
+//
 // Twin of src/math/update.rs, whose functions have the same names and order. The twin takes moments and integrals below
 // 1e-34 for 0, because a processor is slow with subnormal numbers.
 
