@@ -6,7 +6,7 @@ use crate::common::{Home, Random, Rig, gpu, scatter};
 use crate::parity::assert_parity;
 
 /// Every two values of two different options meet in one of these: found greedily.
-pub fn pairwise(levels: &[usize]) -> Vec<Vec<usize>> {
+fn pairwise(levels: &[usize]) -> Vec<Vec<usize>> {
     let pairs_of = |row: &[usize]| {
         let mut pairs = Vec::new();
         for a in 0..row.len() {

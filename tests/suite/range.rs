@@ -1,6 +1,8 @@
 //! Numbers near both ends of the range of f32: where a result is in the normal range, so is all that leads to it. Many GPUs take
 //! subnormal inputs and results for 0. The GPU's tests show that on such a device; the CPU's run with a processor set to do so.
 
+use half::{bf16, f16};
+use miadam::math::half::{bf16_nearest, bf16_to_f32, f16_nearest, f16_to_f32};
 use miadam::{GradOptions, GradScaler, Hyperparams, Plane, StepScale};
 
 use crate::common::{Groups, OnCpu, OnGpu, Random, Run, Start};
@@ -182,4 +184,24 @@ fn flushing_changes_no_bit_of_a_training() {
         run.checkpoint()
     };
     assert!(flushing(train) == train());
+}
+
+/// The twins of the conversions, against the crate `half` where nothing is flushed.
+#[test]
+fn flushing_changes_no_bit_of_a_conversion() {
+    // Every 16 bits, and an f32 of every exponent, on both sides of many ties.
+    let singles = || (0..=u32::MAX).step_by(1021).map(f32::from_bits);
+    let widened: Vec<_> = (0..=u16::MAX)
+        .map(|bits| [f16::from_bits(bits).to_f32(), bf16::from_bits(bits).to_f32()].map(f32::to_bits))
+        .collect();
+    let narrowed: Vec<_> = singles().map(|x| [f16::from_f32(x).to_bits(), bf16::from_f32(x).to_bits()]).collect();
+    flushing(|| {
+        for (bits, &expected) in (0..=u16::MAX).zip(&widened) {
+            let found = [f16_to_f32(f16::from_bits(bits)), bf16_to_f32(bf16::from_bits(bits))].map(f32::to_bits);
+            assert_eq!(found, expected, "{bits:x}");
+        }
+        for (x, &expected) in singles().zip(&narrowed) {
+            assert_eq!([f16_nearest(x).to_bits(), bf16_nearest(x).to_bits()], expected, "{:x}", x.to_bits());
+        }
+    });
 }
