@@ -1,6 +1,6 @@
-// advance: counts the step and derives each group's coefficients from it.
+// advance: counts the step, and derives each clock's coefficients from its own count.
 //
-//     t    <- t + 1                                    Algorithm 1, line 2
+//     t    <- t + 1, unless the clock rests            Algorithm 1, line 2
 //     α_t  <- scale(α, n) if t < ζ, else α             lines 11 and 14
 //     step_size  = α_t / (1 - β1ᵗ)                     lines 12, 15 and 18
 //     root_scale = 1 / √(1 - β2ᵗ)                      lines 17 and 18
@@ -10,10 +10,14 @@
 // βᵗ is the product of the β^(2^k) whose bit k is set in t. It is held in 0.64 fixed point, as (high, low) words: integers
 // are exact on every backend, where `pow` in f32 is off by 1e-4 in 1 - 0.999ᵗ at t = 1.
 //
-// Twin of src/math/advance.rs, but for the counting, which the CPU's optimizer does, and the words.
+// Parameters that have always been stepped together share a clock: their count of steps. A clock rests at a step that leaves
+// its parameters out.
+//
+// Twin of src/math/advance.rs, but for the words.
 
 #import shared/workgroup.wgsl
 #import shared/coefs.wgsl
+#import shared/progress.wgsl
 #import shared/words.wgsl
 #import shared/verdict.wgsl
 #import shared/wide.wgsl
@@ -33,31 +37,31 @@ struct Group {
     padding: u32,
 }
 
-struct Rates {
+struct Tick {
     integrating: f32,
     adam: f32,
     decay: f32,
+    group: u32,
 }
 
 struct Recorded {
     settings: GradSettings,
     generation: u32,
-    rates: array<Rates>,
+    clock_words: u32,
+    ticks: array<Tick>,
 }
 
-struct Progress {
-    step: u32,
-    skipped: u32,
-    norm: u32,
-    generation: u32,
-}
+// The group of a clock that rests.
+const RESTING = 0xffffffffu;
 
 @group(0) @binding(0) var<storage, read> groups: array<Group>;
 @group(0) @binding(1) var<storage, read> recorded: Recorded;
 @group(0) @binding(2) var<storage, read_write> progress: Progress;
 @group(0) @binding(3) var<storage, read_write> coefs: array<Coefs>;
+// clock_words for each clock, of which the first is its t.
+@group(0) @binding(6) var<storage, read_write> clocks: array<u32>;
 
-// One workgroup for all groups, so that a barrier can keep the writes of what is counted behind every read.
+// One workgroup for all clocks, so that a barrier can keep the writes of what is counted behind every read.
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn advance(@builtin(local_invocation_index) lane: u32) {
     var found = Found();
@@ -65,14 +69,14 @@ fn advance(@builtin(local_invocation_index) lane: u32) {
         found = find(lane);
     }
     let verdict = judge(recorded.settings, found);
-    // Saturates: t stays right for 2³² - 1 steps.
-    let t = progress.step + select(1u, 0u, verdict.skip || progress.step == 0xffffffffu);
-    for (var g = lane; g < arrayLength(&groups); g += WORKGROUP_SIZE) {
-        advance_group(g, t, verdict);
+    for (var clock = lane; clock < arrayLength(&recorded.ticks); clock += WORKGROUP_SIZE) {
+        if recorded.ticks[clock].group != RESTING {
+            advance_clock(clock, verdict);
+        }
     }
     storageBarrier();
     if lane == 0u {
-        progress.step = t;
+        progress.step = count(progress.step, verdict);
         progress.generation = recorded.generation;
         if MEASURE {
             progress.skipped += u32(verdict.skip && progress.skipped != 0xffffffffu);
@@ -84,9 +88,19 @@ fn advance(@builtin(local_invocation_index) lane: u32) {
     }
 }
 
-fn advance_group(g: u32, t: u32, verdict: Verdict) {
+// Saturates: t stays right for 2³² - 1 steps.
+fn count(t: u32, verdict: Verdict) -> u32 {
+    return t + select(1u, 0u, verdict.skip || t == 0xffffffffu);
+}
+
+fn advance_clock(clock: u32, verdict: Verdict) {
+    let tick = recorded.ticks[clock];
+    let g = tick.group;
+    let word = clock * recorded.clock_words;
+    let t = count(clocks[word], verdict);
+    clocks[word] = t;
     let integrating = t < groups[g].switch_step;
-    let alpha = select(recorded.rates[g].adam, recorded.rates[g].integrating, integrating);
+    let alpha = select(tick.adam, tick.integrating, integrating);
     var power1 = vec2(0xffffffffu);
     var power2 = vec2(0xffffffffu);
     for (var bit = 0u; bit < 32u; bit += 1u) {
@@ -95,24 +109,24 @@ fn advance_group(g: u32, t: u32, verdict: Verdict) {
             power2 = multiply(power2, groups[g].beta2_powers[bit]);
         }
     }
-    coefs[g].one_minus_beta1 = groups[g].one_minus_beta1;
-    coefs[g].one_minus_beta2 = groups[g].one_minus_beta2;
-    coefs[g].one_minus_kappa = groups[g].one_minus_kappa;
-    coefs[g].coupled_decay = groups[g].coupled_decay;
-    coefs[g].grad_factor = groups[g].grad_sign * verdict.factors.x;
-    coefs[g].grad_unit = verdict.factors.y;
+    coefs[clock].one_minus_beta1 = groups[g].one_minus_beta1;
+    coefs[clock].one_minus_beta2 = groups[g].one_minus_beta2;
+    coefs[clock].one_minus_kappa = groups[g].one_minus_kappa;
+    coefs[clock].coupled_decay = groups[g].coupled_decay;
+    coefs[clock].grad_factor = groups[g].grad_sign * verdict.factors.x;
+    coefs[clock].grad_unit = verdict.factors.y;
     // Products round down, so the one's complement is as near as the two's, and is never 0.
     let step_size = alpha / to_f32(~power1);
     let unit = shared_unit(step_size, groups[g].eps);
-    coefs[g].eps = groups[g].eps * unit;
-    coefs[g].step_size = step_size * unit;
-    coefs[g].root_scale = 1.0 / sqrt(to_f32(~power2)) * unit;
-    coefs[g].decay = recorded.rates[g].decay;
-    coefs[g].order = select(0u, groups[g].order, integrating);
-    coefs[g].amsgrad = groups[g].amsgrad;
-    coefs[g].max_value = recorded.settings.max_value;
-    coefs[g].skip = u32(verdict.skip);
-    coefs[g].step = t;
+    coefs[clock].eps = groups[g].eps * unit;
+    coefs[clock].step_size = step_size * unit;
+    coefs[clock].root_scale = 1.0 / sqrt(to_f32(~power2)) * unit;
+    coefs[clock].decay = tick.decay;
+    coefs[clock].order = select(0u, groups[g].order, integrating);
+    coefs[clock].amsgrad = groups[g].amsgrad;
+    coefs[clock].max_value = recorded.settings.max_value;
+    coefs[clock].skip = u32(verdict.skip);
+    coefs[clock].step = t;
 }
 
 // A power of two, up to 1, that can be multiplied with step size, root_scale and ε alike, as the update has the first times

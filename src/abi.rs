@@ -51,7 +51,7 @@ pub mod measure {
 pub mod advance {
     /// `array<Group>`, read.
     pub const GROUPS: u32 = 0;
-    /// `GradSettings`, the generation of master copies and an `array<Rates>`, read, at the dynamic offset of the recorded step.
+    /// [`Recorded`](super::Recorded) and an `array<Tick>`, read, at the dynamic offset of the recorded step.
     pub const RECORDED: u32 = 1;
     /// `Progress`, read and written.
     pub const PROGRESS: u32 = 2;
@@ -61,6 +61,20 @@ pub mod advance {
     pub const PARTIALS: u32 = 4;
     /// `Scaler`, read and written.
     pub const SCALER: u32 = 5;
+    /// The clocks' words, read and written.
+    pub const CLOCKS: u32 = 6;
+}
+
+/// Bindings of `move.wgsl`, all in group 0.
+pub mod moves {
+    /// The generation of the moves and an `array<Move>`, read.
+    pub const MOVES: u32 = 0;
+    /// `Progress`, read.
+    pub const PROGRESS: u32 = 1;
+    /// The quads to be copied, read.
+    pub const BEFORE: u32 = 2;
+    /// Their copies, written.
+    pub const AFTER: u32 = 3;
 }
 
 /// Elements with everything that a kernel needs to know of them: a whole run, or the part of one that a workgroup of a table
@@ -81,8 +95,8 @@ pub struct Chunk {
     pub stride: u32,
     /// Elements; in a table at most [`CHUNK`].
     pub len: u32,
-    /// The parameter group.
-    pub group: u32,
+    /// The clock of its parameter.
+    pub clock: u32,
     /// The parameter's window in the low half, the gradient's in the high half.
     pub windows: u32,
     /// The key of stochastic rounding, else 0.
@@ -124,7 +138,7 @@ pub struct Group {
     pub padding: u32,
 }
 
-/// How a recorded step treats the gradients of all groups. The groups' [`Rates`] follow it in memory.
+/// How a recorded step treats the gradients of all groups.
 #[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
 #[repr(C)]
 pub struct GradSettings {
@@ -146,20 +160,46 @@ pub struct GradSettings {
     pub backoff_factor: f32,
 }
 
-/// The learning rates of one group at a recorded step.
+/// The host's word to the device with each recorded step. A [`Tick`] for each clock follows it in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
 #[repr(C)]
-pub struct Rates {
+pub struct Recorded {
+    /// How gradients are treated.
+    pub settings: GradSettings,
+    /// The last change from outside that the device has taken in once this step has run.
+    pub generation: u32,
+    /// Words from a clock to the next.
+    pub clock_words: u32,
+}
+
+/// The numbers of one clock at a recorded step.
+#[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Tick {
     /// α_t while t < ζ.
     pub integrating: f32,
     /// α_t from ζ on.
     pub adam: f32,
     /// α·λ under decoupled weight decay, else 0.
     pub decay: f32,
+    /// The clock's parameter group, or [`RESTING`](Self::RESTING).
+    pub group: u32,
 }
 
-/// The coefficients with which one step updates a group. They take 256 bytes, the largest offset alignment there is, so
-/// that one group's can be bound by itself on any device.
+/// Quads of one bank that move to another place. A workgroup copies at most [`CHUNK`] elements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Move {
+    /// The first quad in the bank before.
+    pub before: u32,
+    /// The first quad in the bank after.
+    pub after: u32,
+    /// Quads.
+    pub len: u32,
+}
+
+/// The coefficients with which one step updates the parameters of a clock. They take 256 bytes, the largest offset alignment
+/// there is, so that one clock's can be bound by itself on any device.
 #[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
 #[repr(C)]
 pub struct Coefs {
@@ -207,8 +247,8 @@ pub struct Progress {
     pub skipped: u32,
     /// The last norm of all gradients, as bits: it may be infinite or NaN.
     pub norm: u32,
-    /// The generation of master copies that the last step was recorded with, whether it was taken or skipped; 0 before the
-    /// first. The host asks for new copies by raising it.
+    /// The generation that the last step was recorded with, whether it was taken or skipped; 0 before the first. The host
+    /// raises it with each change from outside: parameters that others have written, state that moves.
     pub generation: u32,
 }
 
@@ -275,12 +315,26 @@ pub(crate) fn multiply_fixed(a: u64, b: u64) -> u64 {
     ((u128::from(a) * u128::from(b)) >> 64) as u64
 }
 
-impl Rates {
-    /// The rates of a step at learning rate `lr`.
+impl Tick {
+    /// The group of a clock whose parameters are left out of the step.
+    pub const RESTING: u32 = u32::MAX;
+
+    /// The tick of a clock of a group at learning rate `lr`.
     #[must_use]
-    pub fn new(hyperparams: &Hyperparams, lr: f64) -> Self {
+    pub fn new(group: usize, hyperparams: &Hyperparams, lr: f64) -> Self {
         let decay = if let WeightDecay::Decoupled(decay) = hyperparams.weight_decay { decay } else { 0.0 };
-        Self { integrating: hyperparams.integrating_lr(lr) as f32, adam: lr as f32, decay: (lr * decay) as f32 }
+        Self {
+            integrating: hyperparams.integrating_lr(lr) as f32,
+            adam: lr as f32,
+            decay: (lr * decay) as f32,
+            group: group as u32,
+        }
+    }
+
+    /// The tick of a clock that stands still.
+    #[must_use]
+    pub fn resting() -> Self {
+        Self { group: Self::RESTING, ..Self::zeroed() }
     }
 }
 

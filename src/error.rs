@@ -103,6 +103,13 @@ pub enum Error {
         name: String,
     },
 
+    /// A call names a parameter twice.
+    #[error("parameter `{name}` is named twice; name it once")]
+    NamedTwice {
+        /// The name in question.
+        name: String,
+    },
+
     /// No parameter has this name.
     #[error("no parameter is named `{name}`; use a name that the optimizer was made with")]
     UnknownParam {
@@ -153,10 +160,12 @@ pub enum Error {
 
     /// A group may still use its integrals.
     #[error(
-        "group {group} uses its integrals until step {switch_step}, and {known_step} steps are known to be taken; await a \
-         report or the state of step {needed} or later first"
+        "group {group} uses its integrals until step {switch_step}, and `{name}` is known to have taken {known_step} steps; \
+         await a report or the state after its step {needed} or a later one first"
     )]
     IntegralsInUse {
+        /// The parameter that is the furthest from it.
+        name: String,
         /// Index of the parameter group.
         group: usize,
         /// ζ, the first step that is plain Adam.

@@ -31,6 +31,7 @@
 #[cfg(not(any(feature = "gpu", feature = "cpu")))]
 compile_error!("miadam has no device; enable its feature `gpu`, `cpu` or both");
 
+mod clock;
 mod course;
 #[cfg(feature = "cpu")]
 pub mod cpu;

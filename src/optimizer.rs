@@ -56,13 +56,17 @@ impl<D: backend::Backend> OnDevice for D {}
 
 /// The device's part of what both optimizers do. It is sealed: only this crate has devices.
 pub(crate) mod backend {
-    use crate::course::Course;
+    use crate::clock::Clock;
+    use crate::course::{Change, Course};
     use crate::error::Error;
     use crate::state::{Fit, Header};
 
     pub trait Backend {
         /// Steps that are known to be taken.
         fn known_step(&self) -> u32;
+
+        /// Steps that the parameters of a clock are known to have taken.
+        fn known_clock(&self, clock: usize) -> u32;
 
         /// Steps that are known to be skipped.
         fn known_skipped(&self) -> u32;
@@ -71,7 +75,7 @@ pub(crate) mod backend {
         fn set_scale(&mut self, scale: f32) -> Result<(), Error>;
 
         /// Takes the state and the counts of a checkpoint. On an error nothing has changed.
-        fn restore(&mut self, course: &Course, fit: &Fit<'_>, header: &Header) -> Result<(), Error>;
+        fn restore(&mut self, course: &Course, fit: &Fit<'_>, clocks: &[Clock], header: &Header) -> Result<(), Error>;
 
         /// Frees the integrals; gives their bytes. On an error nothing has changed.
         fn release_integrals(&mut self) -> Result<u64, Error>;
@@ -79,8 +83,11 @@ pub(crate) mod backend {
         /// Takes note that others have written parameters.
         fn params_written(&mut self);
 
-        /// Takes note that the course has other options, groups or planes.
+        /// Takes note that the course has other options, groups or planes, or that others take part in the next step.
         fn course_changed(&mut self, course: &Course);
+
+        /// Goes on with other parameters, groups or clocks, none of which is new. On an error nothing has changed.
+        fn change(&mut self, before: &Course, after: &Course, change: &Change) -> Result<(), Error>;
 
         /// Bytes that hold moments and integrals.
         fn state_bytes(&self) -> u64;
@@ -128,6 +135,104 @@ impl<D: OnDevice> Optimizer<D> {
     /// step scale underflows, the parameters stand still.
     pub fn set_lr(&mut self, group: usize, lr: f64) -> Result<(), Error> {
         self.course.set_lr(group, lr)
+    }
+
+    /// Leaves parameters out of the steps recorded from now on, until they [thaw](Self::thaw).
+    ///
+    /// Such a parameter keeps every bit of itself and of its state. It does not decay and does not count steps. Its gradient
+    /// is neither read nor reset, is not in the global norm, and makes no step be skipped. Once it thaws, it goes on as if the
+    /// steps in between had not been: bias corrections and ζ go by the number of its own steps, as in PyTorch, where a
+    /// parameter without a gradient is left out. Schedules go by recorded steps, as there.
+    ///
+    /// A checkpoint remembers who is frozen.
+    ///
+    /// ```
+    /// use miadam::{Hyperparams, Param, ParamGroup, cpu};
+    ///
+    /// let params = [Param::new("body", 1), Param::new("head", 1)];
+    /// let mut optimizer = cpu::MiAdam::new([ParamGroup::new(Hyperparams::default(), params)])?;
+    /// let (mut body, mut head) = ([1.0], [1.0]);
+    /// optimizer.freeze(["body"])?;
+    /// optimizer.step([cpu::Binding::new("head", &mut head, &mut [0.5])])?;
+    /// optimizer.thaw(["body"])?;
+    /// let bindings = [cpu::Binding::new("body", &mut body, &mut [0.5]), cpu::Binding::new("head", &mut head, &mut [0.5])];
+    /// optimizer.step(bindings)?;
+    /// let steps = optimizer.read_state().params.iter().map(|param| param.step()).collect::<Vec<_>>();
+    /// assert_eq!(steps, [1, 2]);
+    /// # Ok::<(), miadam::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If there is no parameter of such a name, or one is named twice. Nothing is changed then.
+    pub fn freeze(&mut self, names: impl IntoIterator<Item: AsRef<str>>) -> Result<(), Error> {
+        self.course.each_named(names, |member| member.is_frozen = true)?;
+        self.device.course_changed(&self.course);
+        Ok(())
+    }
+
+    /// Lets frozen parameters take part again in the steps recorded from now on. Others are not changed.
+    ///
+    /// # Errors
+    /// As for [`freeze`](Self::freeze).
+    pub fn thaw(&mut self, names: impl IntoIterator<Item: AsRef<str>>) -> Result<(), Error> {
+        self.course.each_named(names, |member| member.is_frozen = false)?;
+        self.device.course_changed(&self.course);
+        Ok(())
+    }
+
+    /// [`freeze`](Self::freeze) for all parameters that a group has now.
+    ///
+    /// # Errors
+    /// If there is no such group.
+    pub fn freeze_group(&mut self, group: usize) -> Result<(), Error> {
+        self.course.each_of_group(group, |member| member.is_frozen = true)?;
+        self.device.course_changed(&self.course);
+        Ok(())
+    }
+
+    /// [`thaw`](Self::thaw) for all parameters that a group has now.
+    ///
+    /// # Errors
+    /// If there is no such group.
+    pub fn thaw_group(&mut self, group: usize) -> Result<(), Error> {
+        self.course.each_of_group(group, |member| member.is_frozen = false)?;
+        self.device.course_changed(&self.course);
+        Ok(())
+    }
+
+    /// Leaves parameters out of the next recorded step alone, as [`freeze`](Self::freeze) does for longer. A loss that does not
+    /// reach every parameter, as in a mixture of experts, calls it before each step.
+    ///
+    /// ```
+    /// # use miadam::{Hyperparams, Param, ParamGroup, cpu};
+    /// # let params = [Param::new("expert 0", 1), Param::new("expert 1", 1)];
+    /// # let mut optimizer = cpu::MiAdam::new([ParamGroup::new(Hyperparams::default(), params)])?;
+    /// # let mut expert = [1.0];
+    /// optimizer.skip(["expert 0"])?;
+    /// optimizer.step([cpu::Binding::new("expert 1", &mut expert, &mut [0.5])])?;
+    /// # Ok::<(), miadam::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`freeze`](Self::freeze).
+    pub fn skip(&mut self, names: impl IntoIterator<Item: AsRef<str>>) -> Result<(), Error> {
+        self.course.each_named(names, |member| member.is_skipped = true)?;
+        self.device.course_changed(&self.course);
+        Ok(())
+    }
+
+    /// The names of the parameters that are frozen, in the order of the groups.
+    pub fn frozen(&self) -> impl Iterator<Item = &str> {
+        self.course.members.iter().filter(|member| member.is_frozen).map(|member| &member.param.name[..])
+    }
+
+    /// Before a step: splits the clocks of which only some parameters take part in it.
+    pub(crate) fn settle(&mut self) -> Result<(), Error> {
+        if let Some((course, change)) = self.course.settle() {
+            self.device.change(&self.course, &course, &change)?;
+            self.course = course;
+        }
+        Ok(())
     }
 
     /// The options for the gradients.
@@ -198,8 +303,9 @@ impl<D: OnDevice> Optimizer<D> {
 
     fn restore(&mut self, checkpoint: &Checkpoint, lenient: bool) -> Result<Vec<Skipped>, Error> {
         let fit = self.course.fit(checkpoint, lenient)?;
-        self.device.restore(&self.course, &fit, &checkpoint.header)?;
-        self.course.restore(fit.hyperparams, &checkpoint.header);
+        let (course, clocks) = self.course.restored(&fit, &checkpoint.header);
+        self.device.restore(&course, &fit, &clocks, &checkpoint.header)?;
+        self.course.replace(course);
         self.device.course_changed(&self.course);
         Ok(fit.skipped)
     }
@@ -241,7 +347,7 @@ impl<D: OnDevice> Optimizer<D> {
     /// [`Error::IntegralsInUse`] as long as a group may need its integrals, or if the device has no memory for new
     /// bindings, or is lost. Nothing is freed then.
     pub fn release_integrals(&mut self) -> Result<u64, Error> {
-        self.course.check_releasable(self.device.known_step())?;
+        self.course.check_releasable(|clock| self.device.known_clock(clock))?;
         let freed = self.device.release_integrals()?;
         self.course.release_integrals();
         self.device.course_changed(&self.course);

@@ -65,6 +65,12 @@ pub(crate) struct Member {
     pub param: Param,
     /// The number of its group.
     pub group: usize,
+    /// The number of its clock.
+    pub clock: usize,
+    /// Whether steps leave it out until it thaws.
+    pub is_frozen: bool,
+    /// Whether the next step leaves it out.
+    pub is_skipped: bool,
     /// The planes that its state has now.
     pub planes: Planes,
     pub rounding: Rounding,
@@ -77,7 +83,13 @@ impl Member {
         let planes = Planes::new(hyperparams, param.dtype);
         let rounding = Rounding::new(param.dtype, hyperparams.half_params);
         let stream = stream(rounding, hyperparams.half_params, &param.name);
-        Self { param, group, planes, rounding, stream }
+        // At first, the parameters of a group share their history.
+        Self { param, group, clock: group, is_frozen: false, is_skipped: false, planes, rounding, stream }
+    }
+
+    /// Whether the next step updates it.
+    pub fn takes_part(&self) -> bool {
+        !self.is_frozen && !self.is_skipped
     }
 
     /// Draws by the seed of these hyperparameters from now on.

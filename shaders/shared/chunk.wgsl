@@ -9,7 +9,7 @@ struct Chunk {
     integrals: u32,
     stride: u32,
     len: u32,
-    group: u32,
+    clock: u32,
     windows: u32,
     stream: u32,
     first: u32,

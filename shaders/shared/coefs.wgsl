@@ -1,5 +1,5 @@
-// The coefficients of one group, which advance.wgsl computes at each step and update.wgsl uses. They take 256 bytes, so
-// that one group's can be bound by itself on any device.
+// The coefficients of one clock, which advance.wgsl computes at each step and update.wgsl uses. They take 256 bytes, so
+// that one clock's can be bound by itself on any device.
 
 struct Coefs {
     one_minus_beta1: f32,

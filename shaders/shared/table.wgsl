@@ -18,7 +18,7 @@ fn each_quad(
         return;
     }
     let chunk = chunks[index];
-    let c = coefs[chunk.group];
+    let c = coefs[chunk.clock];
     let each = quads_each(chunk);
     let first = first_quad(lane, each);
     let end = min(first + TEAM * each, quads_of(chunk));

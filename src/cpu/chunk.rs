@@ -258,15 +258,17 @@ mod tests {
 
     use crate::planes::Bank;
 
-    use crate::abi::{GradSettings, Group, Rates, Scaler};
-    use crate::math::advance::advance_group;
+    use crate::abi::{GradSettings, Group, Scaler, Tick};
+    use crate::clock::Clock;
+    use crate::math::advance::advance_clock;
     use crate::math::verdict::judge;
     use crate::options::{GradOptions, Hyperparams};
     use crate::param::Param;
 
     /// Updates `len` elements for three steps, through `dispatch` or plainly; gives all bits.
     fn run(len: usize, hyperparams: &Hyperparams, dispatch: bool) -> Vec<u32> {
-        let (group, rates) = (Group::new(hyperparams), Rates::new(hyperparams, hyperparams.lr));
+        let (group, tick) = (Group::new(hyperparams), Tick::new(0, hyperparams, hyperparams.lr));
+        let mut clock = Clock::default();
         let settings = GradSettings::new(&GradOptions::default());
         let verdict = judge(&settings, &Scaler::starting_at(1.0), None);
         let values = |seed: f32| (0..len).map(|i| (seed + i as f32).sin()).collect::<Vec<_>>();
@@ -275,7 +277,8 @@ mod tests {
         let planes = member.planes;
         let [mut moments, mut integrals] = Bank::ALL.map(|bank| vec![0.0; len * planes.count(bank)]);
         for t in 1..=3 {
-            let (coefs, mut grad) = (advance_group(&group, rates, &settings, &verdict, t), values(t as f32));
+            let coefs = advance_clock(&mut clock, &group, tick, &settings, &verdict);
+            let mut grad = values(t as f32);
             let (moments, integrals) = (&mut moments[..], &mut integrals[..]);
             let (param, grad) = (ValuesMut::F32(&mut param), ValuesMut::F32(&mut grad));
             let (coefs, member) = (&coefs, &member);

@@ -5,11 +5,12 @@ use rayon::prelude::*;
 
 use super::chunk::{CHUNK, Scratch, Task, min_tasks, split_off};
 use super::measuring;
-use crate::abi::{GradSettings, Group, Progress, Rates, Scaler};
+use crate::abi::{GradSettings, Group, Progress, Scaler};
+use crate::clock::Clock;
 use crate::course::Course;
 use crate::error::{Error, Role};
 use crate::math::adopt::adopt;
-use crate::math::advance::advance_group;
+use crate::math::advance::{advance_clock, count};
 use crate::math::half::{bf16_nearest, bf16_to_f32, f16_nearest, f16_to_f32};
 use crate::math::verdict::{Verdict, judge, update_scaler};
 use crate::optimizer::Optimizer;
@@ -74,9 +75,11 @@ pub struct Cpu {
     /// The constants of each group.
     pub(super) constants: Vec<Group>,
     pub(super) progress: Progress,
+    /// The clocks' counts.
+    pub(super) clocks: Vec<Clock>,
     pub(super) scaler: Scaler,
-    /// Whether the master copies, if there are any, are of the parameters as they are.
-    pub(super) adopted: bool,
+    /// For each parameter, whether its master copy, if it has one, is of the parameter as it is.
+    pub(super) adopted: Vec<bool>,
     /// For each parameter and each chunk of it, its planes in this bank, one after the other.
     pub(super) moments: Vec<f32>,
     /// The integrals, laid out alike.
@@ -95,13 +98,15 @@ impl Optimizer<Cpu> {
             integrals: zeros(&course.members, Bank::Integrals)?,
             constants: course.groups.iter().map(Group::new).collect(),
             progress: Progress::zeroed(),
+            clocks: vec![Clock::default(); course.clocks.len()],
             scaler: Scaler::starting_at(1.0),
-            adopted: false,
+            adopted: vec![false; course.members.len()],
         };
         Ok(Self { course, device })
     }
 
-    /// Takes one step. Every parameter is bound exactly once, by its name.
+    /// Takes one step. Every parameter is bound exactly once, by its name. One that is [frozen](Self::freeze) or
+    /// [skipped](Self::skip) may be left out; if it is bound, it is not looked at.
     ///
     /// A [`Schedule`](crate::Schedule) goes on by one with every call.
     ///
@@ -109,35 +114,46 @@ impl Optimizer<Cpu> {
     /// If a parameter is missing, unknown or bound twice, or if a tensor has another length, or a parameter another type, than
     /// the optimizer was made with. Nothing is changed then.
     pub fn step<'a>(&mut self, bindings: impl IntoIterator<Item = Binding<'a>>) -> Result<(), Error> {
-        let Self { course, device } = self;
-        let mut bindings = course.sort_all_bindings(bindings, |binding| binding.name)?;
-        bindings.iter().zip(&course.members).try_for_each(|(binding, member)| binding.check(&member.param))?;
+        let rests = |member: &Member| !member.takes_part();
+        let mut bindings = self.course.sort_all_bindings(bindings, |binding| binding.name, rests)?;
+        for (binding, member) in bindings.iter_mut().zip(&self.course.members) {
+            match binding {
+                Some(_) if rests(member) => *binding = None,
+                Some(binding) => binding.check(&member.param)?,
+                None => {}
+            }
+        }
+        self.settle()?;
 
+        let Self { course, device } = self;
         device.adopt(&course.members, &bindings);
-        course.record();
         let settings = GradSettings::new(&course.grad_options);
-        let grads = bindings.iter().map(|binding| Values::from(&binding.grad));
+        let grads = bindings.iter().flatten().map(|binding| Values::from(&binding.grad));
         let verdict = device.advance(&settings, course.grad_options.measures(), grads);
         if !verdict.skip {
             device.update(course, &settings, &verdict, bindings);
         } else if course.grad_options.zero {
-            bindings.iter_mut().for_each(|binding| binding.grad.zero());
+            bindings.iter_mut().flatten().for_each(|binding| binding.grad.zero());
         }
+        course.record();
         Ok(())
     }
 }
 
 impl Cpu {
     /// Makes the master copies anew whose parameters have been written by others.
-    fn adopt(&mut self, members: &[Member], bindings: &[Binding<'_>]) {
-        if std::mem::replace(&mut self.adopted, true) {
+    fn adopt(&mut self, members: &[Member], bindings: &[Option<Binding<'_>>]) {
+        if self.adopted.iter().all(|adopted| *adopted) {
             return;
         }
         let mut moments = &mut self.moments[..];
-        for (member, binding) in members.iter().zip(bindings) {
+        for ((member, binding), adopted) in members.iter().zip(bindings).zip(&mut self.adopted) {
+            let mut own = split_off(&mut moments, member.param.len * member.planes.count(Bank::Moments));
+            let Some(binding) = binding.as_ref().filter(|_| !*adopted) else { continue };
+            *adopted = true;
             for param in Values::from(&binding.param).chunks(CHUNK) {
                 for plane in member.planes.moments() {
-                    let values = split_off(&mut moments, param.len());
+                    let values = split_off(&mut own, param.len());
                     match param {
                         _ if plane != Plane::Master => {}
                         // A parameter in `f32` has no master copy.
@@ -166,24 +182,36 @@ impl Cpu {
                 update_scaler(&mut self.scaler, settings, found);
             }
         }
-        if !verdict.skip {
-            self.progress.step = self.progress.step.saturating_add(1);
-        }
+        self.progress.step = count(self.progress.step, &verdict);
         verdict
     }
 
     /// Updates every element.
-    fn update(&mut self, course: &Course, settings: &GradSettings, verdict: &Verdict, bindings: Vec<Binding<'_>>) {
-        let groups = course.groups.iter().zip(&self.constants).zip(&course.lrs);
-        let coefs = groups.map(|((hyperparams, constants), &lr)| {
-            advance_group(constants, Rates::new(hyperparams, lr), settings, verdict, self.progress.step)
+    fn update(
+        &mut self,
+        course: &Course,
+        settings: &GradSettings,
+        verdict: &Verdict,
+        bindings: Vec<Option<Binding<'_>>>,
+    ) {
+        let constants = &self.constants;
+        let coefs = self.clocks.iter_mut().zip(course.ticks()).map(|(clock, tick)| {
+            let group = constants.get(tick.group as usize)?;
+            Some(advance_clock(clock, group, tick, settings, verdict))
         });
         let coefs: Vec<_> = coefs.collect();
         let zero = course.grad_options.zero;
         let mut tasks = Vec::new();
         let (mut moments, mut integrals) = (&mut self.moments[..], &mut self.integrals[..]);
-        for (member, Binding { param: mut params, grad: mut grads, .. }) in course.members.iter().zip(bindings) {
+        for (member, binding) in course.members.iter().zip(bindings) {
             let [moment_planes, integral_planes] = Bank::ALL.map(|bank| member.planes.count(bank));
+            let Some((Binding { param: mut params, grad: mut grads, .. }, coefs)) =
+                binding.zip(coefs[member.clock].as_ref())
+            else {
+                split_off(&mut moments, member.param.len * moment_planes);
+                split_off(&mut integrals, member.param.len * integral_planes);
+                continue;
+            };
             for start in (0..member.param.len).step_by(CHUNK) {
                 let len = CHUNK.min(member.param.len - start);
                 let (param, grad);
@@ -191,11 +219,11 @@ impl Cpu {
                 (grad, grads) = grads.split_at(len);
                 let moments = split_off(&mut moments, len * moment_planes);
                 let integrals = split_off(&mut integrals, len * integral_planes);
-                let (coefs, first) = (&coefs[member.group], (start / 4) as u32);
+                let first = (start / 4) as u32;
                 tasks.push(Task { coefs, param, grad, zero, member, moments, integrals, first });
             }
         }
-        let elements = course.members.iter().map(|member| member.param.len).sum();
+        let elements = tasks.iter().map(|task| task.grad.len()).sum();
         let min_tasks = min_tasks(elements, tasks.len());
         let arch = pulp::Arch::new();
         tasks.into_par_iter().with_min_len(min_tasks).for_each_init(Scratch::default, |scratch, task| {
@@ -208,7 +236,7 @@ impl Cpu {
 }
 
 /// All planes of a bank, or an error where a plain allocation would abort the program.
-fn zeros(members: &[Member], bank: Bank) -> Result<Vec<f32>, Error> {
+pub(super) fn zeros(members: &[Member], bank: Bank) -> Result<Vec<f32>, Error> {
     let planes = |member: &Member| member.param.len as u128 * member.planes.count(bank) as u128;
     let elements = members.iter().map(planes).sum::<u128>();
     let out_of_memory = || Error::OutOfMemory { bytes: u64::try_from(4 * elements).unwrap_or(u64::MAX) };

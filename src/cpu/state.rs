@@ -3,7 +3,8 @@
 use super::chunk::{CHUNK, split_off};
 use super::optimizer::Cpu;
 use crate::abi::{Group, Scaler};
-use crate::course::Course;
+use crate::clock::Clock;
+use crate::course::{Change, Course};
 use crate::error::Error;
 use crate::optimizer::{Optimizer, backend::Backend};
 use crate::param::Member;
@@ -15,7 +16,8 @@ impl Optimizer<Cpu> {
     #[must_use]
     pub fn read_report(&self) -> Report {
         let Self { course, device } = self;
-        Report::new(&device.progress, &device.scaler, course.measured, course.reported_groups())
+        let clocks: Vec<_> = device.clocks.iter().map(|clock| clock.step).collect();
+        Report::new(&device.progress, &device.scaler, course.measured, &clocks, course.reported_groups())
     }
 
     /// A copy of the step counter and every parameter's state.
@@ -39,7 +41,12 @@ impl Cpu {
     fn states(&self, members: &[Member]) -> Vec<ParamState> {
         let mut banks = [&self.moments[..], &self.integrals[..]];
         let state = |member: &Member| {
-            let mut state = ParamState::zeros(&member.param.name, member.param.len, member.planes);
+            let mut state = ParamState::zeros(
+                &member.param.name,
+                member.param.len,
+                member.planes,
+                self.clocks[member.clock].clone(),
+            );
             for start in (0..member.param.len).step_by(CHUNK) {
                 let within = start..member.param.len.min(start + CHUNK);
                 for (plane, values) in state.planes_mut() {
@@ -87,11 +94,16 @@ impl Backend for Cpu {
         Ok(())
     }
 
-    fn restore(&mut self, course: &Course, fit: &Fit<'_>, header: &Header) -> Result<(), Error> {
+    fn known_clock(&self, clock: usize) -> u32 {
+        self.clocks[clock].step
+    }
+
+    fn restore(&mut self, course: &Course, fit: &Fit<'_>, clocks: &[Clock], header: &Header) -> Result<(), Error> {
         self.fill(&course.members, &fit.states);
+        self.clocks = clocks.to_vec();
         self.constants = fit.hyperparams.iter().map(Group::new).collect();
         (self.progress, self.scaler) = header.counts();
-        self.adopted = false;
+        self.adopted.fill(false);
         Ok(())
     }
 
@@ -100,7 +112,11 @@ impl Backend for Cpu {
     }
 
     fn params_written(&mut self) {
-        self.adopted = false;
+        self.adopted.fill(false);
+    }
+
+    fn change(&mut self, before: &Course, after: &Course, change: &Change) -> Result<(), Error> {
+        self.take_change(before, after, change)
     }
 
     fn course_changed(&mut self, _: &Course) {}

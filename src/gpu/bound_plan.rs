@@ -124,8 +124,8 @@ impl Binder<'_> {
         let dispatch = windows.dispatch;
         let pipeline = self.kernels.update(self.memory, dispatch.kernel)?;
         let coefs = match dispatch.kernel.shape {
-            Shape::Run => self.state.coefs_of(dispatch.chunks[0].group),
-            Shape::Table => self.state.coefs.as_entire_buffer_binding(),
+            Shape::Run => self.state.clocks.coefs_of(dispatch.chunks[0].clock),
+            Shape::Table => self.state.clocks.coefs.as_entire_buffer_binding(),
         };
         let page = &self.state.pages[dispatch.page];
         let own = [

@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
+use super::adoption::Adoption;
 use super::binding::{Bound, check_overlap, number_buffers};
 use super::bound_plan::{Binder, BoundPlan};
 use super::device_state::{DeviceState, PageBuffers};
 use super::kernels::Kernels;
-use super::known::Known;
+use super::known::{ClockSteps, Known};
 use super::memory::Memory;
+use super::moves::Moves;
 use super::recorded::RecordedSteps;
-use crate::abi::{GradSettings, Rates};
+use crate::abi::{GradSettings, Recorded};
 use crate::course::Course;
 use crate::error::{Error, Role};
 use crate::param::Member;
@@ -32,9 +34,12 @@ pub struct Gpu {
     pub(super) plan: Option<BoundPlan>,
     /// Whether the plan is to be made anew before the next step.
     pub(super) moved: bool,
-    /// The generation of master copies that steps are recorded with, from 1. It grows when others write parameters.
+    /// The generation that steps are recorded with, from 1. It grows with each change from outside.
     pub(super) generation: u32,
+    pub(super) adoption: Adoption,
+    pub(super) moves: Moves,
     pub(super) known: Arc<Known>,
+    pub(super) clock_steps: Arc<ClockSteps>,
 }
 
 /// A parameter as the planner knows it.
@@ -44,7 +49,8 @@ pub(super) fn tensor(course: &Course, member: &Member, bound: &Bound) -> Tensor 
     let extras = Extras::new(hyperparams, &course.grad_options);
     let integrals = if planes.integrals == 0 { Integrals::None } else { extras.integrals };
     Tensor {
-        group: member.group as u32,
+        clock: member.clock as u32,
+        rests: !member.takes_part(),
         len: member.param.len as u64,
         moment_planes: planes.count(Bank::Moments) as u64,
         integral_planes: planes.count(Bank::Integrals) as u64,
@@ -59,9 +65,12 @@ impl Gpu {
     pub(super) fn prepare_step(&mut self, course: &Course) -> Result<(), Error> {
         self.memory.check_alive()?;
         self.bind_plan(course)?;
-        let rates = course.groups.iter().map(|group| Rates::new(group, group.lr_at(course.recorded)));
+        self.moves.forget(&self.known);
+        self.adoption.renew(&self.tensors, &mut self.generation);
         let settings = GradSettings::new(&course.grad_options);
-        self.recorded.set(&self.memory, &self.kernels, &self.state, &settings, self.generation, rates)
+        let clock_words = self.state.clocks.words as u32;
+        let recorded = Recorded { settings, generation: self.generation, clock_words };
+        self.recorded.set(&self.memory, &self.kernels, &self.state, &recorded, course.ticks())
     }
 
     /// Plans and binds anew if anything has moved. On an error the last plan stays.
@@ -69,7 +78,8 @@ impl Gpu {
         if !self.moved {
             return Ok(());
         }
-        check_overlap(course.members.iter().map(|member| &member.param).zip(&self.bound))?;
+        let members = course.members.iter().zip(&self.bound).filter(|(member, _)| member.takes_part());
+        check_overlap(members.map(|(member, bound)| (&member.param, bound)))?;
         let (placements, buffers) = number_buffers(&self.bound);
         self.bind(course, &placements, &buffers)
     }
@@ -103,7 +113,8 @@ impl Gpu {
         if !matches!(error, Error::Gpu { .. }) {
             return error;
         }
-        for (member, bound) in course.members.iter().zip(&self.bound) {
+        let members = course.members.iter().zip(&self.bound).filter(|(member, _)| member.takes_part());
+        for (member, bound) in members {
             for (role, slice) in [(Role::Param, &bound.param), (Role::Grad, &bound.grad)] {
                 if let Err(Error::Gpu { reason, .. }) = self.kernels.try_buffer(&self.memory, &slice.buffer) {
                     return Error::RefusedBuffer { name: member.param.name.clone(), role, reason };
@@ -113,22 +124,27 @@ impl Gpu {
         error
     }
 
-    pub(super) fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
+    pub(super) fn record(&mut self, pass: &mut wgpu::ComputePass<'_>) {
         // A step is prepared before it is recorded, so that there is a plan.
         let Some(plan) = &self.plan else { return };
+        self.moves.record(pass);
         plan.record_measure(pass);
         self.recorded.record(&plan.advance, pass);
         if self.adopt_dispatches() > 0 {
             plan.record_adopt(pass);
         }
         plan.record_update(pass);
+        self.adoption.record(&self.tensors, &self.known);
     }
 
     /// Dispatches that make master copies, until the device is known to have run them for this generation: a recorded step
     /// may never be submitted, or be refused with the rest of its encoder.
     pub(super) fn adopt_dispatches(&self) -> usize {
-        let is_made = self.known.generation() >= self.generation;
-        if is_made { 0 } else { self.plan.as_ref().map_or(0, BoundPlan::adopt_dispatches) }
+        if !self.adoption.is_pending(&self.known) {
+            0
+        } else {
+            self.plan.as_ref().map_or(0, BoundPlan::adopt_dispatches)
+        }
     }
 
     /// Takes other buffers for the state, and forgets all that is bound to the old ones.

@@ -3,6 +3,7 @@
 use super::memory::Memory;
 use super::upload::Upload;
 use crate::abi::{Coefs, Group, Progress, QUAD, Scaler};
+use crate::clock::Clock;
 use crate::error::Error;
 use crate::options::Hyperparams;
 use crate::param::Member;
@@ -18,7 +19,8 @@ pub(super) struct DeviceState {
     /// The groups' constants.
     pub groups: wgpu::Buffer,
     pub progress: wgpu::Buffer,
-    pub coefs: wgpu::Buffer,
+    /// The clocks' counts, and the coefficients that come of them.
+    pub clocks: ClockBuffers,
     /// The loss scale. The caller's kernels are bound to it, so that it outlives a loading.
     pub scaler: wgpu::Buffer,
 }
@@ -30,7 +32,60 @@ pub(super) struct PageBuffers {
     pub integrals: wgpu::Buffer,
 }
 
+/// The buffers of what there is for each clock.
+#[derive(Debug, Clone)]
+pub(super) struct ClockBuffers {
+    /// Words from a clock to the next.
+    pub words: usize,
+    pub counts: wgpu::Buffer,
+    pub coefs: wgpu::Buffer,
+}
+
+impl ClockBuffers {
+    /// So many clocks, at 0.
+    pub fn new(memory: &Memory, limits: &Limits, count: usize) -> Result<Self, Error> {
+        let words = Clock::words();
+        let size = (count * size_of::<Coefs>()) as u64;
+        check_binding(limits, size)?;
+        let counts = (4 * count * words) as u64;
+        let [counts, coefs] = memory.zeros([("miadam clocks", counts), ("miadam coefs", size)], STATE)?;
+        Ok(Self { words, counts, coefs })
+    }
+
+    /// One clock's coefficients, for a dispatch that needs no other's.
+    pub fn coefs_of(&self, clock: u32) -> wgpu::BufferBinding<'_> {
+        let size = size_of::<Coefs>() as u64;
+        wgpu::BufferBinding { buffer: &self.coefs, offset: u64::from(clock) * size, size: wgpu::BufferSize::new(size) }
+    }
+}
+
+/// The usage of buffers that hold state: kernels and copies reach them.
+pub(super) const STATE: wgpu::BufferUsages =
+    wgpu::BufferUsages::STORAGE.union(wgpu::BufferUsages::COPY_SRC).union(wgpu::BufferUsages::COPY_DST);
+
+fn check_binding(limits: &Limits, needed: u64) -> Result<(), Error> {
+    let limit = "max_storage_buffer_binding_size";
+    if needed <= limits.binding {
+        Ok(())
+    } else {
+        Err(Error::LimitTooSmall { limit, needed, available: limits.binding })
+    }
+}
+
+/// The groups' constants, on the device.
+pub(super) fn constants(memory: &Memory, limits: &Limits, groups: &[Hyperparams]) -> Result<wgpu::Buffer, Error> {
+    let constants: Vec<_> = groups.iter().map(Group::new).collect();
+    check_binding(limits, size_of_val(&constants[..]) as u64)?;
+    memory.filled("miadam groups", &constants)
+}
+
 impl PageBuffers {
+    pub fn new(memory: &Memory, page: &Page) -> Result<Self, Error> {
+        let [moments, integrals] =
+            memory.zeros([("miadam moments", page.moments), ("miadam integrals", page.integrals)], STATE)?;
+        Ok(Self { moments, integrals })
+    }
+
     pub fn bank(&self, bank: Bank) -> &wgpu::Buffer {
         match bank {
             Bank::Moments => &self.moments,
@@ -60,44 +115,28 @@ impl DeviceState {
         limits: &Limits,
         layout: StateLayout,
         groups: &[Hyperparams],
+        clocks: usize,
         scaler: Option<wgpu::Buffer>,
     ) -> Result<Self, Error> {
-        let constants: Vec<_> = groups.iter().map(Group::new).collect();
-        let needed = size_of_val(&constants[..]) as u64;
-        if needed > limits.binding {
-            let limit = "max_storage_buffer_binding_size";
-            return Err(Error::LimitTooSmall { limit, needed, available: limits.binding });
-        }
-        use wgpu::BufferUsages as Usage;
-        let usage = Usage::STORAGE | Usage::COPY_SRC | Usage::COPY_DST;
-        let make = |page: &Page| {
-            let [moments, integrals] =
-                memory.zeros([("miadam moments", page.moments), ("miadam integrals", page.integrals)], usage)?;
-            Ok(PageBuffers { moments, integrals })
-        };
-        let pages = layout.pages.iter().map(make).collect::<Result<_, _>>().map_err(|error| match error {
+        let groups = constants(memory, limits, groups)?;
+        let pages = layout.pages.iter().map(|page| PageBuffers::new(memory, page)).collect::<Result<_, _>>();
+        let pages = pages.map_err(|error| match error {
             Error::OutOfMemory { .. } => Error::OutOfMemory { bytes: layout.bytes() },
             other => other,
         })?;
-        // An array of no groups could not be bound.
-        let count = groups.len().max(1) as u64;
-        let [progress, coefs] = memory.zeros(
-            [("miadam progress", size_of::<Progress>() as u64), ("miadam coefs", count * size_of::<Coefs>() as u64)],
-            usage,
-        )?;
-        let [groups] = memory.zeros([("miadam groups", count * size_of::<Group>() as u64)], usage)?;
-        memory.write(&groups, 0, bytemuck::cast_slice(&constants))?;
+        let [progress] = memory.zeros([("miadam progress", size_of::<Progress>() as u64)], STATE)?;
+        let clocks = ClockBuffers::new(memory, limits, clocks)?;
         let scaler = match scaler {
             Some(scaler) => scaler,
             None => {
                 // The caller's kernels may bind it either way.
                 let size = size_of::<Scaler>() as u64;
-                let [scaler] = memory.zeros([("miadam loss scale", size)], usage | Usage::UNIFORM)?;
+                let [scaler] = memory.zeros([("miadam loss scale", size)], STATE | wgpu::BufferUsages::UNIFORM)?;
                 memory.write(&scaler, 0, bytemuck::bytes_of(&Scaler::starting_at(1.0)))?;
                 scaler
             }
         };
-        Ok(Self { layout, pages, groups, progress, coefs, scaler })
+        Ok(Self { layout, pages, groups, progress, clocks, scaler })
     }
 
     /// Puts the counts and every plane of a checkpoint where they belong, in pages that are 0. The loss scale is left as it
@@ -107,6 +146,7 @@ impl DeviceState {
         memory: &Memory,
         members: &[Member],
         states: &[Option<&ParamState>],
+        clocks: &[Clock],
         progress: &Progress,
     ) -> Result<(), Error> {
         let mut upload = Upload::new(memory);
@@ -131,6 +171,8 @@ impl DeviceState {
             }
         }
         upload.flush()?;
+        let words: Vec<_> = clocks.iter().flat_map(|clock| clock.to_words(self.clocks.words)).collect();
+        memory.write(&self.clocks.counts, 0, bytemuck::cast_slice(&words))?;
         memory.write(&self.progress, 0, bytemuck::bytes_of(progress))
     }
 
@@ -146,11 +188,5 @@ impl DeviceState {
             Ok(PageBuffers { integrals, moments: page.moments.clone() })
         };
         self.pages.iter().map(without).collect()
-    }
-
-    /// One group's coefficients, for a dispatch that needs no other's.
-    pub fn coefs_of(&self, group: u32) -> wgpu::BufferBinding<'_> {
-        let size = size_of::<Coefs>() as u64;
-        wgpu::BufferBinding { buffer: &self.coefs, offset: u64::from(group) * size, size: wgpu::BufferSize::new(size) }
     }
 }

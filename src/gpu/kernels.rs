@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::memory::Memory;
 use super::shader::{self, Shader};
-use crate::abi::{self, measure, update};
+use crate::abi::{self, measure, moves, update};
 use crate::error::Error;
 use crate::plan::{Extras, Form, Kernel, Limits};
 
@@ -17,6 +17,7 @@ pub(super) struct Kernels {
     /// The bindings of the advance kernel.
     pub advance_bindings: wgpu::BindGroupLayout,
     advance: [Option<wgpu::ComputePipeline>; 2],
+    moves: Option<wgpu::ComputePipeline>,
     update: HashMap<Kernel, wgpu::ComputePipeline>,
     adopt: HashMap<Kernel, wgpu::ComputePipeline>,
     measure: HashMap<Kernel, wgpu::ComputePipeline>,
@@ -24,7 +25,7 @@ pub(super) struct Kernels {
 
 impl Kernels {
     pub fn new(memory: &Memory, limits: Limits) -> Result<Self, Error> {
-        use abi::advance::{COEFS, GROUPS, PARTIALS, PROGRESS, RECORDED, SCALER};
+        use abi::advance::{CLOCKS, COEFS, GROUPS, PARTIALS, PROGRESS, RECORDED, SCALER};
         let entries = [
             storage_entry(GROUPS, true, false),
             storage_entry(RECORDED, true, true),
@@ -32,6 +33,7 @@ impl Kernels {
             storage_entry(COEFS, false, false),
             storage_entry(PARTIALS, true, false),
             storage_entry(SCALER, false, false),
+            storage_entry(CLOCKS, false, false),
         ];
         let device = &memory.device;
         let advance_bindings =
@@ -39,7 +41,7 @@ impl Kernels {
         let size = limits.windows as u64 * limits.alignment;
         let [spare] = memory.zeros([("miadam spare windows", size)], wgpu::BufferUsages::STORAGE)?;
         let [update, adopt, measure] = Default::default();
-        Ok(Self { limits, spare, advance_bindings, advance: [None, None], update, adopt, measure })
+        Ok(Self { limits, spare, advance_bindings, advance: [None, None], moves: None, update, adopt, measure })
     }
 
     /// The kernel that advances the step counter. `measures` says whether measure kernels run before it.
@@ -54,6 +56,19 @@ impl Kernels {
             compile(&memory.device, "miadam advance", &shader, "advance", bindings)
         })?;
         Ok(known.insert(made).clone())
+    }
+
+    /// The kernel that moves state to other buffers.
+    pub fn moves(&mut self, memory: &Memory) -> Result<wgpu::ComputePipeline, Error> {
+        if let Some(known) = &self.moves {
+            return Ok(known.clone());
+        }
+        let own = [(moves::MOVES, true), (moves::PROGRESS, true), (moves::BEFORE, true), (moves::AFTER, false)];
+        let made = memory.scoped("compile the move kernel", 0, || {
+            let bindings = bindings(&memory.device, "miadam move", &own, 0);
+            compile(&memory.device, "miadam move", &shader::moves(), "move_state", &bindings)
+        })?;
+        Ok(self.moves.insert(made).clone())
     }
 
     /// An update kernel.
@@ -93,6 +108,7 @@ impl Kernels {
     /// Forgets all that is compiled.
     pub fn forget(&mut self) {
         self.advance = [None, None];
+        self.moves = None;
         self.update.clear();
         self.adopt.clear();
         self.measure.clear();

@@ -13,8 +13,8 @@ pub fn plan_limits(limits: &wgpu::Limits) -> Result<Limits, Error> {
         if available < needed { Err(Error::LimitTooSmall { limit, needed, available }) } else { Ok(()) }
     };
     let workgroup = u64::from(WORKGROUP_SIZE);
-    // One window for parameters and one for gradients.
-    let storage_buffers = abi::update::WINDOWS + 2;
+    // The advance kernel's, which are one more than those of an update with one window for parameters and one for gradients.
+    let storage_buffers = abi::advance::CLOCKS + 1;
     least(
         "max_storage_buffers_per_shader_stage",
         limits.max_storage_buffers_per_shader_stage.into(),

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use super::device::{Gpu, tensor};
 use super::device_state::{DeviceState, PageBuffers};
-use super::known::Known;
+use super::known::{ClockSteps, Known};
+use super::moves::Moves;
 use super::recorded::RecordedSteps;
 use crate::abi::{Progress, Scaler};
-use crate::course::Course;
+use crate::clock::Clock;
+use crate::course::{Change, Course};
 use crate::error::{Error, Role};
 use crate::optimizer::{Optimizer, backend::Backend};
 use crate::options::GradOptions;
@@ -20,22 +22,33 @@ struct Restored {
     recorded: RecordedSteps,
     progress: Progress,
     scaler: Scaler,
+    clock_steps: ClockSteps,
 }
 
 impl Gpu {
     /// Everything of a loading that can fail.
-    fn make_restored(&self, course: &Course, fit: &Fit<'_>, header: &Header) -> Result<Restored, Error> {
+    fn make_restored(
+        &self,
+        course: &Course,
+        fit: &Fit<'_>,
+        clocks: &[Clock],
+        header: &Header,
+    ) -> Result<Restored, Error> {
         self.memory.check_alive()?;
         let scaler = Some(self.state.scaler.clone());
-        let state = DeviceState::new(&self.memory, &self.limits, self.state.layout.clone(), &fit.hyperparams, scaler)?;
-        let (groups, alignment) = (course.groups.len(), self.limits.alignment);
-        let recorded = RecordedSteps::new(&self.memory, &self.kernels, &state, groups, alignment, None)?;
+        let (layout, limits) = (self.state.layout.clone(), &self.limits);
+        let state = DeviceState::new(&self.memory, limits, layout, &course.groups, clocks.len(), scaler)?;
+        let recorded = RecordedSteps::new(&self.memory, &self.kernels, &state, clocks.len(), limits.alignment, None)?;
         let (progress, scaler) = header.counts();
-        state.fill(&self.memory, &course.members, &fit.states, &progress)?;
-        Ok(Restored { state, recorded, progress, scaler })
+        state.fill(&self.memory, &course.members, &fit.states, clocks, &progress)?;
+        let clock_steps = clocks.iter().map(|clock| clock.step).collect();
+        Ok(Restored { state, recorded, progress, scaler, clock_steps })
     }
 
-    fn take_restored(&mut self, Restored { state, recorded, progress, scaler }: Restored) -> Result<(), Error> {
+    fn take_restored(
+        &mut self,
+        Restored { state, recorded, progress, scaler, clock_steps }: Restored,
+    ) -> Result<(), Error> {
         // The callers' kernels are bound to the loss scale, so that nothing must fail after this.
         state.set_scaler(&self.memory, &scaler)?;
         self.state = state;
@@ -44,6 +57,9 @@ impl Gpu {
         self.moved = true;
         // Readbacks under way are of the state before.
         self.known = Arc::new(Known::new(&progress));
+        self.clock_steps = Arc::new(clock_steps);
+        self.moves = Moves::default();
+        self.adoption.ask(&self.tensors, self.generation);
         Ok(())
     }
 
@@ -67,8 +83,17 @@ impl Backend for Gpu {
         self.state.set_scaler(&self.memory, &Scaler::starting_at(scale))
     }
 
-    fn restore(&mut self, course: &Course, fit: &Fit<'_>, header: &Header) -> Result<(), Error> {
-        let restored = self.make_restored(course, fit, header)?;
+    fn known_clock(&self, clock: usize) -> u32 {
+        self.clock_steps.of(clock)
+    }
+
+    fn change(&mut self, before: &Course, after: &Course, change: &Change) -> Result<(), Error> {
+        let bound = change.members.iter().filter_map(|source| Some(self.bound[(*source)?].clone())).collect();
+        self.take_change(before, after, change, bound)
+    }
+
+    fn restore(&mut self, course: &Course, fit: &Fit<'_>, clocks: &[Clock], header: &Header) -> Result<(), Error> {
+        let restored = self.make_restored(course, fit, clocks, header)?;
         self.take_restored(restored)
     }
 
@@ -80,6 +105,7 @@ impl Backend for Gpu {
 
     fn params_written(&mut self) {
         self.generation = self.generation.saturating_add(1);
+        self.adoption.ask(&self.tensors, self.generation);
     }
 
     fn course_changed(&mut self, course: &Course) {
@@ -185,10 +211,11 @@ impl Optimizer<Gpu> {
     async fn restore_async(&mut self, checkpoint: &Checkpoint, lenient: bool) -> Result<Vec<Skipped>, Error> {
         let Self { course, device } = self;
         let fit = course.fit(checkpoint, lenient)?;
-        let restored = device.make_restored(course, &fit, &checkpoint.header)?;
+        let (next, clocks) = course.restored(&fit, &checkpoint.header);
+        let restored = device.make_restored(&next, &fit, &clocks, &checkpoint.header)?;
         device.memory.settle().await?;
         device.take_restored(restored)?;
-        course.restore(fit.hyperparams, &checkpoint.header);
+        course.replace(next);
         device.course_changed(course);
         Ok(fit.skipped)
     }
@@ -199,7 +226,7 @@ impl Optimizer<Gpu> {
     /// As for [`release_integrals`](Self::release_integrals).
     pub async fn release_integrals_async(&mut self) -> Result<u64, Error> {
         let Self { course, device } = self;
-        course.check_releasable(device.known_step())?;
+        course.check_releasable(|clock| device.known_clock(clock))?;
         device.memory.check_alive()?;
         let pages = device.state.pages_without_integrals(&device.memory)?;
         device.memory.settle().await?;

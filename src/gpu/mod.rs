@@ -1,7 +1,9 @@
 //! The GPU half: kernels, buffers, the recording of steps, and the way to and from the device.
 
+mod adoption;
 mod binding;
 mod bound_plan;
+mod changes;
 mod device;
 mod device_state;
 mod kernels;
@@ -9,6 +11,7 @@ mod known;
 mod limits;
 mod loading;
 mod memory;
+mod moves;
 mod optimizer;
 mod readback;
 mod reading;

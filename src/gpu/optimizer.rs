@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use super::adoption::Adoption;
 use super::binding::{Binding, Bound, check_overlap, number_buffers};
 use super::bound_plan::BoundPlan;
 use super::device::{Gpu, tensor};
@@ -10,11 +11,12 @@ use super::device_state::DeviceState;
 use super::kernels::Kernels;
 use super::limits::plan_limits;
 use super::memory::Memory;
+use super::moves::Moves;
 use super::readback::Watch;
 use super::recorded::RecordedSteps;
 use crate::course::Course;
 use crate::error::Error;
-use crate::optimizer::Optimizer;
+use crate::optimizer::{Optimizer, backend::Backend};
 use crate::param::ParamGroup;
 use crate::plan::StateLayout;
 
@@ -71,8 +73,8 @@ impl Optimizer<Gpu> {
     ) -> Result<Self, Error> {
         let course = Course::new(groups)?;
         let limits = plan_limits(&device.limits())?;
-        let bindings = course.sort_all_bindings(bindings, |binding| binding.name)?;
-        let bound = bindings.into_iter().zip(&course.members);
+        let bindings = course.sort_all_bindings(bindings, |binding| binding.name, |_| false)?;
+        let bound = bindings.into_iter().flatten().zip(&course.members);
         let bound: Vec<_> =
             bound.map(|(binding, member)| Bound::new(&member.param, binding)).collect::<Result<_, _>>()?;
 
@@ -84,20 +86,24 @@ impl Optimizer<Gpu> {
         let (placements, buffers) = number_buffers(&bound);
         let layout = StateLayout::new(&tensors, &placements, &limits)?;
         let kernels = Kernels::new(&memory, limits)?;
-        let state = DeviceState::new(&memory, &limits, layout, &course.groups, None)?;
-        let recorded = RecordedSteps::new(&memory, &kernels, &state, course.groups.len(), limits.alignment, None)?;
+        let state = DeviceState::new(&memory, &limits, layout, &course.groups, course.clocks.len(), None)?;
+        let recorded = RecordedSteps::new(&memory, &kernels, &state, course.clocks.len(), limits.alignment, None)?;
+        let generation = 1;
         let mut device = Gpu {
             memory,
             limits,
             bound,
+            adoption: Adoption::new(&tensors, generation),
             tensors,
             kernels,
             state,
             recorded,
             plan: None,
             moved: true,
-            generation: 1,
+            generation,
+            moves: Moves::default(),
             known: Arc::default(),
+            clock_steps: Arc::new(course.clocks.iter().map(|_| 0).collect()),
         };
         device.bind(&course, &placements, &buffers)?;
         Ok(Self { course, device })
@@ -137,15 +143,19 @@ impl Optimizer<Gpu> {
     /// Nothing is recorded then. In a browser a step that plans anew may be refused later, which shows as an error of a later
     /// call; [`prepare_async`](Self::prepare_async) before the step shows it at once.
     pub fn step(&mut self, encoder: &mut wgpu::CommandEncoder) -> Result<(), Error> {
+        self.settle()?;
         let Self { course, device } = self;
         device.prepare_step(course)?;
-        let watch = if device.adopt_dispatches() > 0 { Some(Watch::new(&device.memory)?) } else { None };
+        let is_watched = device.adopt_dispatches() > 0 || !device.moves.is_empty();
+        let watch = if is_watched { Some(Watch::new(&device.memory)?) } else { None };
         device.memory.check_alive()?;
         let mut pass = encoder
             .begin_compute_pass(&wgpu::ComputePassDescriptor { label: Some("miadam step"), timestamp_writes: None });
         device.record(&mut pass);
-        course.record();
         drop(pass);
+        if course.record() {
+            device.course_changed(course);
+        }
         if let Some(watch) = watch {
             watch.record(encoder, &device.state.progress, device.known.clone());
         }
@@ -183,11 +193,14 @@ impl Optimizer<Gpu> {
     /// # Errors
     /// As for [`step`](Self::step).
     pub fn step_in_pass(&mut self, pass: &mut wgpu::ComputePass<'_>) -> Result<(), Error> {
+        self.settle()?;
         let Self { course, device } = self;
         device.prepare_step(course)?;
         device.memory.check_alive()?;
         device.record(pass);
-        course.record();
+        if course.record() {
+            device.course_changed(course);
+        }
         Ok(())
     }
 
@@ -196,6 +209,7 @@ impl Optimizer<Gpu> {
     /// # Errors
     /// As for [`step`](Self::step).
     pub async fn prepare_async(&mut self) -> Result<(), Error> {
+        self.settle()?;
         let Self { course, device } = self;
         device.memory.check_alive()?;
         device.bind_plan(course)?;
@@ -316,14 +330,18 @@ impl Optimizer<Gpu> {
         &self.device.state.scaler
     }
 
-    /// Dispatches that a step records. Those that make master copies are included until they have run.
+    /// Dispatches that the next step records. Those that make master copies, and those that move state after a change, are
+    /// included until they are known to have run.
     ///
     /// # Errors
     /// As for [`step`](Self::step), whose plan it makes if a parameter has moved.
     pub fn dispatches(&mut self) -> Result<usize, Error> {
+        self.settle()?;
         let Self { course, device } = self;
         device.memory.check_alive()?;
         device.bind_plan(course)?;
-        Ok(1 + device.adopt_dispatches() + device.plan.as_ref().map_or(0, BoundPlan::dispatches))
+        Ok(1 + device.moves.dispatches()
+            + device.adopt_dispatches()
+            + device.plan.as_ref().map_or(0, BoundPlan::dispatches))
     }
 }

@@ -113,8 +113,13 @@ struct Arriving {
 const GATHERED: u64 = 64 << 20;
 
 impl Copies {
-    /// Records the copies.
-    pub fn record(memory: &Memory, encoder: &mut wgpu::CommandEncoder, ranges: &[Range<'_>]) -> Result<Self, Error> {
+    /// Records the copies after what comes `first`.
+    pub fn record(
+        memory: &Memory,
+        encoder: &mut wgpu::CommandEncoder,
+        ranges: &[Range<'_>],
+        first: impl FnOnce(&mut wgpu::CommandEncoder),
+    ) -> Result<Self, Error> {
         let most = GATHERED.min(memory.device.limits().max_buffer_size);
         let mut sizes = vec![0];
         let mut places = Vec::with_capacity(ranges.len());
@@ -131,6 +136,7 @@ impl Copies {
         let make = |&size: &u64| memory.zeros([("miadam readback", size)], usage);
         let buffers: Vec<_> = sizes.iter().map(make).collect::<Result<_, _>>()?;
         memory.check_alive()?;
+        first(encoder);
         for (&Range { buffer, offset, size }, (number, bytes)) in ranges.iter().zip(&places) {
             if size > 0 {
                 encoder.copy_buffer_to_buffer(buffer, offset, &buffers[*number][0], bytes.start as u64, size);

@@ -1,10 +1,14 @@
 //! The GPU optimizer's state and numbers, on their way to the host: copies at a point of the caller's encoder.
 
 use super::binding::end;
+use std::sync::Arc;
+
 use super::device::Gpu;
 use super::device_state::{plane_bytes, plane_offset};
+use super::known::{ClockSteps, Known};
 use super::readback::{Contents, Copies, Range, Readback, head};
 use crate::abi::{Progress, Scaler};
+use crate::clock::Clock;
 use crate::error::{Error, Role};
 use crate::optimizer::Optimizer;
 use crate::plan::StateLayout;
@@ -46,13 +50,13 @@ impl Optimizer<Gpu> {
     pub fn read_report(&self, encoder: &mut wgpu::CommandEncoder) -> Result<Readback<Report>, Error> {
         let Self { course, device } = self;
         device.memory.check_alive()?;
-        let copies = Copies::record(&device.memory, encoder, &device.count_ranges())?;
-        let known = device.known.clone();
+        let copies = device.copy(encoder, &device.count_ranges())?;
+        let counts = device.counts();
         let (measured, groups) = (course.measured, course.reported_groups().collect::<Vec<_>>());
         Ok(Readback::new(&device.memory, copies, move |contents| {
-            let (progress, scaler) = counts(contents)?;
-            known.raise(&progress);
-            Ok(Report::new(&progress, &scaler, measured, groups.into_iter()))
+            let Counted { progress, scaler, clocks } = counts.read(contents)?;
+            let steps: Vec<_> = clocks.iter().map(|clock| clock.step).collect();
+            Ok(Report::new(&progress, &scaler, measured, &steps, groups.into_iter()))
         }))
     }
 
@@ -66,12 +70,11 @@ impl Optimizer<Gpu> {
     pub fn read_state(&self, encoder: &mut wgpu::CommandEncoder) -> Result<Readback<State>, Error> {
         let device = &self.device;
         device.memory.check_alive()?;
-        let copies = Copies::record(&device.memory, encoder, &device.state_ranges())?;
-        let (assembler, known) = (self.assembler(), device.known.clone());
+        let copies = device.copy(encoder, &device.state_ranges())?;
+        let (assembler, counts) = (self.assembler(), device.counts());
         Ok(Readback::new(&device.memory, copies, move |contents| {
-            let (progress, _) = counts(contents)?;
-            known.raise(&progress);
-            Ok(State { step: progress.step, params: assembler.assemble(contents) })
+            let Counted { progress, clocks, .. } = counts.read(contents)?;
+            Ok(State { step: progress.step, params: assembler.assemble(contents, &clocks) })
         }))
     }
 
@@ -103,14 +106,13 @@ impl Optimizer<Gpu> {
             ranges.push(Range { buffer: &slice.buffer, offset: slice.offset, size });
             params.push(param.clone());
         }
-        let copies = Copies::record(&device.memory, encoder, &ranges)?;
-        let (assembler, known) = (self.assembler(), device.known.clone());
+        let copies = device.copy(encoder, &ranges)?;
+        let (assembler, counts) = (self.assembler(), device.counts());
         let (mut header, measured) = (course.header(), course.measured);
         Ok(Readback::new(&device.memory, copies, move |contents| {
-            let (progress, scaler) = counts(contents)?;
-            known.raise(&progress);
+            let Counted { progress, scaler, clocks } = counts.read(contents)?;
             header.set_counts(&progress, &scaler, measured);
-            let mut checkpoint = Checkpoint::new(header, assembler.assemble(contents));
+            let mut checkpoint = Checkpoint::new(header, assembler.assemble(contents, &clocks));
             for (number, param) in (states..).zip(params) {
                 let bytes = contents.range(number)[..param.len * param.dtype.width() as usize].to_vec();
                 checkpoint.params.insert(param.name, SavedParam { dtype: param.dtype, bytes });
@@ -122,26 +124,60 @@ impl Optimizer<Gpu> {
     fn assembler(&self) -> Assembler {
         let named = self.course.members.iter().map(|member| {
             let param = &member.param;
-            (param.name.clone(), param.len, member.planes)
+            (param.name.clone(), param.len, member.planes, member.clock)
         });
         Assembler { layout: self.device.state.layout.clone(), params: named.collect() }
     }
 }
 
 /// The buffers of counts before the pages of state.
-const COUNTS: usize = 2;
+const COUNTS: usize = 3;
 
-/// The counts that were copied by [`Gpu::count_ranges`], with the evidence that the device has written them: a loss scale is
-/// never 0, and 0 is all that is there if wgpu has refused the encoder.
-fn counts(contents: &Contents) -> Result<(Progress, Scaler), Error> {
-    let scaler: Scaler = head(contents.range(1));
-    if scaler.scale == 0.0 { Err(Error::ReadbackLost) } else { Ok((head(contents.range(0)), scaler)) }
+/// What the device counts.
+struct Counted {
+    progress: Progress,
+    scaler: Scaler,
+    clocks: Vec<Clock>,
+}
+
+/// What a readback of the counts needs once they have come.
+struct Counts {
+    words: usize,
+    known: Arc<Known>,
+    clock_steps: Arc<ClockSteps>,
+}
+
+impl Counts {
+    /// The counts that were copied by [`Gpu::count_ranges`], with the evidence that the device has written them: a loss scale
+    /// is never 0, and 0 is all that is there if wgpu has refused the encoder.
+    fn read(&self, contents: &Contents) -> Result<Counted, Error> {
+        let scaler: Scaler = head(contents.range(1));
+        if scaler.scale == 0.0 {
+            return Err(Error::ReadbackLost);
+        }
+        let words: Vec<u32> = bytemuck::pod_collect_to_vec(contents.range(2));
+        let clocks: Vec<_> = words.chunks_exact(self.words).map(Clock::from_words).collect();
+        let progress = head(contents.range(0));
+        self.known.raise(&progress);
+        self.clock_steps.raise(&clocks.iter().map(|clock| clock.step).collect::<Vec<_>>());
+        Ok(Counted { progress, scaler, clocks })
+    }
 }
 
 impl Gpu {
-    /// The step counter with what is counted beside it, and the loss scale.
+    /// Records copies, after the state has moved to where they are taken from.
+    fn copy(&self, encoder: &mut wgpu::CommandEncoder, ranges: &[Range<'_>]) -> Result<Copies, Error> {
+        Copies::record(&self.memory, encoder, ranges, |encoder| self.moves.record_alone(encoder))
+    }
+
+    fn counts(&self) -> Counts {
+        let (words, known, clock_steps) = (self.state.clocks.words, self.known.clone(), self.clock_steps.clone());
+        Counts { words, known, clock_steps }
+    }
+
+    /// The step counter with what is counted beside it, the loss scale, and the clocks.
     fn count_ranges(&self) -> Vec<Range<'_>> {
-        [&self.state.progress, &self.state.scaler].map(Range::whole).to_vec()
+        [&self.state.progress, &self.state.scaler, &self.state.clocks.counts].map(Range::whole).to_vec()
     }
 
     /// The counts and, after them, the banks of every page of state.
@@ -154,15 +190,17 @@ impl Gpu {
 /// Puts pages of state together to the state of every parameter.
 struct Assembler {
     layout: StateLayout,
-    /// Each parameter's name, length and planes.
-    params: Vec<(String, usize, Planes)>,
+    /// Each parameter's name, length, planes and clock.
+    params: Vec<(String, usize, Planes, usize)>,
 }
 
 impl Assembler {
     /// `contents` has the counts and the banks of every page.
-    fn assemble(&self, contents: &Contents) -> Vec<ParamState> {
-        let zeros = |(name, len, planes): &(String, usize, Planes)| ParamState::zeros(name, *len, *planes);
-        let mut states: Vec<_> = self.params.iter().map(zeros).collect();
+    fn assemble(&self, contents: &Contents, clocks: &[Clock]) -> Vec<ParamState> {
+        let params = self.params.iter();
+        let zeros =
+            params.map(|(name, len, planes, clock)| ParamState::zeros(name, *len, *planes, clocks[*clock].clone()));
+        let mut states: Vec<_> = zeros.collect();
         for segment in &self.layout.segments {
             let first = COUNTS + Bank::ALL.len() * segment.page;
             let within = segment.start as usize..(segment.start + segment.len) as usize;

@@ -1,9 +1,9 @@
-//! The host's word to the device with each recorded step: settings for the gradients, and learning rates.
+//! The host's word to the device with each recorded step: settings for the gradients, and each clock's numbers.
 
 use super::device_state::DeviceState;
 use super::kernels::Kernels;
 use super::memory::Memory;
-use crate::abi::{GradSettings, Partial, Rates, advance as binding};
+use crate::abi::{Partial, Recorded, Tick, advance as binding};
 use crate::error::Error;
 
 /// Bytes of a buffer of slots, at most. Then another buffer takes over.
@@ -31,12 +31,12 @@ pub(super) struct RecordedSteps {
 }
 
 impl RecordedSteps {
-    /// Slots for so many groups. `partials` is `None` where steps do not measure.
+    /// Slots for so many clocks. `partials` is `None` where steps do not measure.
     pub fn new(
         memory: &Memory,
         kernels: &Kernels,
         state: &DeviceState,
-        groups: usize,
+        clocks: usize,
         alignment: u64,
         partials: Option<&wgpu::Buffer>,
     ) -> Result<Self, Error> {
@@ -48,8 +48,7 @@ impl RecordedSteps {
                 dummy
             }
         };
-        // An array of no rates could not be bound.
-        let len = (size_of::<GradSettings>() + size_of::<u32>() + groups.max(1) * size_of::<Rates>()) as u64;
+        let len = (size_of::<Recorded>() + clocks * size_of::<Tick>()) as u64;
         let slot = len.next_multiple_of(alignment);
         let (buffer, bind_group) = slots(memory, kernels, state, &partials, len, slot)?;
         Ok(Self { buffer, bind_group, partials, len, slot, used: 0, last: Vec::new(), next: Vec::new() })
@@ -74,21 +73,18 @@ impl RecordedSteps {
         Ok(Self { buffer, bind_group, partials, len, slot, used, last: self.last.clone(), next: Vec::new() })
     }
 
-    /// Tells the device about the step that is recorded next. Equal steps in a row share a slot. `generation` is that of the
-    /// master copies.
+    /// Tells the device about the step that is recorded next. Equal steps in a row share a slot.
     pub fn set(
         &mut self,
         memory: &Memory,
         kernels: &Kernels,
         state: &DeviceState,
-        settings: &GradSettings,
-        generation: u32,
-        rates: impl Iterator<Item = Rates>,
+        recorded: &Recorded,
+        ticks: impl Iterator<Item = Tick>,
     ) -> Result<(), Error> {
         self.next.clear();
-        self.next.extend(bytemuck::bytes_of(settings));
-        self.next.extend(bytemuck::bytes_of(&generation));
-        rates.for_each(|rates| self.next.extend(bytemuck::bytes_of(&rates)));
+        self.next.extend(bytemuck::bytes_of(recorded));
+        ticks.for_each(|tick| self.next.extend(bytemuck::bytes_of(&tick)));
         if self.used > 0 && self.next == self.last {
             return Ok(());
         }
@@ -127,7 +123,7 @@ fn slots(
 fn bind(
     memory: &Memory,
     kernels: &Kernels,
-    DeviceState { groups, progress, coefs, scaler, .. }: &DeviceState,
+    DeviceState { groups, progress, clocks, scaler, .. }: &DeviceState,
     partials: &wgpu::Buffer,
     recorded: &wgpu::Buffer,
     len: u64,
@@ -142,9 +138,10 @@ fn bind(
                 entry(binding::GROUPS, groups.as_entire_binding()),
                 entry(binding::RECORDED, wgpu::BindingResource::Buffer(slot)),
                 entry(binding::PROGRESS, progress.as_entire_binding()),
-                entry(binding::COEFS, coefs.as_entire_binding()),
+                entry(binding::COEFS, clocks.coefs.as_entire_binding()),
                 entry(binding::PARTIALS, partials.as_entire_binding()),
                 entry(binding::SCALER, scaler.as_entire_binding()),
+                entry(binding::CLOCKS, clocks.counts.as_entire_binding()),
             ],
         })
     })

@@ -30,7 +30,7 @@ impl fmt::Display for Shader {
 }
 
 /// The files that can be imported.
-const FILES: [(&str, &str); 16] = [
+const FILES: [(&str, &str); 17] = [
     ("access/elements.wgsl", include_str!("../../shaders/access/elements.wgsl")),
     ("access/mixed.wgsl", include_str!("../../shaders/access/mixed.wgsl")),
     ("access/mixed_elements.wgsl", include_str!("../../shaders/access/mixed_elements.wgsl")),
@@ -41,6 +41,7 @@ const FILES: [(&str, &str); 16] = [
     ("shared/half.wgsl", include_str!("../../shaders/shared/half.wgsl")),
     ("shared/partial.wgsl", include_str!("../../shaders/shared/partial.wgsl")),
     ("shared/philox.wgsl", include_str!("../../shaders/shared/philox.wgsl")),
+    ("shared/progress.wgsl", include_str!("../../shaders/shared/progress.wgsl")),
     ("shared/run.wgsl", include_str!("../../shaders/shared/run.wgsl")),
     ("shared/table.wgsl", include_str!("../../shaders/shared/table.wgsl")),
     ("shared/verdict.wgsl", include_str!("../../shaders/shared/verdict.wgsl")),
@@ -54,6 +55,13 @@ const FILES: [(&str, &str); 16] = [
 pub fn advance(measures: bool) -> Shader {
     let source = assemble("advance.wgsl", include_str!("../../shaders/advance.wgsl"), &Variant::default());
     Shader { source, constants: vec![("MEASURE", switch(measures))] }
+}
+
+/// The kernel that moves state to other buffers.
+#[must_use]
+pub fn moves() -> Shader {
+    let source = assemble("move.wgsl", include_str!("../../shaders/move.wgsl"), &Variant::default());
+    Shader { source, constants: Vec::new() }
 }
 
 /// A variant of the update kernel, with as many windows as its form needs.

@@ -1,16 +1,30 @@
-//! The twin of `shaders/advance.wgsl`: the coefficients of one group at step t.
+//! The twin of `shaders/advance.wgsl`: the coefficients of one clock at its step t.
 //!
 //! The powers of β are 0.64 fixed-point integers: WGSL has no `f64`, and `pow` in `f32` is off by 1e-4 in 1 - 0.999ᵗ at
-//! t = 1. The shader multiplies them by words of 32 bits, and counts the step as well; here the optimizer counts.
+//! t = 1. The shader multiplies them by words of 32 bits.
 
 use super::verdict::Verdict;
 use super::wide::{power_of_two, widen};
-use crate::abi::{Coefs, GradSettings, Group, Powers, Rates, multiply_fixed};
+use crate::abi::{Coefs, GradSettings, Group, Powers, Tick, multiply_fixed};
+use crate::clock::Clock;
 
-/// The coefficients of step `t`, counted from 1.
-pub(crate) fn advance_group(group: &Group, rates: Rates, settings: &GradSettings, verdict: &Verdict, t: u32) -> Coefs {
+/// The count after a step with this verdict.
+pub(crate) fn count(t: u32, verdict: &Verdict) -> u32 {
+    t.saturating_add(u32::from(!verdict.skip))
+}
+
+/// Counts a step, and gives its coefficients.
+pub(crate) fn advance_clock(
+    clock: &mut Clock,
+    group: &Group,
+    tick: Tick,
+    settings: &GradSettings,
+    verdict: &Verdict,
+) -> Coefs {
+    let t = count(clock.step, verdict);
+    clock.step = t;
     let integrating = t < group.switch_step;
-    let alpha = if integrating { rates.integrating } else { rates.adam };
+    let alpha = if integrating { tick.integrating } else { tick.adam };
     let step_size = alpha / bias_correction(&group.beta1_powers, t);
     let unit = shared_unit(step_size, group.eps);
     Coefs {
@@ -23,7 +37,7 @@ pub(crate) fn advance_group(group: &Group, rates: Rates, settings: &GradSettings
         grad_unit: verdict.factors[1],
         step_size: step_size * unit,
         root_scale: 1.0 / bias_correction(&group.beta2_powers, t).sqrt() * unit,
-        decay: rates.decay,
+        decay: tick.decay,
         order: if integrating { group.order } else { 0 },
         amsgrad: group.amsgrad,
         max_value: settings.max_value,

@@ -61,7 +61,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Covers every element of `state` exactly once.
+    /// Covers every element of `state` exactly once, but for those of tensors that rest.
     #[must_use]
     pub fn new(tensors: &[Tensor], placements: &[Placement], state: &StateLayout, limits: &Limits) -> Self {
         let batches = merge(gather(pieces::cut(&state.segments, tensors, placements, limits), state, limits), limits);
@@ -222,7 +222,7 @@ impl Batch {
                 integrals: (segment.integrals + quads) as u32,
                 stride: segment.stride as u32,
                 len: piece.len as u32,
-                group: tensor.group,
+                clock: tensor.clock,
                 windows: (numbers[0] | numbers[1] << 16) as u32,
                 stream: tensor.stream,
                 first: if stride.draws { (segment.start / QUAD + quads) as u32 } else { 0 },

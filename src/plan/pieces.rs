@@ -51,10 +51,10 @@ impl Piece {
     }
 }
 
-/// Cuts every segment where its parameter or its gradient crosses from one tile to the next, and by access.
+/// Cuts every segment of a tensor that takes part where its parameter or its gradient crosses from one tile to the next, and by access.
 pub(super) fn cut(segments: &[Segment], tensors: &[Tensor], placements: &[Placement], limits: &Limits) -> Vec<Piece> {
     let mut pieces = Vec::with_capacity(segments.len());
-    for (number, segment) in segments.iter().enumerate() {
+    for (number, segment) in segments.iter().enumerate().filter(|(_, segment)| !tensors[segment.tensor].rests) {
         let Placement { param, grad } = placements[segment.tensor];
         let format = tensors[segment.tensor].format;
         let (param_width, grad_width) = (format.param.width(), format.grad.width());

@@ -6,8 +6,10 @@ use super::kernel::Extras;
 /// A parameter as the planner knows it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Tensor {
-    /// Its parameter group.
-    pub group: u32,
+    /// Its clock: the parameters that have always been stepped together.
+    pub clock: u32,
+    /// Whether the step leaves it out. It keeps its state.
+    pub rests: bool,
     /// Its elements.
     pub len: u64,
     /// Planes of moments: first and second, under amsgrad the largest second, and the master copy if there is one.

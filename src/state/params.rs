@@ -1,5 +1,6 @@
 //! A copy of the state on the host.
 
+use crate::clock::Clock;
 use crate::planes::{Plane, Planes};
 
 /// A copy, on the host, of all that an optimizer remembers of its parameters between steps.
@@ -18,15 +19,17 @@ pub struct State {
 pub struct ParamState {
     /// The parameter's name.
     pub name: String,
+    /// The counts that it shares with others.
+    pub(crate) clock: Clock,
     len: usize,
     list: Planes,
     values: Vec<Vec<f32>>,
 }
 
 impl ParamState {
-    pub(crate) fn zeros(name: &str, len: usize, list: Planes) -> Self {
+    pub(crate) fn zeros(name: &str, len: usize, list: Planes, clock: Clock) -> Self {
         let values = list.iter().map(|_| vec![0.0; len]).collect();
-        Self { name: name.to_owned(), len, list, values }
+        Self { name: name.to_owned(), clock, len, list, values }
     }
 
     /// The state of planes that `read` gives one by one.
@@ -34,10 +37,17 @@ impl ParamState {
         name: &str,
         len: usize,
         list: Planes,
+        clock: Clock,
         read: impl FnMut(Plane) -> Result<Vec<f32>, E>,
     ) -> Result<Self, E> {
         let values = list.iter().map(read).collect::<Result<_, E>>()?;
-        Ok(Self { name: name.to_owned(), len, list, values })
+        Ok(Self { name: name.to_owned(), clock, len, list, values })
+    }
+
+    /// Steps that the parameter has taken, by which its bias corrections and ζ go. Steps that left it out do not count.
+    #[must_use]
+    pub fn step(&self) -> u32 {
+        self.clock.step
     }
 
     /// Elements of the parameter, and so of every plane.

@@ -27,7 +27,7 @@ pub struct Report {
 pub struct GroupReport {
     /// α at the last recorded step.
     pub lr: f64,
-    /// The phase of the last step taken.
+    /// The phase of the last step taken: [`Phase::Adam`] once all of its parameters are past ζ by their own counts.
     pub phase: Phase,
 }
 
@@ -41,21 +41,24 @@ pub enum Phase {
 }
 
 impl Report {
-    /// `groups` has each group's learning rate at the last recorded step, and its last step that integrates.
+    /// `clocks` has the steps of each clock. `groups` has each group's learning rate at the last recorded step, its last step
+    /// that integrates, and its clocks.
     pub(crate) fn new(
         progress: &Progress,
         scaler: &Scaler,
         measured: bool,
-        groups: impl Iterator<Item = (f64, u32)>,
+        clocks: &[u32],
+        groups: impl Iterator<Item = (f64, u32, Vec<usize>)>,
     ) -> Self {
         // Before the first step, the phase that the first step will be in.
-        let phase = |last| if progress.step.max(1) <= last { Phase::Integrating } else { Phase::Adam };
+        let integrates = |last, own: Vec<usize>| own.iter().any(|&clock| clocks[clock].max(1) <= last);
+        let phase = |last, own| if integrates(last, own) { Phase::Integrating } else { Phase::Adam };
         Self {
             step: progress.step,
             skipped: progress.skipped,
             grad_norm: measured.then(|| f32::from_bits(progress.norm)),
             loss_scale: scaler.scale,
-            groups: groups.map(|(lr, last)| GroupReport { lr, phase: phase(last) }).collect(),
+            groups: groups.map(|(lr, last, own)| GroupReport { lr, phase: phase(last, own) }).collect(),
         }
     }
 }

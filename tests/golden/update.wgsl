@@ -25,7 +25,7 @@ struct Chunk {
     integrals: u32,
     stride: u32,
     len: u32,
-    group: u32,
+    clock: u32,
     windows: u32,
     stream: u32,
     first: u32,
@@ -59,8 +59,8 @@ fn first_master(chunk: Chunk, amsgrad: u32) -> u32 {
 
 // ==== shared/coefs.wgsl
 
-// The coefficients of one group, which advance.wgsl computes at each step and update.wgsl uses. They take 256 bytes, so
-// that one group's can be bound by itself on any device.
+// The coefficients of one clock, which advance.wgsl computes at each step and update.wgsl uses. They take 256 bytes, so
+// that one clock's can be bound by itself on any device.
 
 struct Coefs {
     one_minus_beta1: f32,

@@ -77,12 +77,14 @@ fn hostile_files_are_errors() {
     assert!(Checkpoint::from_bytes(&with(&header)).is_ok());
     let duplicate = header.replacen('{', r#"{"first_moment/a":{"dtype":"F32","shape":[0],"data_offsets":[0,0]},"#, 1);
     for (case, from, to, text) in [
-        ("version", r#"\"version\":1"#, r#"\"version\":2"#, "version 2"),
-        ("no version", r#"\"version\":1,"#, "", "version"),
+        ("version", r#"\"version\":2"#, r#"\"version\":3"#, "version 3"),
+        ("no version", r#"\"version\":2,"#, "", "version"),
         ("a step that is no number", r#"\"step\":1"#, r#"\"step\":NaN"#, "miadam"),
         ("a negative step", r#"\"step\":1"#, r#"\"step\":-1"#, "miadam"),
         ("a step given twice", r#"\"step\":1"#, r#"\"step\":1,\"step\":2"#, "duplicate field"),
         ("an unknown field", r#"\"step\":1"#, r#"\"step\":1,\"stop\":2"#, "unknown field"),
+        ("a parameter that nobody counts", r#"\"nothing\"],\"counts\""#, r#"\"e\"],\"counts\""#, "`e`"),
+        ("no clocks", r#",\"clocks\":"#, r#",\"user_data\":{},\"clocks\":[],\"frozen\":"#, "miadam"),
         ("kappa", r#"\"kappa\":0.5"#, r#"\"kappa\":1.5"#, "kappa"),
         ("loss scale", r#"\"loss_scale\":8.0"#, r#"\"loss_scale\":0.0"#, "loss_scale"),
         ("a name twice", r#"[\"a\",\"b\"]"#, r#"[\"a\",\"a\"]"#, "`a`"),

@@ -1,7 +1,7 @@
 //! The advance kernel: coefficients right to f32 rounding at every t, computed on the device without f64.
 
 use bytemuck::Zeroable;
-use miadam::abi::{Coefs, GradSettings, Group, Partial, Progress, Rates, Scaler};
+use miadam::abi::{Coefs, GradSettings, Group, Partial, Progress, Recorded, Scaler, Tick};
 use miadam::{Hyperparams, WeightDecay, shader};
 
 use crate::common::{Gpu, gpu};
@@ -27,7 +27,7 @@ fn advance(gpu: &Gpu, groups: &[Hyperparams], t: u32) -> (Vec<Coefs>, Progress) 
     };
     let bindings = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
         label: None,
-        entries: &[0, 1, 2, 3, 4, 5].map(entry),
+        entries: &[0, 1, 2, 3, 4, 5, 6].map(entry),
     });
     let layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
         label: None,
@@ -47,11 +47,11 @@ fn advance(gpu: &Gpu, groups: &[Hyperparams], t: u32) -> (Vec<Coefs>, Progress) 
     });
     let constants: Vec<_> = groups.iter().map(Group::new).collect();
     let settings = GradSettings { factor: 1.0, max_value: f32::MAX, ..GradSettings::zeroed() };
-    let rates: Vec<_> = groups.iter().map(|group| Rates::new(group, group.lr)).collect();
-    let generation = [1u32];
-    let recorded =
-        [bytemuck::bytes_of(&settings), bytemuck::cast_slice(&generation), bytemuck::cast_slice(&rates)].concat();
-    let progress = Progress { step: t.wrapping_sub(1), ..Progress::zeroed() };
+    let ticks: Vec<_> = groups.iter().enumerate().map(|(number, group)| Tick::new(number, group, group.lr)).collect();
+    let recorded = Recorded { settings, generation: 1, clock_words: 1 };
+    let recorded = [bytemuck::bytes_of(&recorded), bytemuck::cast_slice(&ticks)].concat();
+    let before = t.wrapping_sub(1);
+    let progress = Progress { step: before, ..Progress::zeroed() };
     // The tests' buffers hold f32, which is as good as any other word.
     let words = |bytes: &[u8]| gpu.buffer_of(&bytemuck::pod_collect_to_vec::<_, f32>(bytes));
     let buffers = [
@@ -61,6 +61,7 @@ fn advance(gpu: &Gpu, groups: &[Hyperparams], t: u32) -> (Vec<Coefs>, Progress) 
         gpu.buffer_of(&vec![0.0; groups.len() * size_of::<Coefs>() / 4]),
         words(bytemuck::bytes_of(&Partial::zeroed())),
         words(bytemuck::bytes_of(&Scaler { scale: 1.0, ..Scaler::zeroed() })),
+        words(bytemuck::cast_slice(&vec![before; groups.len()])),
     ];
     let entries: Vec<_> = buffers
         .iter()

@@ -261,13 +261,13 @@ fn parameters_that_cannot_be_copied() {
 fn a_device_with_too_few_storage_buffers() {
     let limits = wgpu::Limits { max_storage_buffers_per_shader_stage: 4, ..wgpu::Limits::default() };
     let (Some(small), Some(gpu)) = (Gpu::new(limits), gpu()) else { return };
-    let expected = Error::LimitTooSmall { limit: "max_storage_buffers_per_shader_stage", needed: 6, available: 4 };
+    let expected = Error::LimitTooSmall { limit: "max_storage_buffers_per_shader_stage", needed: 7, available: 4 };
     let result = new(&small, Hyperparams::default(), []);
     assert_refused(
         &gpu,
         result,
         &expected,
-        &["max_storage_buffers_per_shader_stage", "is 4", "6 is needed", "higher limit"],
+        &["max_storage_buffers_per_shader_stage", "is 4", "7 is needed", "higher limit"],
     );
     // The refused device still works for its host.
     assert_eq!(small.floats(&small.buffer_of(&[1.5])), [1.5]);

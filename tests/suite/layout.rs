@@ -1,6 +1,6 @@
 //! The Rust structs, binding numbers and workgroup size against the parsed WGSL.
 
-use miadam::abi::{self, Chunk, Coefs, GradSettings, Group, Partial, Progress, Rates, Scaler};
+use miadam::abi::{self, Chunk, Coefs, GradSettings, Group, Move, Partial, Progress, Recorded, Scaler, Tick};
 use naga::{AddressSpace, Module, StorageAccess, TypeInner};
 
 use crate::shaders::{parse, shaders};
@@ -29,14 +29,15 @@ macro_rules! rust_struct {
 #[test]
 fn structs_agree() {
     let rust = [
-        rust_struct!(Chunk: param, grad, moments, integrals, stride, len, group, windows, stream, first),
+        rust_struct!(Chunk: param, grad, moments, integrals, stride, len, clock, windows, stream, first),
         rust_struct!(Group: beta1_powers, beta2_powers, one_minus_beta1, one_minus_beta2, one_minus_kappa, eps,
             coupled_decay, grad_sign, order, switch_step, amsgrad, padding),
-        rust_struct!(Rates: integrating, adam, decay),
+        rust_struct!(Tick: integrating, adam, decay, group),
         rust_struct!(Coefs: one_minus_beta1, one_minus_beta2, one_minus_kappa, eps, coupled_decay, grad_factor,
             grad_unit, step_size, root_scale, decay, order, amsgrad, max_value, skip, step),
         rust_struct!(GradSettings: factor, clips, max_norm, max_value, skips, growth_interval, growth_factor, backoff_factor),
         rust_struct!(Progress: step, skipped, norm, generation),
+        rust_struct!(Move: before, after, len),
         rust_struct!(Scaler: scale, good_steps, padding),
         rust_struct!(Partial: squares, small_squares, large_squares, largest),
     ];
@@ -49,10 +50,21 @@ fn structs_agree() {
                 seen += 1;
             }
         }
-        // All but Chunk in the advance kernel; Chunk and Coefs, or Chunk and Partial, in the others.
-        expected += if shader_name.starts_with("advance") { rust.len() - 1 } else { 2 };
+        // All but Chunk and Move in the advance kernel; Move and Progress, Chunk and Coefs, or Chunk and Partial, in the others.
+        expected += if shader_name.starts_with("advance") { rust.len() - 2 } else { 2 };
     }
     assert_eq!(seen, expected);
+}
+
+/// A struct that ends with an array in WGSL, but not in Rust.
+#[test]
+fn the_recorded_step_agrees() {
+    let (_, members, size) = rust_struct!(Recorded: settings, generation, clock_words);
+    for measures in [false, true] {
+        let (module, _) = parse("advance", &miadam::shader::advance(measures));
+        let (found, _) = wgsl_struct(&module, "Recorded").unwrap();
+        assert_eq!(found, [members.clone(), vec![("ticks".to_owned(), size)]].concat());
+    }
 }
 
 type Bindings = Vec<(u32, String, StorageAccess)>;
@@ -69,7 +81,7 @@ fn expected_bindings(shader_name: &str, found: &Bindings) -> Bindings {
         (0..windows as u32).map(|number| (first + number, format!("window_{number}"), write)).collect()
     };
     if shader_name.starts_with("advance") {
-        use abi::advance::{COEFS, GROUPS, PARTIALS, PROGRESS, RECORDED, SCALER};
+        use abi::advance::{CLOCKS, COEFS, GROUPS, PARTIALS, PROGRESS, RECORDED, SCALER};
         return own(&[
             (GROUPS, "groups", read),
             (RECORDED, "recorded", read),
@@ -77,6 +89,16 @@ fn expected_bindings(shader_name: &str, found: &Bindings) -> Bindings {
             (COEFS, "coefs", write),
             (PARTIALS, "partials", read),
             (SCALER, "scaler", write),
+            (CLOCKS, "clocks", write),
+        ]);
+    }
+    if shader_name.starts_with("move") {
+        use abi::moves::{AFTER, BEFORE, MOVES, PROGRESS};
+        return own(&[
+            (MOVES, "moves", read),
+            (PROGRESS, "progress", read),
+            (BEFORE, "before", read),
+            (AFTER, "after", StorageAccess::LOAD | StorageAccess::STORE),
         ]);
     }
     let own = if shader_name.starts_with("measure") {

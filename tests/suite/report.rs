@@ -76,7 +76,13 @@ fn integrals_are_freed_once_no_group_needs_them() {
         let [Some(mut kept), Some(mut freed)] = [rig(home), rig(home)] else { return };
         let gpu = kept.gpu.clone();
         let mut random = Random(7);
-        let needed = |known_step| Error::IntegralsInUse { group: 1, switch_step: 5, known_step, needed: 4 };
+        let needed = |known_step| Error::IntegralsInUse {
+            name: "tensor.2".into(),
+            group: 1,
+            switch_step: 5,
+            known_step,
+            needed: 4,
+        };
         let all = freed.optimizer.state_bytes();
         assert_eq!(freed.twin.state_bytes(), all - padding(&freed));
         for step in 0..4 {
@@ -138,7 +144,7 @@ fn skipped_and_dropped_steps_keep_the_integrals() {
     assert_eq!(gpu.report(&rig.optimizer).skipped, 4);
     let error = rig.optimizer.release_integrals().unwrap_err();
     assert!(matches!(error, Error::IntegralsInUse { known_step: 0, .. }), "{error}");
-    assert!(error.to_string().contains("step 5") && error.to_string().contains("step 4 or later"), "{error}");
+    assert!(error.to_string().contains("step 5") && error.to_string().contains("step 4 or a later one"), "{error}");
 }
 
 #[test]

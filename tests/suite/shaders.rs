@@ -21,6 +21,7 @@ fn mixed_formats() -> impl Iterator<Item = Format> {
 pub fn shaders() -> Vec<(String, Shader)> {
     let advance = [false, true].map(|measures| (format!("advance, measures {measures}"), shader::advance(measures)));
     let mut shaders = advance.to_vec();
+    shaders.push(("move".to_owned(), shader::moves()));
     for access in [Access::Quads, Access::Elements] {
         for shape in [Shape::Run, Shape::Table] {
             let [pairs, many] = [Form::Pairs, Form::Many];

@@ -27,8 +27,8 @@ pub fn check(plan: &Plan, layout: &StateLayout, tensors: &[Tensor], bindings: &[
         assert!(one.buffer != two.buffer || one.offset + bytes <= two.offset, "{one:?} and {two:?} overlap");
     }
     let reached: u64 = parts.iter().map(|part| u64::from(part.chunk.len)).sum();
-    assert_eq!(reached, tensors.iter().map(|tensor| tensor.len).sum::<u64>());
-    for segment in &layout.segments {
+    assert_eq!(reached, tensors.iter().filter(|tensor| !tensor.rests).map(|tensor| tensor.len).sum::<u64>());
+    for segment in layout.segments.iter().filter(|segment| !tensors[segment.tensor].rests) {
         check_segment(segment, &tensors[segment.tensor], &bindings[segment.tensor], &parts);
     }
 }
@@ -55,7 +55,7 @@ fn check_segment(segment: &Segment, tensor: &Tensor, binding: &Placement, parts:
         assert_eq!((dispatch.page, u64::from(chunk.stride)), (segment.page, segment.stride));
         assert_eq!(4 * u64::from(chunk.moments) + own, 4 * segment.moments + within);
         assert_eq!(4 * u64::from(chunk.integrals) + own, 4 * segment.integrals + within);
-        assert_eq!((chunk.group, dispatch.kernel.format), (tensor.group, tensor.format));
+        assert_eq!((chunk.clock, dispatch.kernel.format), (tensor.clock, tensor.format));
         assert_eq!(Extras::union(dispatch.kernel.extras, tensor.extras), dispatch.kernel.extras);
         if tensor.format.rounding == Rounding::Stochastic {
             assert_eq!((chunk.stream, 4 * u64::from(chunk.first) + own), (tensor.stream, element));

@@ -44,6 +44,7 @@ struct AnyLimits {
 #[derive(Debug, Clone, Copy, Arbitrary)]
 struct AnyTensor {
     group: u8,
+    rests: bool,
     len: Small,
     format: u8,
     extras: u8,
@@ -99,7 +100,7 @@ impl Input {
         // A switch like any other: with a bit of its own there would be none for the integrals' order.
         let decay = adjust != clamp;
         let extras = Extras { adjust, clamp, decay, skip, zero, amsgrad, integrals };
-        Tensor { group: group.into(), len, moment_planes, integral_planes, format, stream, extras }
+        Tensor { clock: group.into(), rests: any.rests, len, moment_planes, integral_planes, format, stream, extras }
     }
 
     /// Every tensor that has a place, behind all that was placed before.

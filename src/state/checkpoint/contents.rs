@@ -36,7 +36,7 @@ use crate::values::{Values, ValuesMut};
 /// A safetensors file. `first_moment/NAME`, `second_moment/NAME`, under amsgrad `max_second_moment/NAME`, of a parameter
 /// with a master copy `master/NAME`, and `integral/J/NAME` for J = 1 to n are `F32`, one-dimensional and as long as the
 /// parameter NAME; `param/NAME`, if parameters were saved, is of the parameter's own type. The metadata has one entry,
-/// `miadam`: a JSON object with `version` 1.
+/// `miadam`: a JSON object with `version` 2. Files of version 1 can be read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Checkpoint {
     pub(crate) header: Header,
@@ -45,7 +45,8 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    pub(crate) fn new(header: Header, states: Vec<ParamState>) -> Self {
+    pub(crate) fn new(mut header: Header, states: Vec<ParamState>) -> Self {
+        header.set_clocks(states.iter().map(|state| (&state.name[..], &state.clock)));
         Self { header, states, params: BTreeMap::new() }
     }
 

@@ -26,7 +26,7 @@ impl Checkpoint {
     /// Reads the contents of a file, and trusts nothing in them.
     ///
     /// # Errors
-    /// If they are no checkpoint of version 1, or an entry is missing, unknown, out of range or of the wrong shape.
+    /// If they are no checkpoint of version 1 or 2, or an entry is missing, unknown, out of range or of the wrong shape.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
         read(&mut Cursor::new(bytes), bytes.len() as u64, malformed).map_err(with_remedy)
     }

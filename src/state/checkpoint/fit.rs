@@ -74,9 +74,7 @@ impl<'a> Fit<'a> {
         for own in members {
             let found = match saved.get(&own.param.name[..]) {
                 None => Err("the checkpoint has no such parameter".to_owned()),
-                Some(state) => {
-                    check_state(state, own, &hyperparams[own.group], checkpoint.header.step).map(|()| *state)
-                }
+                Some(state) => check_state(state, own, &hyperparams[own.group]).map(|()| *state),
             };
             match found {
                 Ok(state) => states.push(Some(state)),
@@ -94,20 +92,27 @@ impl<'a> Fit<'a> {
         for (saved, reason) in misfits {
             skip(&saved.params[0], reason.to_owned())?;
         }
-        check_released(members, &hyperparams, checkpoint.header.step)?;
+        check_released(members, &hyperparams, &states)?;
         Ok(Self { hyperparams, states, skipped })
     }
 }
 
 /// Refuses a checkpoint that needs integrals which this optimizer has released. Nothing can be skipped to mend that.
-fn check_released(members: &[Member], hyperparams: &[Hyperparams], step: u32) -> Result<(), Error> {
-    let needs = |own: &&Member| step < hyperparams[own.group].last_integrating() && own.planes.integrals == 0;
-    match members.iter().find(needs) {
+fn check_released(
+    members: &[Member],
+    hyperparams: &[Hyperparams],
+    states: &[Option<&ParamState>],
+) -> Result<(), Error> {
+    let step = |state: &Option<&ParamState>| state.map_or(0, ParamState::step);
+    let needs = |(own, state): &(&Member, &Option<&ParamState>)| {
+        step(state) < hyperparams[own.group].last_integrating() && own.planes.integrals == 0
+    };
+    match members.iter().zip(states).find(needs) {
         None => Ok(()),
-        Some(own) => {
+        Some((own, state)) => {
             let reason = format!(
                 "it uses its integrals again at step {}, but the optimizer has released them; make a new optimizer",
-                step + 1
+                step(state) + 1
             );
             Err(Error::CheckpointEntry { entry: own.param.name.clone(), reason })
         }
@@ -120,7 +125,7 @@ fn kinds_of_planes(hyperparams: &Hyperparams) -> (u32, bool, bool) {
     (hyperparams.order, hyperparams.amsgrad, is_master)
 }
 
-fn check_state(state: &ParamState, own: &Member, group: &Hyperparams, step: u32) -> Result<(), String> {
+fn check_state(state: &ParamState, own: &Member, group: &Hyperparams) -> Result<(), String> {
     let (found, expected) = (state.len(), own.param.len);
     if found != expected {
         return Err(format!("it has {found} elements in the checkpoint and {expected} in the optimizer"));
@@ -135,7 +140,7 @@ fn check_state(state: &ParamState, own: &Member, group: &Hyperparams, step: u32)
     }
     let (found, expected) = (saved.integrals, own.integrals);
     // From ζ on nobody needs the integrals, and either side may have released its own.
-    let needed = step < group.last_integrating();
+    let needed = state.step() < group.last_integrating();
     if found != expected && (needed || (found > 0 && expected > 0)) {
         return Err(format!("it has {found} integrals in the checkpoint and {expected} in the optimizer"));
     }

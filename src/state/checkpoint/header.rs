@@ -1,6 +1,6 @@
 //! The JSON beside a checkpoint's tensors.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 
 use bytemuck::Zeroable;
@@ -9,11 +9,12 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::entries::malformed_entry;
 use crate::abi::{Progress, Scaler};
+use crate::clock::Clock;
 use crate::error::Error;
 use crate::options::{GradOptions, Hyperparams, LARGEST_SCALE};
 
-/// The version that is written, and the only one that is read.
-pub(crate) const VERSION: u64 = 1;
+/// The version that is written. Version 1 is read as well: it counts steps once for all parameters.
+pub(crate) const VERSION: u64 = 2;
 
 /// Everything but tensors.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -33,6 +34,12 @@ pub struct Header {
     pub good_steps: u32,
     pub gradients: GradOptions,
     pub groups: Vec<HeaderGroup>,
+    /// The counts of all parameters. Version 1 has none.
+    #[serde(default)]
+    pub clocks: Vec<HeaderClock>,
+    /// The parameters that are frozen.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub frozen: Vec<String>,
     /// The caller's own.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "unique")]
     pub user_data: BTreeMap<String, String>,
@@ -45,7 +52,34 @@ pub struct HeaderGroup {
     pub hyperparams: Hyperparams,
 }
 
+/// Parameters that share their counts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HeaderClock {
+    pub params: Vec<String>,
+    pub counts: Clock,
+}
+
 impl Header {
+    /// Sets the clocks to those of these parameters, each with its counts.
+    pub fn set_clocks<'a>(&mut self, params: impl Iterator<Item = (&'a str, &'a Clock)>) {
+        let mut known = HashMap::new();
+        self.clocks.clear();
+        for (name, counts) in params {
+            let number = *known.entry(counts).or_insert_with(|| {
+                self.clocks.push(HeaderClock { params: Vec::new(), counts: counts.clone() });
+                self.clocks.len() - 1
+            });
+            self.clocks[number].params.push(name.to_owned());
+        }
+    }
+
+    /// The counts of each parameter.
+    pub fn counts_by_name(&self) -> HashMap<&str, &Clock> {
+        let named = self.clocks.iter().flat_map(|clock| clock.params.iter().map(|name| (&name[..], &clock.counts)));
+        named.collect()
+    }
+
     /// Sets the device's counts. `measured` says whether its norm is that of the last step.
     pub fn set_counts(&mut self, progress: &Progress, scaler: &Scaler, measured: bool) {
         self.step = progress.step;
@@ -69,10 +103,15 @@ impl Header {
         }
         let malformed = |error: serde_json::Error| Error::CheckpointFormat { reason: format!("`miadam`: {error}") };
         let Version { version } = serde_json::from_str(json).map_err(malformed)?;
-        if version != VERSION {
+        if !(1..=VERSION).contains(&version) {
             return Err(Error::CheckpointVersion { found: version, supported: VERSION });
         }
-        let header: Self = serde_json::from_str(json).map_err(malformed)?;
+        let mut header: Self = serde_json::from_str(json).map_err(malformed)?;
+        if version == 1 {
+            let params = header.groups.iter().flat_map(|group| group.params.clone()).collect();
+            header.clocks = vec![HeaderClock { params, counts: Clock { step: header.step } }];
+            header.version = VERSION;
+        }
         header.check()?;
         Ok(header)
     }
@@ -94,12 +133,32 @@ impl Header {
                 return Err(malformed_entry(name, "a parameter's name has to be unique and not empty"));
             }
         }
+        self.check_counted(&names)?;
         let normal = f32::MIN_POSITIVE..=LARGEST_SCALE;
         if !normal.contains(&self.loss_scale) {
             let reason = format!("it is {}, outside the range 1.2e-38 to 8.5e37", self.loss_scale);
             return Err(malformed_entry("loss_scale", reason));
         }
         Ok(())
+    }
+}
+
+impl Header {
+    /// Refuses clocks that do not have each parameter once, and frozen parameters that are not there.
+    fn check_counted(&self, names: &HashSet<&String>) -> Result<(), Error> {
+        let mut counted = HashSet::new();
+        for name in self.clocks.iter().flat_map(|clock| &clock.params) {
+            if !names.contains(name) || !counted.insert(name) {
+                return Err(malformed_entry(name, "the clocks have to name each parameter once"));
+            }
+        }
+        if let Some(name) = names.iter().find(|name| !counted.contains(**name)) {
+            return Err(malformed_entry(name, "no clock names it"));
+        }
+        match self.frozen.iter().find(|name| !names.contains(*name)) {
+            Some(name) => Err(malformed_entry(name, "it is frozen, but belongs to no group")),
+            None => Ok(()),
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 
 use super::entries::{malformed, malformed_entry};
 use super::header::{Header, check_unique_names};
+use crate::clock::Clock;
 use crate::error::Error;
 use crate::options::Hyperparams;
 use crate::planes::{Plane, Planes};
@@ -30,6 +31,7 @@ pub(super) struct Place {
     pub name: String,
     pub len: usize,
     pub list: Planes,
+    pub clock: Clock,
     pub planes: Vec<usize>,
     pub param: Option<(crate::dtype::Dtype, usize)>,
 }
@@ -49,9 +51,11 @@ impl Layout {
         let header = Header::parse(json.ok_or_else(|| malformed("there is no metadata `miadam`"))?)?;
         let mut entries = Entries { metadata: &metadata, taken: HashSet::new() };
         let mut places = Vec::new();
+        let counts = header.counts_by_name();
         for group in &header.groups {
             for name in &group.params {
-                places.push(entries.place(name, &group.hyperparams)?);
+                let clock = counts.get(&name[..]).copied().cloned().unwrap_or_default();
+                places.push(entries.place(name, &group.hyperparams, clock)?);
             }
         }
         entries.check_all_taken()?;
@@ -67,7 +71,7 @@ struct Entries<'a> {
 
 impl Entries<'_> {
     /// The place of a parameter of a group with these hyperparameters.
-    fn place(&mut self, name: &str, hyperparams: &Hyperparams) -> Result<Place, Error> {
+    fn place(&mut self, name: &str, hyperparams: &Hyperparams, clock: Clock) -> Result<Place, Error> {
         let list = Planes {
             amsgrad: hyperparams.amsgrad,
             master: self.has(Plane::Master, name),
@@ -81,7 +85,7 @@ impl Entries<'_> {
             planes.push(info.data_offsets.0);
         }
         let len = len.unwrap_or_default();
-        Ok(Place { name: name.to_owned(), len, list, planes, param: self.param(name, len)? })
+        Ok(Place { name: name.to_owned(), len, list, clock, planes, param: self.param(name, len)? })
     }
 
     /// The type and the offset of a parameter's values, if they were saved.

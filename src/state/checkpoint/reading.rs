@@ -35,9 +35,9 @@ fn read_tensors(layout: Layout, source: &mut (impl Read + Seek), start: u64) -> 
     let mut part = vec![0; PART];
     let mut states = Vec::with_capacity(layout.places.len());
     let mut params = BTreeMap::new();
-    for Place { name, len, list, planes, param } in layout.places {
+    for Place { name, len, list, clock, planes, param } in layout.places {
         let mut offsets = planes.into_iter();
-        states.push(ParamState::try_new(&name, len, list, |_| {
+        states.push(ParamState::try_new(&name, len, list, clock, |_| {
             // One for each plane of the list.
             let offset = offsets.next().unwrap_or_default();
             source.seek(SeekFrom::Start(start + offset as u64))?;

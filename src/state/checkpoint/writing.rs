@@ -86,16 +86,18 @@ mod tests {
     /// Ways to damage a checkpoint in memory, as a readback that the device did not write might, and what a reader says.
     type Damage = (&'static str, fn(&mut Checkpoint));
 
-    const DAMAGES: [Damage; 12] = [
+    const DAMAGES: [Damage; 14] = [
         ("loss_scale", |checkpoint| checkpoint.header.loss_scale = 0.0),
         // JSON has neither.
         ("null", |checkpoint| checkpoint.header.loss_scale = f32::INFINITY),
         ("null", |checkpoint| checkpoint.header.loss_scale = f32::NAN),
-        ("version 2", |checkpoint| checkpoint.header.version = 2),
+        ("version 3", |checkpoint| checkpoint.header.version = 3),
         ("kappa", |checkpoint| checkpoint.header.groups[0].hyperparams.kappa = 1.5),
         ("factor", |checkpoint| checkpoint.header.gradients = GradOptions { factor: -1.0, ..GradOptions::default() }),
         ("integral/2/w", |checkpoint| checkpoint.header.groups[0].hyperparams.order = 2),
         ("max_second_moment/w", |checkpoint| checkpoint.header.groups[0].hyperparams.amsgrad = true),
+        ("no clock", |checkpoint| drop(checkpoint.header.clocks.pop())),
+        ("`u`", |checkpoint| checkpoint.header.frozen.push("u".to_owned())),
         ("`w`", |checkpoint| checkpoint.header.groups[0].params.push("w".to_owned())),
         ("belongs to no parameter", |checkpoint| drop(checkpoint.header.groups[0].params.pop())),
         ("first_moment/v", |checkpoint| drop(checkpoint.states.pop())),

@@ -18,7 +18,7 @@ const MANY: u64 = if cfg!(miri) { 100 } else { 10_000 };
 /// A pool of equal tensors: parameters first or each followed by its gradient.
 fn pool(count: u64, len: u64, groups: u32, interleaved: bool) -> (Vec<Tensor>, Vec<Placement>) {
     let tensor = |number: u64| Tensor {
-        group: number as u32 % groups,
+        clock: number as u32 % groups,
         len,
         moment_planes: 2 + number % 2,
         integral_planes: u64::from(number as u32 % groups),
@@ -59,7 +59,7 @@ fn scattered(count: usize, len: u64, grads_apart: bool) -> (Vec<Tensor>, Vec<Pla
             return Place { buffer, offset: 4 * len * slot };
         }
     };
-    let tensor = Tensor { group: 0, len, moment_planes: 2, integral_planes: 1, ..Tensor::default() };
+    let tensor = Tensor { clock: 0, len, moment_planes: 2, integral_planes: 1, ..Tensor::default() };
     let placements = (0..count).map(|_| Placement { param: place(0), grad: place(usize::from(grads_apart)) }).collect();
     (vec![tensor; count], placements)
 }
@@ -121,7 +121,7 @@ fn a_large_tensor_goes_alone_whatever_lies_elsewhere() {
 
 #[test]
 fn neighbours_of_one_group_are_one_run() {
-    let tensor = Tensor { group: 0, len: 4096, moment_planes: 2, integral_planes: 3, ..Tensor::default() };
+    let tensor = Tensor { clock: 0, len: 4096, moment_planes: 2, integral_planes: 3, ..Tensor::default() };
     let tensors = vec![tensor; 1000];
     let place = |buffer, number: u64| Place { buffer, offset: 4 * 4096 * number };
     let placements: Vec<_> =
@@ -134,7 +134,7 @@ fn neighbours_of_one_group_are_one_run() {
 
 #[test]
 fn small_tensors_in_separate_buffers_share_dispatches() {
-    let tensors = vec![Tensor { group: 0, len: 4096, moment_planes: 2, integral_planes: 1, ..Tensor::default() }; 1000];
+    let tensors = vec![Tensor { clock: 0, len: 4096, moment_planes: 2, integral_planes: 1, ..Tensor::default() }; 1000];
     let place = |buffer| Place { buffer, offset: 0 };
     let placements: Vec<_> =
         (0..1000).map(|number| Placement { param: place(2 * number), grad: place(2 * number + 1) }).collect();
@@ -167,7 +167,7 @@ fn a_kernel_has_what_any_group_asks() {
 #[test]
 fn a_plane_count_above_the_binding_is_refused() {
     let tensors =
-        [Tensor { group: 0, len: 1, moment_planes: 2, integral_planes: DEFAULT.binding / 16 + 1, ..Tensor::default() }];
+        [Tensor { clock: 0, len: 1, moment_planes: 2, integral_planes: DEFAULT.binding / 16 + 1, ..Tensor::default() }];
     let placements = [Placement { param: Place { buffer: 0, offset: 0 }, grad: Place { buffer: 1, offset: 0 } }];
     let error = StateLayout::new(&tensors, &placements, &DEFAULT).unwrap_err();
     assert!(error.to_string().contains("max_storage_buffer_binding_size"), "{error}");

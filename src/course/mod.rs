@@ -1,7 +1,15 @@
 //! The half of an optimizer that does not depend on its device: groups, parameters, options, recorded steps.
 
-use std::collections::HashMap;
+mod changes;
+mod clocks;
 
+use std::collections::{HashMap, HashSet};
+
+pub(crate) use clocks::Change;
+use clocks::CourseClock;
+
+use crate::abi::Tick;
+use crate::clock::Clock;
 use crate::error::Error;
 use crate::options::{GradOptions, Hyperparams};
 use crate::param::{Member, ParamGroup, check_groups};
@@ -14,6 +22,10 @@ pub struct Course {
     pub(crate) groups: Vec<Hyperparams>,
     /// The parameters, in the order of the groups.
     pub(crate) members: Vec<Member>,
+    /// The clocks, each of which has at least one parameter.
+    pub(crate) clocks: Vec<CourseClock>,
+    /// Whether nobody has asked since the last step to leave a parameter out, or to take it in again.
+    is_settled: bool,
     /// The number of each parameter in `members`, by its name.
     numbers: HashMap<String, usize>,
     pub(crate) grad_options: GradOptions,
@@ -31,6 +43,8 @@ impl Course {
         Ok(Self {
             lrs: groups.iter().map(|group| group.lr_at(0)).collect(),
             numbers: (0..).zip(&members).map(|(number, member)| (member.param.name.clone(), number)).collect(),
+            clocks: (0..groups.len()).map(|group| CourseClock { group, rests: false }).collect(),
+            is_settled: true,
             groups,
             members,
             grad_options: GradOptions::default(),
@@ -64,12 +78,13 @@ impl Course {
         Ok(sorted)
     }
 
-    /// [`sort_bindings`](Self::sort_bindings) where every parameter must have a binding.
+    /// [`sort_bindings`](Self::sort_bindings) where every parameter must have a binding, unless `may_lack` it.
     pub(crate) fn sort_all_bindings<T>(
         &self,
         bindings: impl IntoIterator<Item = T>,
         name: impl Fn(&T) -> &str,
-    ) -> Result<Vec<T>, Error> {
+        may_lack: impl Fn(&Member) -> bool,
+    ) -> Result<Vec<Option<T>>, Error> {
         let mut bindings = bindings.into_iter();
         let mut sorted = Vec::with_capacity(self.members.len());
         // In the order of the groups there is nothing to look up or to move.
@@ -82,23 +97,29 @@ impl Course {
             }
             None
         });
-        let unbound = |member: &Member| Error::UnboundParam { name: member.param.name.clone() };
-        if let Some(binding) = out_of_order {
-            let all = self.sort_bindings(sorted.into_iter().chain([binding]).chain(bindings), name)?;
-            return all
-                .into_iter()
-                .zip(&self.members)
-                .map(|(found, member)| found.ok_or_else(|| unbound(member)))
-                .collect();
-        }
-        match self.members.get(sorted.len()) {
-            Some(missing) => Err(unbound(missing)),
+        let sorted = match out_of_order {
+            None => {
+                let missing = self.members.len() - sorted.len();
+                sorted.into_iter().map(Some).chain((0..missing).map(|_| None)).collect()
+            }
+            Some(binding) => self.sort_bindings(sorted.into_iter().chain([binding]).chain(bindings), name)?,
+        };
+        match sorted.iter().zip(&self.members).find(|(found, member)| found.is_none() && !may_lack(member)) {
+            Some((_, member)) => Err(Error::UnboundParam { name: member.param.name.clone() }),
             None => Ok(sorted),
         }
     }
 
-    /// Counts a step as recorded, and logs the switch of a group to plain Adam.
-    pub(crate) fn record(&mut self) {
+    /// The numbers of the next step for each clock. The clocks are settled.
+    pub(crate) fn ticks(&self) -> impl Iterator<Item = Tick> {
+        let rates = |(number, group): (usize, &Hyperparams)| Tick::new(number, group, group.lr_at(self.recorded));
+        let groups: Vec<_> = self.groups.iter().enumerate().map(rates).collect();
+        self.clocks.iter().map(move |clock| if clock.rests { Tick::resting() } else { groups[clock.group] })
+    }
+
+    /// Counts a step as recorded, and logs the switch of a group to plain Adam. Says whether parameters were left out of it
+    /// that take part in the next.
+    pub(crate) fn record(&mut self) -> bool {
         let recorded = self.recorded;
         for (lr, group) in self.lrs.iter_mut().zip(&self.groups) {
             *lr = group.lr_at(recorded);
@@ -111,6 +132,19 @@ impl Course {
                 log::info!("group {number}: plain Adam from step {} on{later}", self.recorded);
             }
         }
+        self.end_skips()
+    }
+
+    /// Lets those take part again that were to be left out of one step. Says whether there are any.
+    fn end_skips(&mut self) -> bool {
+        let mut are_any = false;
+        if !self.is_settled {
+            for member in &mut self.members {
+                are_any |= std::mem::take(&mut member.is_skipped);
+            }
+        }
+        self.is_settled = !are_any;
+        are_any
     }
 
     pub(crate) fn set_lr(&mut self, group: usize, lr: f64) -> Result<(), Error> {
@@ -129,20 +163,27 @@ impl Course {
         }
     }
 
-    /// Checks that no group needs its integrals any more, once `known_step` steps are known to be taken.
-    pub(crate) fn check_releasable(&self, known_step: u32) -> Result<(), Error> {
-        let used = self.members.iter().filter(|member| member.planes.integrals > 0);
-        if let Some(last) = used.max_by_key(|member| self.group_of(member).switch_step)
-            && known_step < self.group_of(last).last_integrating()
-        {
-            let group = self.group_of(last);
-            if group.switch_step == Hyperparams::NEVER {
-                return Err(Error::IntegralsAlwaysUsed { group: last.group });
-            }
-            let (switch_step, needed) = (group.switch_step, group.last_integrating());
-            return Err(Error::IntegralsInUse { group: last.group, switch_step, known_step, needed });
+    /// Checks that no parameter needs its integrals any more. `known_step` gives the steps that a clock's are known to have
+    /// taken.
+    pub(crate) fn check_releasable(&self, known_step: impl Fn(usize) -> u32) -> Result<(), Error> {
+        let missing = |member: &&Member| {
+            let needed = if member.planes.integrals > 0 { self.group_of(member).last_integrating() } else { 0 };
+            needed.saturating_sub(known_step(member.clock))
+        };
+        let Some(last) = self.members.iter().max_by_key(missing).filter(|last| missing(last) > 0) else {
+            return Ok(());
+        };
+        let (group, &Hyperparams { switch_step, .. }) = (last.group, self.group_of(last));
+        if switch_step == Hyperparams::NEVER {
+            return Err(Error::IntegralsAlwaysUsed { group });
         }
-        Ok(())
+        Err(Error::IntegralsInUse {
+            name: last.param.name.clone(),
+            group,
+            switch_step,
+            known_step: known_step(last.clock),
+            needed: switch_step - 1,
+        })
     }
 
     /// Takes note that the integrals are gone.
@@ -150,12 +191,14 @@ impl Course {
         self.members.iter_mut().for_each(|member| member.planes = member.planes.without_integrals());
     }
 
-    /// For a report: each group's learning rate at the last recorded step, and its last step that integrates.
-    pub(crate) fn reported_groups(&self) -> impl Iterator<Item = (f64, u32)> {
-        self.lrs.iter().zip(&self.groups).map(|(&lr, group)| (lr, group.last_integrating()))
+    /// For a report: each group's learning rate at the last recorded step, its last step that integrates, and its clocks.
+    pub(crate) fn reported_groups(&self) -> impl Iterator<Item = (f64, u32, Vec<usize>)> {
+        let clocks = |group| (0..self.clocks.len()).filter(|&clock| self.clocks[clock].group == group).collect();
+        let groups = self.lrs.iter().zip(&self.groups).enumerate();
+        groups.map(move |(number, (&lr, group))| (lr, group.last_integrating(), clocks(number)))
     }
 
-    /// The header of a checkpoint, without what the device counts.
+    /// The header of a checkpoint, without what the device counts, clocks included.
     pub(crate) fn header(&self) -> Header {
         let groups = self.groups.iter().enumerate().map(|(number, hyperparams)| {
             let own = self.members.iter().filter(|member| member.group == number);
@@ -172,6 +215,8 @@ impl Course {
             good_steps: 0,
             gradients: self.grad_options,
             groups: groups.collect(),
+            clocks: Vec::new(),
+            frozen: self.members.iter().filter(|own| own.is_frozen).map(|own| own.param.name.clone()).collect(),
             user_data: Default::default(),
         }
     }
@@ -181,23 +226,42 @@ impl Course {
         Fit::new(checkpoint, &self.groups, &self.members, lenient)
     }
 
-    /// Goes on with the settings and counts of a checkpoint.
-    pub(crate) fn restore(&mut self, hyperparams: Vec<Hyperparams>, header: &Header) {
-        for (number, (own, loaded)) in self.groups.iter().zip(&hyperparams).enumerate() {
-            // What is as it was has been reported.
-            if own != loaded {
-                loaded.report(number);
+    /// The course that goes on with the settings and counts of a checkpoint, and its clocks.
+    pub(crate) fn restored(&self, fit: &Fit<'_>, header: &Header) -> (Self, Vec<Clock>) {
+        let mut course = self.clone();
+        course.groups.clone_from(&fit.hyperparams);
+        course.grad_options = header.gradients;
+        course.recorded = header.recorded;
+        course.measured = header.grad_norm_bits.is_some();
+        course.lrs = course.groups.iter().map(|group| group.lr_at(header.recorded.saturating_sub(1))).collect();
+        let frozen: HashSet<_> = header.frozen.iter().collect();
+        let mut known = HashMap::new();
+        let (mut clocks, mut counts) = (Vec::new(), Vec::new());
+        for (member, state) in course.members.iter_mut().zip(&fit.states) {
+            member.set_stream(&course.groups[member.group]);
+            member.is_skipped = false;
+            if state.is_some() {
+                member.is_frozen = frozen.contains(&member.param.name);
+            }
+            let count = state.map(|state| state.clock.clone()).unwrap_or_default();
+            // Those who share their counts may as well share their history.
+            member.clock = *known.entry((member.group, count.clone())).or_insert_with(|| {
+                clocks.push(CourseClock { group: member.group, rests: false });
+                counts.push(count);
+                clocks.len() - 1
+            });
+        }
+        (course.clocks, course.is_settled) = (clocks, false);
+        (course, counts)
+    }
+
+    /// Takes a course in place of this one, and reports groups that are new or other than they were.
+    pub(crate) fn replace(&mut self, course: Self) {
+        for (number, group) in course.groups.iter().enumerate() {
+            if self.groups.get(number) != Some(group) {
+                group.report(number);
             }
         }
-        self.groups = hyperparams;
-        for member in &mut self.members {
-            member.set_stream(&self.groups[member.group]);
-        }
-        self.grad_options = header.gradients;
-        self.recorded = header.recorded;
-        self.measured = header.grad_norm_bits.is_some();
-        for (lr, group) in self.lrs.iter_mut().zip(&self.groups) {
-            *lr = group.lr_at(self.recorded.saturating_sub(1));
-        }
+        *self = course;
     }
 }

@@ -1,0 +1,8 @@
+// The device's own counts. src/abi.rs describes each field.
+
+struct Progress {
+    step: u32,
+    skipped: u32,
+    norm: u32,
+    generation: u32,
+}

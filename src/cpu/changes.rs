@@ -1,0 +1,83 @@
+//! The state of the CPU optimizer after parameters have come, gone or changed their planes.
+
+use super::chunk::CHUNK;
+use super::optimizer::{Cpu, zeros};
+use crate::abi::Group;
+use crate::course::{Change, Course};
+use crate::error::Error;
+use crate::param::Member;
+use crate::planes::{Bank, Plane, Planes};
+
+impl Cpu {
+    /// Everything of a change that can fail, and the change itself.
+    pub(super) fn take_change(&mut self, before: &Course, after: &Course, change: &Change) -> Result<(), Error> {
+        if let Some(banks) = self.moved_banks(before, after, change)? {
+            [self.moments, self.integrals] = banks;
+        }
+        let clock = |source: &Option<usize>| source.map(|number| self.clocks[number].clone()).unwrap_or_default();
+        self.clocks = change.clocks.iter().map(clock).collect();
+        self.adopted = change.members.iter().map(|source| source.is_some_and(|number| self.adopted[number])).collect();
+        self.constants = after.groups.iter().map(Group::new).collect();
+        Ok(())
+    }
+
+    /// The state of all parameters in new memory, or none if it can stay where it is.
+    fn moved_banks(&self, before: &Course, after: &Course, change: &Change) -> Result<Option<[Vec<f32>; 2]>, Error> {
+        let stays = |(number, member): (usize, &Member)| {
+            change.members[number] == Some(number) && before.members[number].planes == member.planes
+        };
+        if before.members.len() == after.members.len() && after.members.iter().enumerate().all(stays) {
+            return Ok(None);
+        }
+        let mut moved = [zeros(&after.members, Bank::Moments)?, zeros(&after.members, Bank::Integrals)?];
+        for bank in Bank::ALL {
+            let old_starts = starts(&before.members, bank);
+            let new_starts = starts(&after.members, bank);
+            let old_bank = [&self.moments, &self.integrals][bank as usize];
+            let new_bank = &mut moved[bank as usize];
+            for ((member, source), start) in after.members.iter().zip(&change.members).zip(new_starts) {
+                let Some(number) = *source else { continue };
+                let old = &old_bank[old_starts[number]..];
+                copy_planes(
+                    bank,
+                    member.param.len,
+                    (before.members[number].planes, old),
+                    (member.planes, &mut new_bank[start..]),
+                );
+            }
+        }
+        Ok(Some(moved))
+    }
+}
+
+/// Where each parameter's planes begin in a bank.
+pub(super) fn starts(members: &[Member], bank: Bank) -> Vec<usize> {
+    let mut end = 0;
+    let start = |member: &Member| {
+        let start = end;
+        end += member.param.len * member.planes.count(bank);
+        start
+    };
+    members.iter().map(start).collect()
+}
+
+/// Copies the planes of one parameter that are in both lists.
+fn copy_planes(bank: Bank, len: usize, (old_list, old): (Planes, &[f32]), (list, new): (Planes, &mut [f32])) {
+    let both: Vec<_> = list.iter().filter(|plane| plane.bank() == bank && index(old_list, *plane).is_some()).collect();
+    for start in (0..len).step_by(CHUNK) {
+        let chunk = CHUNK.min(len - start);
+        for &plane in &both {
+            let at = |list: Planes| {
+                let index = index(list, plane).unwrap_or_default();
+                start * list.count(bank) + index * chunk
+            };
+            let (from, to) = (at(old_list), at(list));
+            new[to..to + chunk].copy_from_slice(&old[from..from + chunk]);
+        }
+    }
+}
+
+/// The place of a plane among those of its bank.
+fn index(list: Planes, plane: Plane) -> Option<usize> {
+    list.iter().filter(|own| own.bank() == plane.bank()).position(|own| own == plane)
+}
