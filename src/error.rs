@@ -133,6 +133,10 @@ pub enum Error {
         group: usize,
     },
 
+    /// No parameter would be left.
+    #[error("the optimizer needs at least one parameter; keep one, or drop the optimizer")]
+    LastParam,
+
     /// There is no group, so that steps would do nothing.
     #[error("there are no parameter groups; give at least one")]
     NoGroups,

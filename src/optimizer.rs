@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::course::Course;
+use crate::course::{Change, Course};
 use crate::error::Error;
 use crate::options::{GradOptions, Hyperparams};
 use crate::param::Param;
@@ -224,6 +224,77 @@ impl<D: OnDevice> Optimizer<D> {
     /// The names of the parameters that are frozen, in the order of the groups.
     pub fn frozen(&self) -> impl Iterator<Item = &str> {
         self.course.members.iter().filter(|member| member.is_frozen).map(|member| &member.param.name[..])
+    }
+
+    /// Takes parameters out, with their state. All others keep theirs to the bit. Their groups stay, even if they are empty
+    /// then, so that the others keep their numbers.
+    ///
+    /// The memory of the state is freed. On the GPU the rest moves together with the next step, as
+    /// [`add_params`](crate::MiAdam::add_params) says. Steps recorded before keep what they use.
+    ///
+    /// ```
+    /// use miadam::{Hyperparams, Param, ParamGroup, cpu};
+    ///
+    /// let params = [Param::new("body", 1), Param::new("old head", 1)];
+    /// let mut optimizer = cpu::MiAdam::new([ParamGroup::new(Hyperparams::default(), params)])?;
+    /// optimizer.remove_params(["old head"])?;
+    /// optimizer.add_params(0, [Param::new("head", 2)])?;
+    /// assert_eq!(optimizer.params().map(|param| &param.name[..]).collect::<Vec<_>>(), ["body", "head"]);
+    /// # Ok::<(), miadam::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If there is no parameter of such a name, or one is named twice; if none would be left; or if the device has no memory,
+    /// or is lost. Nothing is changed then.
+    pub fn remove_params(&mut self, names: impl IntoIterator<Item: AsRef<str>>) -> Result<(), Error> {
+        let (course, change) = self.course.without_params(names)?;
+        self.take(course, &change)
+    }
+
+    /// Moves parameters to another group, from the next recorded step on. They keep their counts and their state. Where the
+    /// group has another order, amsgrad, average or way with half precision, the state changes as
+    /// [`set_hyperparams`](Self::set_hyperparams) says.
+    ///
+    /// # Errors
+    /// If there is no such group, or no parameter of such a name, or one is named twice; if an `f16` parameter comes to a group
+    /// with stochastic rounding; or if the device has no memory, or is lost. Nothing is changed then.
+    pub fn set_group(&mut self, names: impl IntoIterator<Item: AsRef<str>>, group: usize) -> Result<(), Error> {
+        let (course, change) = self.course.with_moved(names, group, |clock| self.device.known_clock(clock))?;
+        self.take(course, &change)
+    }
+
+    /// Sets the hyperparameters of a group for the steps recorded from now on: all of them, the schedule included. Counts and
+    /// state stay. [`hyperparams`](Self::hyperparams) has the present ones, to be changed in part.
+    ///
+    /// Some of them decide on the state. With a lower `order` the last integrals are freed. With a higher one the new integrals
+    /// start at 0, as do those that were released, if ζ is moved so that they are needed again. Under `amsgrad` the largest second
+    /// moment starts with the present one. A master copy is made from the parameter by the next step.
+    ///
+    /// ```
+    /// use miadam::{Hyperparams, Param, ParamGroup, Schedule, cpu};
+    ///
+    /// let cosine = |steps| Schedule::Cosine { steps, end_factor: 0.0 };
+    /// let hyperparams = Hyperparams { schedule: cosine(1000), ..Hyperparams::default() };
+    /// let mut optimizer = cpu::MiAdam::new([ParamGroup::new(hyperparams.clone(), [Param::new("w", 1)])])?;
+    /// // The training is to go on for longer.
+    /// optimizer.set_hyperparams(0, Hyperparams { schedule: cosine(2000), ..hyperparams })?;
+    /// # Ok::<(), miadam::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If there is no such group, or a value is out of range; if it has an `f16` parameter and stochastic rounding is asked for;
+    /// or if the device has no memory, or is lost. Nothing is changed then.
+    pub fn set_hyperparams(&mut self, group: usize, hyperparams: Hyperparams) -> Result<(), Error> {
+        let (course, change) =
+            self.course.with_hyperparams(group, hyperparams, |clock| self.device.known_clock(clock))?;
+        self.take(course, &change)
+    }
+
+    /// Goes on with a course that follows from the present one by a change.
+    fn take(&mut self, course: Course, change: &Change) -> Result<(), Error> {
+        self.device.change(&self.course, &course, change)?;
+        self.course.replace(course);
+        Ok(())
     }
 
     /// Before a step: splits the clocks of which only some parameters take part in it.

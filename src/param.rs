@@ -96,6 +96,18 @@ impl Member {
     pub fn set_stream(&mut self, hyperparams: &Hyperparams) {
         self.stream = stream(self.rounding, hyperparams.half_params, &self.param.name);
     }
+
+    /// The parameter in a group of these hyperparameters, after so many steps that are known to be taken. It has all planes
+    /// that it may need; released integrals come back if ζ is not behind it.
+    pub fn in_group(&self, group: usize, hyperparams: &Hyperparams, known_step: u32) -> Self {
+        let mut member = Self { group, ..self.clone() };
+        member.rounding = Rounding::new(member.param.dtype, hyperparams.half_params);
+        member.set_stream(hyperparams);
+        let planes = Planes::new(hyperparams, member.param.dtype);
+        let needs_none = self.planes.integrals == 0 && known_step >= hyperparams.last_integrating();
+        member.planes = if needs_none { planes.without_integrals() } else { planes };
+        member
+    }
 }
 
 /// The key of a parameter's stochastic rounding: a hash (FNV-1a) of seed and name, so that it is the same wherever the
@@ -106,6 +118,18 @@ fn stream(rounding: Rounding, half_params: HalfParams, name: &str) -> u32 {
     let hash =
         bytes.fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     (hash >> 32) as u32 ^ hash as u32
+}
+
+/// Checks a parameter by itself. `index` is its place among those of its group.
+pub(crate) fn check_param(hyperparams: &Hyperparams, group: usize, index: usize, param: &Param) -> Result<(), Error> {
+    if param.name.is_empty() {
+        return Err(Error::EmptyName { group, index });
+    }
+    // It would overflow an f16.
+    if param.dtype == Dtype::F16 && matches!(hyperparams.half_params, HalfParams::Stochastic { .. }) {
+        return Err(Error::StochasticRounding { name: param.name.clone() });
+    }
+    Ok(())
 }
 
 /// Checks the groups, and takes them apart into hyperparameters and members. Warns about outsize steps.
@@ -119,16 +143,10 @@ pub(crate) fn check_groups(groups: Vec<ParamGroup>) -> Result<(Vec<Hyperparams>,
         if params.is_empty() {
             return Err(Error::EmptyGroup { group });
         }
-        for (index, Param { name, dtype, .. }) in params.iter().enumerate() {
-            if name.is_empty() {
-                return Err(Error::EmptyName { group, index });
-            }
-            if !names.insert(name) {
-                return Err(Error::DuplicateName { name: name.clone() });
-            }
-            // It would overflow an f16.
-            if *dtype == Dtype::F16 && matches!(hyperparams.half_params, HalfParams::Stochastic { .. }) {
-                return Err(Error::StochasticRounding { name: name.clone() });
+        for (index, param) in params.iter().enumerate() {
+            check_param(hyperparams, group, index, param)?;
+            if !names.insert(&param.name) {
+                return Err(Error::DuplicateName { name: param.name.clone() });
             }
         }
     }

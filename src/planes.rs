@@ -23,7 +23,7 @@ pub enum Plane {
 }
 
 /// The memory that a plane lies in. Integrals lie apart, so that they can be freed without moving the rest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Bank {
     Moments,
     Integrals,

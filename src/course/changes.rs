@@ -6,7 +6,7 @@ use super::Course;
 use super::clocks::{Change, CourseClock};
 use crate::error::Error;
 use crate::options::Hyperparams;
-use crate::param::Member;
+use crate::param::{Member, Param, ParamGroup, check_param};
 
 impl Course {
     /// The numbers of the parameters of these names, each of which is named once.
@@ -63,8 +63,94 @@ impl Course {
             }
             return None;
         }
-        let members = self.members.iter().cloned().enumerate().map(|(number, member)| (member, Some(number)));
-        Some(self.with(self.groups.clone(), members.collect()))
+        Some(self.with(self.groups.clone(), self.numbered().collect()))
+    }
+
+    /// The course with one more group.
+    pub(crate) fn with_group(&self, group: ParamGroup) -> Result<(Self, Change), Error> {
+        let ParamGroup { hyperparams, params } = group;
+        let number = self.groups.len();
+        hyperparams.validate(number)?;
+        self.with_params(number, params, Some(hyperparams))
+    }
+
+    /// The course with more parameters in a group, which is a new one if it has hyperparameters here.
+    pub(crate) fn with_params(
+        &self,
+        group: usize,
+        params: Vec<Param>,
+        new: Option<Hyperparams>,
+    ) -> Result<(Self, Change), Error> {
+        let groups = self.groups.iter().cloned().chain(new).collect::<Vec<_>>();
+        let Some(hyperparams) = groups.get(group) else {
+            return Err(Error::UnknownGroup { group, groups: groups.len() });
+        };
+        if params.is_empty() {
+            return Err(Error::EmptyGroup { group });
+        }
+        let mut names = HashSet::new();
+        for (index, param) in params.iter().enumerate() {
+            check_param(hyperparams, group, index, param)?;
+            if self.numbers.contains_key(&param.name) || !names.insert(&param.name) {
+                return Err(Error::DuplicateName { name: param.name.clone() });
+            }
+        }
+        let members =
+            params.into_iter().map(|param| (Member::new(group, hyperparams, param), None)).collect::<Vec<_>>();
+        Ok(self.with(groups, self.numbered().chain(members).collect()))
+    }
+
+    /// The course without these parameters. Their groups stay, so that the others keep their numbers.
+    pub(crate) fn without_params(&self, names: impl IntoIterator<Item: AsRef<str>>) -> Result<(Self, Change), Error> {
+        let gone: HashSet<_> = self.find(names)?.into_iter().collect();
+        if gone.len() == self.members.len() {
+            return Err(Error::LastParam);
+        }
+        let members = self.numbered().filter(|(_, number)| number.is_none_or(|number| !gone.contains(&number)));
+        Ok(self.with(self.groups.clone(), members.collect()))
+    }
+
+    /// The course with these parameters in another group. `known_step` gives the steps that a clock's are known to have taken.
+    pub(crate) fn with_moved(
+        &self,
+        names: impl IntoIterator<Item: AsRef<str>>,
+        group: usize,
+        known_step: impl Fn(usize) -> u32,
+    ) -> Result<(Self, Change), Error> {
+        self.check_group(group)?;
+        let moved = self.find(names)?;
+        let mut members: Vec<_> = self.numbered().collect();
+        for (index, number) in moved.into_iter().enumerate() {
+            let member = &mut members[number].0;
+            check_param(&self.groups[group], group, index, &member.param)?;
+            *member = member.in_group(group, &self.groups[group], known_step(member.clock));
+        }
+        Ok(self.with(self.groups.clone(), members))
+    }
+
+    /// The course with other hyperparameters of a group.
+    pub(crate) fn with_hyperparams(
+        &self,
+        group: usize,
+        hyperparams: Hyperparams,
+        known_step: impl Fn(usize) -> u32,
+    ) -> Result<(Self, Change), Error> {
+        self.check_group(group)?;
+        hyperparams.validate(group)?;
+        let mut members: Vec<_> = self.numbered().collect();
+        let own = members.iter_mut().map(|(member, _)| member).filter(|member| member.group == group);
+        for (index, member) in own.enumerate() {
+            check_param(&hyperparams, group, index, &member.param)?;
+            *member = member.in_group(group, &hyperparams, known_step(member.clock));
+        }
+        let mut groups = self.groups.clone();
+        groups[group] = hyperparams;
+        Ok(self.with(groups, members))
+    }
+
+    /// All parameters, each with its number.
+    fn numbered(&self) -> impl Iterator<Item = (Member, Option<usize>)> {
+        self.members.iter().cloned().enumerate().map(|(number, member)| (member, Some(number)))
     }
 
     /// The course with these groups and parameters, each beside the number that it had before. The clock of a parameter that
@@ -83,8 +169,7 @@ impl Course {
         }
         let (members, numbers): (Vec<_>, Vec<_>) = members.into_iter().unzip();
         let lr = |(number, group): (usize, &Hyperparams)| {
-            let known = self.groups.get(number).is_some_and(|before| before == group);
-            if known { self.lrs[number] } else { group.lr_at(self.recorded.saturating_sub(1)) }
+            self.lrs.get(number).copied().unwrap_or_else(|| group.lr_at(self.recorded.saturating_sub(1)))
         };
         let course = Self {
             lrs: groups.iter().enumerate().map(lr).collect(),

@@ -16,7 +16,11 @@ impl Cpu {
         }
         let clock = |source: &Option<usize>| source.map(|number| self.clocks[number].clone()).unwrap_or_default();
         self.clocks = change.clocks.iter().map(clock).collect();
-        self.adopted = change.members.iter().map(|source| source.is_some_and(|number| self.adopted[number])).collect();
+        let is_adopted = |(source, member): (&Option<usize>, &Member)| {
+            let keeps_copy = |number: &usize| before.members[*number].planes.master >= member.planes.master;
+            source.filter(keeps_copy).is_some_and(|number| self.adopted[number])
+        };
+        self.adopted = change.members.iter().zip(&after.members).map(is_adopted).collect();
         self.constants = after.groups.iter().map(Group::new).collect();
         Ok(())
     }

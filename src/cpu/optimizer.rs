@@ -105,6 +105,29 @@ impl Optimizer<Cpu> {
         Ok(Self { course, device })
     }
 
+    /// Adds a group of parameters, and gives its number. They start as those of a new optimizer: their state is 0, and they count
+    /// their own steps from 1. The others keep every bit.
+    ///
+    /// # Errors
+    /// As for [`new`](Self::new), and if the optimizer has a parameter of such a name. Nothing is changed then.
+    pub fn add_group(&mut self, group: ParamGroup) -> Result<usize, Error> {
+        let (course, change) = self.course.with_group(group)?;
+        self.device.take_change(&self.course, &course, &change)?;
+        self.course.replace(course);
+        Ok(self.course.groups.len() - 1)
+    }
+
+    /// Adds parameters to a group, as [`add_group`](Self::add_group) adds a group of them.
+    ///
+    /// # Errors
+    /// As for [`add_group`](Self::add_group), and if there is no such group.
+    pub fn add_params(&mut self, group: usize, params: impl IntoIterator<Item = Param>) -> Result<(), Error> {
+        let (course, change) = self.course.with_params(group, params.into_iter().collect(), None)?;
+        self.device.take_change(&self.course, &course, &change)?;
+        self.course.replace(course);
+        Ok(())
+    }
+
     /// Takes one step. Every parameter is bound exactly once, by its name. One that is [frozen](Self::freeze) or
     /// [skipped](Self::skip) may be left out; if it is bound, it is not looked at.
     ///

@@ -34,18 +34,21 @@ impl Adoption {
         }
     }
 
-    /// Goes on with other parameters, each with its number before. New copies are asked for.
-    pub fn change(&mut self, sources: &[Option<usize>], tensors: &[Tensor], generation: u32) {
+    /// Goes on with other parameters, each with its number before. New copies are asked for, in a generation that is new as well.
+    /// It gives the present generation.
+    pub fn change(&mut self, sources: &[Option<usize>], tensors: &[Tensor], generation: u32) -> u32 {
         let known = |source: &Option<usize>| source.map(|number| (self.asked[number], self.missed[number]));
         let known: Vec<_> = sources.iter().map(known).collect();
         self.missed = known.iter().map(|known| known.is_some_and(|(_, missed)| missed)).collect();
+        let next = generation.saturating_add(1);
         let asked = |(known, tensor): (&Option<(u32, bool)>, &Tensor)| match known {
+            _ if !has_copy(tensor) => 0,
             Some((asked, _)) if *asked > 0 => *asked,
-            _ if has_copy(tensor) => generation,
-            _ => 0,
+            _ => next,
         };
         self.asked = known.iter().zip(tensors).map(asked).collect();
         self.last = self.asked.iter().copied().max().unwrap_or(0);
+        if self.last == next { next } else { generation }
     }
 
     /// Before a step: asks once more for the copies that steps have missed, if the parameter takes part. Then the generation

@@ -16,6 +16,7 @@ mod optimizer;
 mod readback;
 mod reading;
 mod recorded;
+mod routes;
 pub mod shader;
 mod upload;
 

@@ -1,5 +1,7 @@
 //! The places of the tensors' state in the optimizer's own buffers.
 
+use std::collections::HashMap;
+
 use super::limits::Limits;
 use super::tensor::{Placement, Tensor};
 use crate::abi::QUAD;
@@ -49,6 +51,20 @@ pub struct StateLayout {
     pub pages: Vec<Page>,
 }
 
+/// Elements of a tensor that are to be laid out: all, or those of a segment that has to move.
+struct Part {
+    tensor: usize,
+    /// The first element, a multiple of [`QUAD`].
+    start: u64,
+    len: u64,
+}
+
+impl Part {
+    fn whole(tensors: &[Tensor], tensor: usize) -> Self {
+        Self { tensor, start: 0, len: tensors[tensor].len }
+    }
+}
+
 impl StateLayout {
     /// Fills page after page. Tensors with the same planes come together, in the order in which they lie in the caller's
     /// buffers, so that neighbours there are neighbours in the state.
@@ -56,13 +72,67 @@ impl StateLayout {
     /// # Errors
     /// If a single quad with its planes does not fit a binding.
     pub fn new(tensors: &[Tensor], placements: &[Placement], limits: &Limits) -> Result<Self, Error> {
-        let capacity = limits.binding.min(limits.buffer) / BYTES;
-        let mut order: Vec<usize> = (0..tensors.len()).collect();
-        order.sort_by_key(|&tensor| (tensors[tensor].planes(), placements[tensor].param));
+        let parts = (0..tensors.len()).map(|tensor| Part::whole(tensors, tensor));
+        Self::default().with(parts.collect(), tensors, placements, limits)
+    }
 
-        let mut layout = Self::default();
-        let mut slab = 0;
-        for (place, &tensor) in order.iter().enumerate() {
+    /// The layout after tensors have come, gone or changed. `stays` has the number before of each tensor whose length and planes
+    /// are as they were. It also gives, for the first pages, the numbers of the pages before that they are; the others are new.
+    ///
+    /// A page stays if all of its segments do. When anything has to be laid out, small pages are laid out with it, so that many
+    /// small changes do not end in many pages, each of which takes dispatches of its own.
+    ///
+    /// # Errors
+    /// As for [`new`](Self::new).
+    pub fn changed(
+        &self,
+        stays: &[Option<usize>],
+        tensors: &[Tensor],
+        placements: &[Placement],
+        limits: &Limits,
+    ) -> Result<(Self, Vec<usize>), Error> {
+        let now: HashMap<_, _> =
+            stays.iter().enumerate().filter_map(|(tensor, before)| Some(((*before)?, tensor))).collect();
+        let mut holds = vec![true; self.pages.len()];
+        for segment in &self.segments {
+            holds[segment.page] &= now.contains_key(&segment.tensor);
+        }
+        let has_new = stays.iter().zip(tensors).any(|(before, tensor)| before.is_none() && tensor.len > 0);
+        if has_new || holds.contains(&false) {
+            let half = limits.binding.min(limits.buffer) / 2;
+            let is_large = |page: &Page| page.moments.max(page.integrals) > half;
+            holds.iter_mut().zip(&self.pages).for_each(|(holds, page)| *holds &= is_large(page));
+        }
+        let kept: Vec<_> = (0..self.pages.len()).filter(|&page| holds[page]).collect();
+        let mut layout = Self { segments: Vec::new(), pages: kept.iter().map(|&page| self.pages[page]).collect() };
+        let mut parts: Vec<_> = (0..tensors.len())
+            .filter(|&tensor| stays[tensor].is_none())
+            .map(|tensor| Part::whole(tensors, tensor))
+            .collect();
+        for segment in &self.segments {
+            let Some(&tensor) = now.get(&segment.tensor) else { continue };
+            match kept.binary_search(&segment.page) {
+                Ok(page) => layout.segments.push(Segment { tensor, page, ..*segment }),
+                Err(_) => parts.push(Part { tensor, start: segment.start, len: segment.len }),
+            }
+        }
+        Ok((layout.with(parts, tensors, placements, limits)?, kept))
+    }
+
+    /// The layout with these parts in pages of their own.
+    fn with(
+        self,
+        mut parts: Vec<Part>,
+        tensors: &[Tensor],
+        placements: &[Placement],
+        limits: &Limits,
+    ) -> Result<Self, Error> {
+        let capacity = limits.binding.min(limits.buffer) / BYTES;
+        parts.sort_by_key(|part| (tensors[part.tensor].planes(), placements[part.tensor].param, part.start));
+
+        let mut layout = self;
+        let (mut slab, first_page) = (layout.segments.len(), layout.pages.len());
+        for (place, &Part { tensor, start, len }) in parts.iter().enumerate() {
             let shape = &tensors[tensor];
             let most = shape.moment_planes.max(shape.integral_planes);
             if most > capacity {
@@ -70,18 +140,19 @@ impl StateLayout {
                     if limits.binding <= limits.buffer { "max_storage_buffer_binding_size" } else { "max_buffer_size" };
                 return Err(Error::LimitTooSmall { limit, needed: most * BYTES, available: capacity * BYTES });
             }
-            let mut start = 0;
-            while start < shape.len {
-                let quads = (shape.len - start).div_ceil(QUAD).min(layout.room(shape, capacity));
+            let (mut start, end) = (start, start + len);
+            while start < end {
+                let room = if layout.pages.len() > first_page { layout.room(shape, capacity) } else { 0 };
+                let quads = (end - start).div_ceil(QUAD).min(room);
                 if quads > 0 {
-                    layout.push(tensor, shape, start, quads);
+                    layout.push(Part { tensor, start, len: (end - start).min(quads * QUAD) }, shape);
                     start += quads * QUAD;
                 } else {
                     layout.close(&mut slab, tensors);
                     layout.pages.push(Page::default());
                 }
             }
-            let next = order.get(place + 1).map(|&next| tensors[next].planes());
+            let next = parts.get(place + 1).map(|next| tensors[next.tensor].planes());
             if next != Some(shape.planes()) {
                 layout.close(&mut slab, tensors);
             }
@@ -96,10 +167,10 @@ impl StateLayout {
         quads(page.moments, tensor.moment_planes).min(quads(page.integrals, tensor.integral_planes))
     }
 
-    /// Puts `quads` of a tensor into the last page. Their places in it are known when the slab is closed.
-    fn push(&mut self, tensor: usize, shape: &Tensor, start: u64, quads: u64) {
+    /// Puts a part of a tensor into the last page. Its places in it are known when the slab is closed.
+    fn push(&mut self, Part { tensor, start, len }: Part, shape: &Tensor) {
         let page = self.pages.len() - 1;
-        let len = (shape.len - start).min(quads * QUAD);
+        let quads = len.div_ceil(QUAD);
         self.segments.push(Segment { tensor, start, len, page, moments: 0, integrals: 0, stride: 0 });
         self.pages[page].moments += quads * shape.moment_planes * BYTES;
         self.pages[page].integrals += quads * shape.integral_planes * BYTES;

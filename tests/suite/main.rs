@@ -17,6 +17,7 @@ mod groups;
 mod half;
 mod layout;
 mod limits;
+mod living;
 mod loss_scale;
 mod lost;
 mod memory;

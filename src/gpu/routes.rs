@@ -1,0 +1,107 @@
+//! The ways of the state from its buffers before a change to those after it.
+
+use std::collections::HashMap;
+
+use super::device_state::{ClockBuffers, DeviceState, plane_offset};
+use super::moves::Route;
+use crate::abi::{Move, QUAD};
+use crate::course::Change;
+use crate::param::Member;
+use crate::plan::Segment;
+use crate::planes::Bank;
+
+/// Everything that moves, by the two buffers in question.
+pub(super) struct Routes<'a> {
+    before: &'a DeviceState,
+    members: &'a [Member],
+    /// The segments of each tensor before.
+    segments: Vec<Vec<Segment>>,
+    routes: Vec<Route>,
+    /// The number of each route, by its page and bank before and its page after.
+    numbers: HashMap<(usize, Bank, usize), usize>,
+}
+
+impl<'a> Routes<'a> {
+    pub fn new(before: &'a DeviceState, members: &'a [Member]) -> Self {
+        let mut segments = vec![Vec::new(); members.len()];
+        for segment in &before.layout.segments {
+            segments[segment.tensor].push(*segment);
+        }
+        Self { before, members, segments, routes: Vec::new(), numbers: HashMap::new() }
+    }
+
+    /// The clocks' counts.
+    pub fn add_clocks(&mut self, clocks: &ClockBuffers, change: &Change) {
+        let before = &self.before.clocks;
+        if before.counts == clocks.counts {
+            return;
+        }
+        let quads = |clocks: &ClockBuffers| (clocks.words as u64 / QUAD) as u32;
+        let (old, new) = (quads(before), quads(clocks));
+        let sources = (0..).zip(&change.clocks).filter_map(|(after, before)| Some((after, (*before)? as u32)));
+        let list = sources.map(|(after, before)| Move { before: old * before, after: new * after, len: old.min(new) });
+        self.routes.push(Route { before: before.counts.clone(), after: clocks.counts.clone(), list: list.collect() });
+    }
+
+    /// The planes of all segments that are not in the first, `kept` pages. `sources` has each parameter's number before.
+    pub fn add_planes(&mut self, after: &DeviceState, kept: usize, members: &[Member], sources: &[Option<usize>]) {
+        for segment in after.layout.segments.iter().filter(|segment| segment.page >= kept) {
+            let Some(source) = sources[segment.tensor] else { continue };
+            for bank in Bank::ALL {
+                for (index, plane) in members[segment.tensor].planes.within(bank).enumerate() {
+                    let index_before = self.members[source].planes.within(bank).position(|before| before == plane);
+                    if let Some(index_before) = index_before {
+                        self.add_plane(after, bank, (source, index_before), (segment, index));
+                    }
+                }
+            }
+        }
+    }
+
+    /// One plane of a segment, from as many segments as it lies in before.
+    fn add_plane(
+        &mut self,
+        after: &DeviceState,
+        bank: Bank,
+        (source, index_before): (usize, usize),
+        (segment, index): (&Segment, usize),
+    ) {
+        for number in 0..self.segments[source].len() {
+            let old = self.segments[source][number];
+            let start = old.start.max(segment.start);
+            let end = (old.start + old.len).min(segment.start + segment.len);
+            if start >= end {
+                continue;
+            }
+            let quad = |own: &Segment, index| {
+                let first = plane_offset(own, bank, index) / (4 * QUAD);
+                (first + (start - own.start) / QUAD) as u32
+            };
+            let len = (end - start).div_ceil(QUAD) as u32;
+            let part = Move { before: quad(&old, index_before), after: quad(segment, index), len };
+            self.push(after, (old.page, bank, segment.page), part);
+        }
+    }
+
+    fn push(&mut self, after: &DeviceState, key: (usize, Bank, usize), part: Move) {
+        let (page_before, bank, page_after) = key;
+        let number = *self.numbers.entry(key).or_insert_with(|| {
+            let before = self.before.pages[page_before].bank(bank).clone();
+            let after = after.pages[page_after].bank(bank).clone();
+            self.routes.push(Route { before, after, list: Vec::new() });
+            self.routes.len() - 1
+        });
+        let list = &mut self.routes[number].list;
+        match list.last_mut() {
+            Some(last) if last.before + last.len == part.before && last.after + last.len == part.after => {
+                last.len += part.len;
+            }
+            _ => list.push(part),
+        }
+    }
+
+    /// The routes on which anything moves.
+    pub fn finish(self) -> Vec<Route> {
+        self.routes.into_iter().filter(|route| !route.list.is_empty()).collect()
+    }
+}
