@@ -77,6 +77,20 @@ pub mod moves {
     pub const AFTER: u32 = 3;
 }
 
+/// Bindings of `gather.wgsl`, all in group 0.
+pub mod gather {
+    /// `array<Gather>`, read.
+    pub const GATHERS: u32 = 0;
+    /// The caller's row numbers, read.
+    pub const ROWS: u32 = 1;
+    /// A bank of a page before, read.
+    pub const BEFORE: u32 = 2;
+    /// One after, written.
+    pub const AFTER: u32 = 3;
+    /// The words of `Progress`, of which one counts.
+    pub const PROGRESS: u32 = 4;
+}
+
 /// Elements with everything that a kernel needs to know of them: a whole run, or the part of one that a workgroup of a table
 /// handles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
@@ -198,6 +212,34 @@ pub struct Move {
     pub len: u32,
 }
 
+/// A plane of a tensor whose rows are gathered, from one segment before to a part of one after. All numbers count words, or
+/// quads where rows have whole quads. A workgroup gathers at most [`CHUNK`] of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Gather {
+    /// The plane's first element in the segment before.
+    pub before: u32,
+    /// The first element of the tensor in that segment.
+    pub from_start: u32,
+    /// The element after its last.
+    pub from_end: u32,
+    /// The plane's first element of this part of the segment after.
+    pub after: u32,
+    /// That element's number in the tensor.
+    pub start: u32,
+    /// Elements of this part.
+    pub len: u32,
+    /// Elements of a row.
+    pub width: u32,
+    /// Rows before.
+    pub count: u32,
+    /// 1 for the plane that counts the rows that are not there.
+    pub counts: u32,
+}
+
+/// The row that takes its state from none.
+pub const FRESH_ROW: u32 = u32::MAX;
+
 /// The coefficients with which one step updates the parameters of a clock. They take 256 bytes, the largest offset alignment
 /// there is, so that one clock's can be bound by itself on any device.
 #[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
@@ -250,6 +292,10 @@ pub struct Progress {
     /// The generation that the last step was recorded with, whether it was taken or skipped; 0 before the first. The host
     /// raises it with each change from outside: parameters that others have written, state that moves.
     pub generation: u32,
+    /// Rows that were to be gathered and are not there.
+    pub bad_rows: u32,
+    /// Fills two quads.
+    pub padding: [u32; 3],
 }
 
 /// The loss scale, in a buffer that the caller's kernels may bind.

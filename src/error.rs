@@ -133,6 +133,33 @@ pub enum Error {
         group: usize,
     },
 
+    /// Rows do not fit a parameter.
+    #[error("parameter `{name}`: {reason}")]
+    Rows {
+        /// The parameter's name.
+        name: String,
+        /// What does not fit, and what to do.
+        reason: String,
+    },
+
+    /// A row that is not there.
+    #[error("row {index} is to be taken from row {row}, but there are {rows}; use a lower number, or `FRESH_ROW`")]
+    RowOutOfRange {
+        /// The row's number after.
+        index: usize,
+        /// The row's number before.
+        row: u32,
+        /// Rows before.
+        rows: usize,
+    },
+
+    /// The row numbers cannot be bound.
+    #[error("the buffer of row numbers {reason}")]
+    RowBuffer {
+        /// What is wrong with it, and what to do.
+        reason: String,
+    },
+
     /// No parameter would be left.
     #[error("the optimizer needs at least one parameter; keep one, or drop the optimizer")]
     LastParam,

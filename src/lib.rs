@@ -63,10 +63,11 @@ pub use gpu::{plan_limits, shader};
 #[doc(hidden)]
 pub use planes::Rounding;
 
+pub use abi::FRESH_ROW;
 pub use dtype::Dtype;
 pub use error::{Error, Role};
 #[cfg(feature = "gpu")]
-pub use gpu::{Binding, Gpu, MiAdam, Readback, Slice};
+pub use gpu::{Binding, Gpu, MiAdam, Readback, Rows, Slice};
 pub use optimizer::{OnDevice, Optimizer};
 pub use options::{GradOptions, GradScaler, HalfParams, Hyperparams, Schedule, StepScale, WeightDecay};
 pub use param::{Param, ParamGroup};

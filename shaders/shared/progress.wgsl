@@ -5,4 +5,6 @@ struct Progress {
     skipped: u32,
     norm: u32,
     generation: u32,
+    bad_rows: u32,
+    @size(12) padding: u32,
 }

@@ -148,6 +148,37 @@ impl Course {
         Ok(self.with(groups, members))
     }
 
+    /// The course with `count` rows of each of these parameters, which have `before` rows now. They keep their clocks; their
+    /// state is to be gathered. It also gives the width of their rows.
+    pub(crate) fn with_rows(
+        &self,
+        numbers: &[usize],
+        before: usize,
+        count: usize,
+    ) -> Result<(Self, Change, Vec<usize>), Error> {
+        let mut members: Vec<_> = self.numbered().collect();
+        let mut widths = Vec::with_capacity(numbers.len());
+        for &number in numbers {
+            let param = &mut members[number].0.param;
+            let wrong = |reason| Error::Rows { name: param.name.clone(), reason };
+            let Some(width) = param.len.checked_div(before).filter(|width| width * before == param.len && *width > 0)
+            else {
+                let len = param.len;
+                return Err(wrong(format!(
+                    "{before} rows do not divide its {len} elements; say how many rows it has now"
+                )));
+            };
+            // The device counts elements in 32 bits.
+            let len = count.checked_mul(width).filter(|len| u32::try_from(*len.max(&param.len)).is_ok());
+            let len = len.ok_or_else(|| wrong(format!("{count} rows of {width} elements are more than 2^32 - 1")))?;
+            param.len = len;
+            widths.push(width);
+        }
+        let (course, mut change) = self.with(self.groups.clone(), members);
+        numbers.iter().for_each(|&number| change.members[number] = None);
+        Ok((course, change, widths))
+    }
+
     /// All parameters, each with its number.
     fn numbered(&self) -> impl Iterator<Item = (Member, Option<usize>)> {
         self.members.iter().cloned().enumerate().map(|(number, member)| (member, Some(number)))

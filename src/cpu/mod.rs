@@ -7,6 +7,7 @@ mod changes;
 mod chunk;
 mod measuring;
 mod optimizer;
+mod rows;
 mod state;
 mod values;
 

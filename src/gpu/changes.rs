@@ -5,24 +5,38 @@ use std::sync::Arc;
 use super::binding::{Binding, Bound, check_overlap, number_buffers};
 use super::device::{Gpu, tensor};
 use super::device_state::{ClockBuffers, DeviceState, PageBuffers, constants};
+use super::known::ClockSteps;
+use super::moves::Moves;
 use super::recorded::RecordedSteps;
 use super::routes::Routes;
 use crate::course::{Change, Course};
 use crate::error::Error;
 use crate::optimizer::Optimizer;
 use crate::param::{Member, Param, ParamGroup};
-use crate::plan::StateLayout;
+use crate::plan::{StateLayout, Tensor};
+
+/// A change that is made, but not taken yet.
+pub(super) struct Changed {
+    pub state: DeviceState,
+    recorded: RecordedSteps,
+    moves: Moves,
+    clock_steps: ClockSteps,
+    bound: Vec<Bound>,
+    tensors: Vec<Tensor>,
+    generation: u32,
+    /// The number that each parameter had before.
+    sources: Vec<Option<usize>>,
+}
 
 impl Gpu {
-    /// Goes on with other parameters, groups or clocks. `bound` has the places of all parameters. The state moves with the next
-    /// step that runs. On an error nothing has changed.
-    pub(super) fn take_change(
+    /// Everything of a change to other parameters, groups or clocks that can fail. `bound` has the places of all parameters.
+    pub(super) fn make_change(
         &mut self,
         before: &Course,
         after: &Course,
         change: &Change,
         bound: Vec<Bound>,
-    ) -> Result<(), Error> {
+    ) -> Result<Changed, Error> {
         self.memory.check_alive()?;
         let tensors: Vec<_> =
             after.members.iter().zip(&bound).map(|(member, bound)| tensor(after, member, bound)).collect();
@@ -54,13 +68,20 @@ impl Gpu {
         let recorded = RecordedSteps::new(memory, &self.kernels, &state, after.clocks.len(), limits.alignment, None)?;
 
         let known = |source: &Option<usize>| source.map_or(0, |number| self.clock_steps.of(number));
-        self.clock_steps = Arc::new(change.clocks.iter().map(known).collect());
-        self.generation = self.adoption.change(&change.members, &tensors, generation);
+        let clock_steps = change.clocks.iter().map(known).collect();
+        let sources = change.members.clone();
+        Ok(Changed { state, recorded, moves, clock_steps, bound, tensors, generation, sources })
+    }
+
+    /// Takes a change. The state moves with the next step that runs.
+    pub(super) fn take_change(&mut self, changed: Changed) {
+        let Changed { state, recorded, moves, clock_steps, bound, tensors, generation, sources } = changed;
+        self.clock_steps = Arc::new(clock_steps);
+        self.generation = self.adoption.change(&sources, &tensors, generation);
         (self.state, self.recorded, self.moves) = (state, recorded, moves);
         (self.bound, self.tensors) = (bound, tensors);
         self.plan = None;
         self.moved = true;
-        Ok(())
     }
 
     /// The buffers of a layout whose first pages are these of the one before.
@@ -150,7 +171,8 @@ impl Optimizer<Gpu> {
         let bound: Vec<_> = bound.collect::<Result<_, _>>()?;
         let members = course.members.iter().zip(&bound).filter(|(member, _)| member.takes_part());
         check_overlap(members.map(|(member, bound)| (&member.param, bound)))?;
-        self.device.take_change(&self.course, &course, change, bound)?;
+        let changed = self.device.make_change(&self.course, &course, change, bound)?;
+        self.device.take_change(changed);
         self.course.replace(course);
         Ok(())
     }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::memory::Memory;
 use super::shader::{self, Shader};
-use crate::abi::{self, measure, moves, update};
+use crate::abi::{self, gather, measure, moves, update};
 use crate::error::Error;
 use crate::plan::{Extras, Form, Kernel, Limits};
 
@@ -18,6 +18,7 @@ pub(super) struct Kernels {
     pub advance_bindings: wgpu::BindGroupLayout,
     advance: [Option<wgpu::ComputePipeline>; 2],
     moves: Option<wgpu::ComputePipeline>,
+    gather: [Option<wgpu::ComputePipeline>; 2],
     update: HashMap<Kernel, wgpu::ComputePipeline>,
     adopt: HashMap<Kernel, wgpu::ComputePipeline>,
     measure: HashMap<Kernel, wgpu::ComputePipeline>,
@@ -41,7 +42,8 @@ impl Kernels {
         let size = limits.windows as u64 * limits.alignment;
         let [spare] = memory.zeros([("miadam spare windows", size)], wgpu::BufferUsages::STORAGE)?;
         let [update, adopt, measure] = Default::default();
-        Ok(Self { limits, spare, advance_bindings, advance: [None, None], moves: None, update, adopt, measure })
+        let (moves, gather) = (None, [None, None]);
+        Ok(Self { limits, spare, advance_bindings, advance: [None, None], moves, gather, update, adopt, measure })
     }
 
     /// The kernel that advances the step counter. `measures` says whether measure kernels run before it.
@@ -69,6 +71,21 @@ impl Kernels {
             compile(&memory.device, "miadam move", &shader::moves(), "move_state", &bindings)
         })?;
         Ok(self.moves.insert(made).clone())
+    }
+
+    /// The kernel that gathers the state of rows.
+    pub fn gather(&mut self, memory: &Memory, by_quads: bool) -> Result<wgpu::ComputePipeline, Error> {
+        use gather::{AFTER, BEFORE, GATHERS, PROGRESS, ROWS};
+        let known = &mut self.gather[usize::from(by_quads)];
+        if let Some(known) = known {
+            return Ok(known.clone());
+        }
+        let own = [(GATHERS, true), (ROWS, true), (BEFORE, true), (AFTER, false), (PROGRESS, false)];
+        let made = memory.scoped("compile the gather kernel", 0, || {
+            let bindings = bindings(&memory.device, "miadam gather", &own, 0);
+            compile(&memory.device, "miadam gather", &shader::gather(by_quads), "gather_rows", &bindings)
+        })?;
+        Ok(known.insert(made).clone())
     }
 
     /// An update kernel.
@@ -109,6 +126,7 @@ impl Kernels {
     pub fn forget(&mut self) {
         self.advance = [None, None];
         self.moves = None;
+        self.gather = [None, None];
         self.update.clear();
         self.adopt.clear();
         self.measure.clear();

@@ -89,7 +89,9 @@ impl Backend for Gpu {
 
     fn change(&mut self, before: &Course, after: &Course, change: &Change) -> Result<(), Error> {
         let bound = change.members.iter().filter_map(|source| Some(self.bound[(*source)?].clone())).collect();
-        self.take_change(before, after, change, bound)
+        let changed = self.make_change(before, after, change, bound)?;
+        self.take_change(changed);
+        Ok(())
     }
 
     fn restore(&mut self, course: &Course, fit: &Fit<'_>, clocks: &[Clock], header: &Header) -> Result<(), Error> {

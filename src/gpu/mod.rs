@@ -17,6 +17,7 @@ mod readback;
 mod reading;
 mod recorded;
 mod routes;
+mod rows;
 pub mod shader;
 mod upload;
 
@@ -25,3 +26,4 @@ pub use device::Gpu;
 pub use limits::plan_limits;
 pub use optimizer::MiAdam;
 pub use readback::Readback;
+pub use rows::Rows;

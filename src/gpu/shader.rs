@@ -30,12 +30,14 @@ impl fmt::Display for Shader {
 }
 
 /// The files that can be imported.
-const FILES: [(&str, &str); 17] = [
+const FILES: [(&str, &str); 19] = [
     ("access/elements.wgsl", include_str!("../../shaders/access/elements.wgsl")),
     ("access/mixed.wgsl", include_str!("../../shaders/access/mixed.wgsl")),
     ("access/mixed_elements.wgsl", include_str!("../../shaders/access/mixed_elements.wgsl")),
     ("access/mixed_quads.wgsl", include_str!("../../shaders/access/mixed_quads.wgsl")),
+    ("access/quad.wgsl", include_str!("../../shaders/access/quad.wgsl")),
     ("access/quads.wgsl", include_str!("../../shaders/access/quads.wgsl")),
+    ("access/word.wgsl", include_str!("../../shaders/access/word.wgsl")),
     ("shared/chunk.wgsl", include_str!("../../shaders/shared/chunk.wgsl")),
     ("shared/coefs.wgsl", include_str!("../../shaders/shared/coefs.wgsl")),
     ("shared/half.wgsl", include_str!("../../shaders/shared/half.wgsl")),
@@ -61,6 +63,15 @@ pub fn advance(measures: bool) -> Shader {
 #[must_use]
 pub fn moves() -> Shader {
     let source = assemble("move.wgsl", include_str!("../../shaders/move.wgsl"), &Variant::default());
+    Shader { source, constants: Vec::new() }
+}
+
+/// The kernel that gathers the state of rows, which have whole quads or any number of words.
+#[must_use]
+pub fn gather(by_quads: bool) -> Shader {
+    let element = if by_quads { "access/quad.wgsl" } else { "access/word.wgsl" };
+    let variant = Variant { files: vec![("ELEMENT", element)], ..Variant::default() };
+    let source = assemble("gather.wgsl", include_str!("../../shaders/gather.wgsl"), &variant);
     Shader { source, constants: Vec::new() }
 }
 

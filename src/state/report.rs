@@ -17,6 +17,9 @@ pub struct Report {
     pub grad_norm: Option<f32>,
     /// The factor that the next loss is to be multiplied by; 1 without a [`GradScaler`](crate::GradScaler).
     pub loss_scale: f32,
+    /// Rows that `remap` was asked for since the optimizer was made or has loaded a checkpoint, and that were not there. Their
+    /// state has started at 0. It is always 0 on the CPU, where such a row is an error at once.
+    pub bad_rows: u32,
     /// One entry a group.
     pub groups: Vec<GroupReport>,
 }
@@ -58,6 +61,7 @@ impl Report {
             skipped: progress.skipped,
             grad_norm: measured.then(|| f32::from_bits(progress.norm)),
             loss_scale: scaler.scale,
+            bad_rows: progress.bad_rows,
             groups: groups.map(|(lr, last, own)| GroupReport { lr, phase: phase(last, own) }).collect(),
         }
     }

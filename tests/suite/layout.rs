@@ -1,6 +1,6 @@
 //! The Rust structs, binding numbers and workgroup size against the parsed WGSL.
 
-use miadam::abi::{self, Chunk, Coefs, GradSettings, Group, Move, Partial, Progress, Recorded, Scaler, Tick};
+use miadam::abi::{self, Chunk, Coefs, Gather, GradSettings, Group, Move, Partial, Progress, Recorded, Scaler, Tick};
 use naga::{AddressSpace, Module, StorageAccess, TypeInner};
 
 use crate::shaders::{parse, shaders};
@@ -36,8 +36,9 @@ fn structs_agree() {
         rust_struct!(Coefs: one_minus_beta1, one_minus_beta2, one_minus_kappa, eps, coupled_decay, grad_factor,
             grad_unit, step_size, root_scale, decay, order, amsgrad, max_value, skip, step),
         rust_struct!(GradSettings: factor, clips, max_norm, max_value, skips, growth_interval, growth_factor, backoff_factor),
-        rust_struct!(Progress: step, skipped, norm, generation),
+        rust_struct!(Progress: step, skipped, norm, generation, bad_rows, padding),
         rust_struct!(Move: before, after, len),
+        rust_struct!(Gather: before, from_start, from_end, after, start, len, width, count, counts),
         rust_struct!(Scaler: scale, good_steps, padding),
         rust_struct!(Partial: squares, small_squares, large_squares, largest),
     ];
@@ -50,8 +51,13 @@ fn structs_agree() {
                 seen += 1;
             }
         }
-        // All but Chunk and Move in the advance kernel; Move and Progress, Chunk and Coefs, or Chunk and Partial, in the others.
-        expected += if shader_name.starts_with("advance") { rust.len() - 2 } else { 2 };
+        // All but Chunk, Move and Gather in the advance kernel; Move and Progress, Chunk and Coefs, or Chunk and Partial, in the
+        // others.
+        expected += match () {
+            () if shader_name.starts_with("advance") => rust.len() - 3,
+            () if shader_name.starts_with("gather") => 1,
+            () => 2,
+        };
     }
     assert_eq!(seen, expected);
 }
@@ -92,13 +98,23 @@ fn expected_bindings(shader_name: &str, found: &Bindings) -> Bindings {
             (CLOCKS, "clocks", write),
         ]);
     }
+    if shader_name.starts_with("gather") {
+        use abi::gather::{AFTER, BEFORE, GATHERS, PROGRESS, ROWS};
+        return own(&[
+            (GATHERS, "gathers", read),
+            (ROWS, "rows", read),
+            (BEFORE, "before", read),
+            (AFTER, "after", write),
+            (PROGRESS, "progress", write),
+        ]);
+    }
     if shader_name.starts_with("move") {
         use abi::moves::{AFTER, BEFORE, MOVES, PROGRESS};
         return own(&[
             (MOVES, "moves", read),
             (PROGRESS, "progress", read),
             (BEFORE, "before", read),
-            (AFTER, "after", StorageAccess::LOAD | StorageAccess::STORE),
+            (AFTER, "after", write),
         ]);
     }
     let own = if shader_name.starts_with("measure") {

@@ -22,6 +22,7 @@ pub fn shaders() -> Vec<(String, Shader)> {
     let advance = [false, true].map(|measures| (format!("advance, measures {measures}"), shader::advance(measures)));
     let mut shaders = advance.to_vec();
     shaders.push(("move".to_owned(), shader::moves()));
+    shaders.extend([false, true].map(|by_quads| (format!("gather, by quads {by_quads}"), shader::gather(by_quads))));
     for access in [Access::Quads, Access::Elements] {
         for shape in [Shape::Run, Shape::Table] {
             let [pairs, many] = [Form::Pairs, Form::Many];

@@ -92,7 +92,7 @@ impl Header {
     /// The counts as the device keeps them.
     pub fn counts(&self) -> (Progress, Scaler) {
         let &Self { step, skipped, grad_norm_bits, loss_scale, good_steps, .. } = self;
-        let progress = Progress { step, skipped, norm: grad_norm_bits.unwrap_or(0), generation: 0 };
+        let progress = Progress { step, skipped, norm: grad_norm_bits.unwrap_or(0), ..Progress::zeroed() };
         (progress, Scaler { scale: loss_scale, good_steps, ..Scaler::zeroed() })
     }
 

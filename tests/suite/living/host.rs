@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use miadam::{Binding, Dtype, MiAdam, OnDevice, Optimizer, Param, ParamGroup, ParamState, cpu};
+use miadam::{Binding, Dtype, MiAdam, OnDevice, Optimizer, Param, ParamGroup, ParamState, Rows, cpu};
 
 use crate::common::{Gpu, Start, Values, gpu};
 
@@ -24,6 +24,9 @@ pub trait Host: Sized {
     fn add_params(&mut self, group: usize, starts: &[Start]);
 
     fn add_group(&mut self, group: ParamGroup, starts: &[Start]);
+
+    /// Parameters with their gathered values.
+    fn remap(&mut self, moved: &[Start], before: usize, rows: &[u32]);
 
     fn step(&mut self, grads: &Grads);
 
@@ -67,6 +70,11 @@ impl Host for HostOnCpu {
     fn add_group(&mut self, group: ParamGroup, starts: &[Start]) {
         self.optimizer.add_group(group).unwrap();
         self.take(starts);
+    }
+
+    fn remap(&mut self, moved: &[Start], before: usize, rows: &[u32]) {
+        self.optimizer.remap(moved.iter().map(|start| &start.name), before, rows).unwrap();
+        self.take(moved);
     }
 
     fn step(&mut self, grads: &Grads) {
@@ -142,6 +150,17 @@ impl Host for HostOnGpu {
         let buffers: Vec<_> = starts.iter().map(|start| Self::buffers(&self.gpu, start)).collect();
         self.optimizer.add_group(group, Self::bindings(starts, &buffers)).unwrap();
         self.take(starts, buffers);
+    }
+
+    fn remap(&mut self, moved: &[Start], before: usize, rows: &[u32]) {
+        let buffers: Vec<_> = moved.iter().map(|start| Self::buffers(&self.gpu, start)).collect();
+        let numbers =
+            self.gpu.buffer_of(&[rows, &[0]].concat().iter().map(|&row| f32::from_bits(row)).collect::<Vec<_>>());
+        let rows = Rows::new(before, &numbers, rows.len());
+        let mut encoder = self.gpu.encoder();
+        self.optimizer.remap(&mut encoder, Self::bindings(moved, &buffers), &rows).unwrap();
+        self.gpu.submit(encoder);
+        self.take(moved, buffers);
     }
 
     fn step(&mut self, grads: &Grads) {

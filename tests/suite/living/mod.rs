@@ -3,3 +3,4 @@
 mod alone;
 mod host;
 mod refused;
+mod rows;

@@ -1,0 +1,3 @@
+// ELEMENT of 4 bytes.
+
+alias Element = u32;

@@ -1,0 +1,67 @@
+// gather: the state of the rows that parameters go on with, after rows have been split, pruned, duplicated or put in another
+// order.
+//
+//     after[row·width + i] <- before[rows[row]·width + i]
+//
+// The state after is 0, and stays so for a fresh row and for one that is not there, which is counted. State is moved as
+// integers, so that no device takes subnormal numbers for 0.
+//
+// Twin of src/cpu/rows.rs.
+
+#import shared/workgroup.wgsl
+#import ELEMENT
+
+// A plane of a tensor, from one segment before to one after. All numbers count elements of the type that is imported.
+struct Gather {
+    // The plane's first element in the segment before, which has elements from `from_start` up to `from_end` of the tensor.
+    before: u32,
+    from_start: u32,
+    from_end: u32,
+    // The plane's first element of this part of the segment after, which has `len` elements from `start` on.
+    after: u32,
+    start: u32,
+    len: u32,
+    width: u32,
+    // Rows before.
+    count: u32,
+    // 1 for the plane that counts the rows that are not there.
+    counts: u32,
+}
+
+// The row that nothing is taken from.
+const FRESH_ROW = 0xffffffffu;
+
+// The place of `bad_rows` among the words of Progress.
+const BAD_ROWS = 4u;
+
+@group(0) @binding(0) var<storage, read> gathers: array<Gather>;
+@group(0) @binding(1) var<storage, read> rows: array<u32>;
+@group(0) @binding(2) var<storage, read> before: array<Element>;
+@group(0) @binding(3) var<storage, read_write> after: array<Element>;
+@group(0) @binding(4) var<storage, read_write> progress: array<atomic<u32>>;
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn gather_rows(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let index = workgroup.y * workgroups.x + workgroup.x;
+    if index >= arrayLength(&gathers) {
+        return;
+    }
+    let own = gathers[index];
+    for (var at = lane; at < own.len; at += WORKGROUP_SIZE) {
+        let element = own.start + at;
+        let column = element % own.width;
+        let row = rows[element / own.width];
+        if row < own.count {
+            let source = row * own.width + column;
+            if source >= own.from_start && source < own.from_end {
+                after[own.after + at] = before[own.before + source - own.from_start];
+            }
+        } else if row != FRESH_ROW && column == 0u && own.counts == 1u {
+            atomicAdd(&progress[BAD_ROWS], 1u);
+        }
+    }
+}

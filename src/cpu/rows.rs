@@ -1,0 +1,112 @@
+//! The twin of `shaders/gather.wgsl`: the state of the rows that parameters go on with.
+
+use super::changes::starts;
+use super::chunk::CHUNK;
+use super::optimizer::Cpu;
+use crate::abi::FRESH_ROW;
+use crate::error::Error;
+use crate::optimizer::Optimizer;
+use crate::param::Member;
+use crate::planes::Bank;
+
+impl Optimizer<Cpu> {
+    /// Goes on with other rows of parameters, after they have been split, pruned, duplicated or put in another order. Row i has
+    /// the state of row `rows[i]` before, or starts at 0 if that is [`FRESH_ROW`].
+    ///
+    /// Each of the parameters has `before` rows of equal width now, and `rows.len()` rows from the next step on. All of its state
+    /// follows: moments, integrals, master copy and average. The parameter itself is the caller's: gather it alike, and
+    /// give fresh rows a value. Its count of steps stays, so that fresh rows have no bias correction of their own.
+    ///
+    /// ```
+    /// use miadam::{FRESH_ROW, Hyperparams, Param, ParamGroup, Plane, cpu};
+    ///
+    /// let mut optimizer = cpu::MiAdam::new([ParamGroup::new(Hyperparams::default(), [Param::new("points", 3 * 2)])])?;
+    /// let mut points = [[0.0, 0.0], [1.0, 1.0], [2.0, 2.0]];
+    /// optimizer.step([cpu::Binding::new("points", points.as_flattened_mut(), &mut [1.0, 1.0, 2.0, 2.0, 3.0, 3.0])])?;
+    /// // The first point is pruned, the last one is split, and one is new.
+    /// optimizer.remap(["points"], 3, &[1, 2, 2, FRESH_ROW])?;
+    /// let state = optimizer.read_state();
+    /// let means: Vec<_> = state.params[0].plane(Plane::FirstMoment).unwrap().iter().map(|m| (m * 10.0).round()).collect();
+    /// assert_eq!(means, [2.0, 2.0, 3.0, 3.0, 3.0, 3.0, 0.0, 0.0]);
+    /// # Ok::<(), miadam::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If there is no parameter of such a name, or one is named twice; if its length is no multiple of `before`; for a row that
+    /// is not there; and for memory that is not to be had. Nothing is changed then.
+    pub fn remap(
+        &mut self,
+        names: impl IntoIterator<Item: AsRef<str>>,
+        before: usize,
+        rows: &[u32],
+    ) -> Result<(), Error> {
+        let numbers = self.course.find(names)?;
+        for (index, &row) in rows.iter().enumerate() {
+            if row != FRESH_ROW && row as usize >= before {
+                return Err(Error::RowOutOfRange { index, row, rows: before });
+            }
+        }
+        let (course, change, widths) = self.course.with_rows(&numbers, before, rows.len())?;
+        let gathered: Vec<_> = numbers
+            .iter()
+            .zip(widths)
+            .map(|(&number, width)| (number, self.device.gather(&self.course.members, number, width, rows)))
+            .collect();
+        self.device.take_change(&self.course, &course, &change)?;
+        for (number, planes) in gathered {
+            self.device.put(&course.members, number, &planes);
+        }
+        self.course.replace(course);
+        Ok(())
+    }
+}
+
+impl Cpu {
+    /// The rows of all planes of a parameter, plane after plane.
+    fn gather(&self, members: &[Member], number: usize, width: usize, rows: &[u32]) -> Vec<Vec<f32>> {
+        let member = &members[number];
+        let mut gathered = Vec::new();
+        for bank in Bank::ALL {
+            let own = &[&self.moments, &self.integrals][bank as usize][starts(members, bank)[number]..];
+            for index in 0..member.planes.count(bank) {
+                let mut plane = Vec::with_capacity(member.param.len);
+                for (range, _) in parts(member, bank, index) {
+                    plane.extend_from_slice(&own[range]);
+                }
+                let row = |row: &u32| plane.get(*row as usize * width..).map(|rest| &rest[..width]);
+                let fresh = vec![0.0; width];
+                gathered.push(rows.iter().flat_map(|number| row(number).unwrap_or(&fresh)).copied().collect());
+            }
+        }
+        gathered
+    }
+
+    /// Puts the values of all planes of a parameter where they belong.
+    fn put(&mut self, members: &[Member], number: usize, planes: &[Vec<f32>]) {
+        let member = &members[number];
+        let mut planes = planes.iter();
+        for bank in Bank::ALL {
+            let start = starts(members, bank)[number];
+            let own = &mut [&mut self.moments, &mut self.integrals][bank as usize][start..];
+            for (index, plane) in (0..member.planes.count(bank)).zip(&mut planes) {
+                for (range, within) in parts(member, bank, index) {
+                    own[range].copy_from_slice(&plane[within]);
+                }
+            }
+        }
+    }
+}
+
+/// Where a plane of a parameter lies, chunk by chunk: its places in the parameter's part of a bank, and in the plane itself.
+fn parts(
+    member: &Member,
+    bank: Bank,
+    index: usize,
+) -> impl Iterator<Item = (std::ops::Range<usize>, std::ops::Range<usize>)> {
+    let (len, count) = (member.param.len, member.planes.count(bank));
+    (0..len).step_by(CHUNK).map(move |start| {
+        let chunk = CHUNK.min(len - start);
+        let first = start * count + index * chunk;
+        (first..first + chunk, start..start + chunk)
+    })
+}

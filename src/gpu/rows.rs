@@ -1,0 +1,236 @@
+//! Rows of parameters that are split, pruned, duplicated or put in another order, on the GPU.
+
+use super::binding::{Binding, Bound, Slice, check_overlap};
+use super::device::Gpu;
+use super::device_state::{DeviceState, plane_offset};
+use crate::abi::{CHUNK, Gather, QUAD, gather as binding};
+use crate::error::Error;
+use crate::optimizer::Optimizer;
+use crate::param::Member;
+use crate::plan::{Segment, grid};
+use crate::planes::Bank;
+
+/// The rows that parameters go on with.
+///
+/// Their numbers lie on the device, 4 bytes each: row i goes on with the state of the row before whose number is the i-th, or
+/// starts at 0 if that is [`FRESH_ROW`](crate::FRESH_ROW).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rows {
+    /// Rows that each of the parameters has now.
+    pub before: usize,
+    /// The numbers: `u32`, in a buffer with `BufferUsages::STORAGE`. They are read when the encoder runs.
+    pub indices: Slice,
+    /// How many numbers there are: the rows that each parameter has afterwards.
+    pub count: usize,
+}
+
+impl Rows {
+    /// `count` rows, whose numbers among the `before` rows of now are in `indices`.
+    #[must_use]
+    pub fn new(before: usize, indices: impl Into<Slice>, count: usize) -> Self {
+        Self { before, indices: indices.into(), count }
+    }
+
+    /// Checks the numbers' place, but not the numbers, which only the device knows.
+    fn check(&self, binding: u64, alignment: u64) -> Result<u64, Error> {
+        let Slice { ref buffer, offset } = self.indices;
+        let wrong = |reason: &str| Err(Error::RowBuffer { reason: reason.to_owned() });
+        if !buffer.usage().contains(wgpu::BufferUsages::STORAGE) {
+            return wrong("lacks BufferUsages::STORAGE; create it with that usage");
+        }
+        if !offset.is_multiple_of(alignment) {
+            return wrong(&format!("is to be read from byte {offset}; move that to a multiple of {alignment}"));
+        }
+        let size = (self.count as u64).saturating_mul(4);
+        if size.saturating_add(offset) > buffer.size() || size > binding {
+            return wrong(&format!("has no room for {} numbers, 4 bytes each; make it larger", self.count));
+        }
+        Ok(size)
+    }
+}
+
+/// A dispatch of the gather kernel that is not recorded yet.
+struct Gathering {
+    kernel: wgpu::ComputePipeline,
+    bind_group: wgpu::BindGroup,
+    workgroups: [u32; 2],
+}
+
+impl Optimizer<Gpu> {
+    /// Records the change to other rows of parameters, after they have been split, pruned, duplicated or put in another order,
+    /// as in Gaussian splatting.
+    ///
+    /// All of their state follows, on the device: moments, integrals, master copy and average. The parameters themselves are
+    /// the caller's: gather them alike, and give fresh rows a value. `bindings` names the parameters, with their new places, each of
+    /// [`Rows::count`] rows of the width that it had. Their counts of steps stay, so that fresh rows have no bias correction of
+    /// their own. Parameters of the same rows are best named in one call.
+    ///
+    /// A number that is neither that of a row nor [`FRESH_ROW`](crate::FRESH_ROW) is found on the device: nothing is read for
+    /// it, its row starts at 0, and [`Report::bad_rows`](crate::Report::bad_rows) counts it.
+    ///
+    /// The encoder must be submitted before the next step runs. If it is dropped, the state of these parameters is 0.
+    ///
+    /// ```
+    /// # use miadam::{Binding, FRESH_ROW, Hyperparams, MiAdam, Param, ParamGroup, Plane, Rows};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let Some(gpu) = miadam_support::gpu::Gpu::for_test(Default::default()) else { return Ok(()) };
+    /// # let (device, queue) = (&gpu.device, &gpu.queue);
+    /// # let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC;
+    /// # let buffer = |contents: &[u8]| gpu.buffer_with("tensor", contents, usage);
+    /// # let ones = [1.0_f32; 8].map(f32::to_ne_bytes).concat();
+    /// # let (points, gradients) = (buffer(&ones[..24])?, buffer(&ones[..24])?);
+    /// # let group = ParamGroup::new(Hyperparams::default(), [Param::new("points", 6)]);
+    /// # let mut optimizer = MiAdam::new(device, queue, [group], [Binding::new("points", &points, &gradients)])?;
+    /// # gpu.queue.submit([{ let mut encoder = gpu.encoder(); optimizer.step(&mut encoder)?; encoder.finish() }]);
+    /// // Of 3 points with 2 coordinates the first is pruned, the last one is split, and one is new.
+    /// let rows = buffer(&[1, 2, 2, FRESH_ROW].map(u32::to_ne_bytes).concat())?;
+    /// let (more_points, more_gradients) = (buffer(&ones)?, buffer(&ones)?);
+    /// let mut encoder = device.create_command_encoder(&Default::default());
+    /// let moved = Binding::new("points", &more_points, &more_gradients);
+    /// optimizer.remap(&mut encoder, [moved], &Rows::new(3, &rows, 4))?;
+    /// let state = optimizer.read_state(&mut encoder)?;
+    /// queue.submit([encoder.finish()]);
+    /// let state = state.wait()?;
+    /// let means = state.params[0].plane(Plane::FirstMoment).unwrap();
+    /// assert_eq!(means.iter().map(|m| (m * 10.0).round()).collect::<Vec<_>>(), [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0, 0.0]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// If no parameter has such a name, one is named twice, its length is no multiple of [`Rows::before`], a tensor or the
+    /// numbers cannot be bound, tensors overlap, or the device has no memory or is lost. Nothing is changed then, and nothing
+    /// recorded.
+    pub fn remap<'a>(
+        &mut self,
+        encoder: &mut wgpu::CommandEncoder,
+        bindings: impl IntoIterator<Item = Binding<'a>>,
+        rows: &Rows,
+    ) -> Result<(), Error> {
+        self.device.memory.check_alive()?;
+        let limits = self.device.limits;
+        let size = rows.check(limits.binding, limits.alignment)?;
+        let bindings = self.course.sort_bindings(bindings, |binding| binding.name)?;
+        let numbers: Vec<_> = (0..bindings.len()).filter(|&number| bindings[number].is_some()).collect();
+        let (course, change, widths) = self.course.with_rows(&numbers, rows.before, rows.count)?;
+        let bound = bindings.into_iter().zip(&course.members).zip(&self.device.bound);
+        let bound = bound.map(|((binding, member), bound)| match binding {
+            Some(binding) => Bound::new(&member.param, binding),
+            None => Ok(bound.clone()),
+        });
+        let bound: Vec<_> = bound.collect::<Result<_, _>>()?;
+        let members = course.members.iter().zip(&bound).filter(|(member, _)| member.takes_part());
+        check_overlap(members.map(|(member, bound)| (&member.param, bound)))?;
+
+        let changed = self.device.make_change(&self.course, &course, &change, bound)?;
+        let mut gatherings = Vec::new();
+        for (number, width) in numbers.into_iter().zip(widths) {
+            let member = &self.course.members[number];
+            gatherings.extend(self.device.gatherings(&changed.state, (number, member), width, rows, size)?);
+        }
+        self.device.memory.check_alive()?;
+        self.device.take_change(changed);
+        self.course.replace(course);
+        let label = Some("miadam remap");
+        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor { label, timestamp_writes: None });
+        self.device.moves.record(&mut pass);
+        for Gathering { kernel, bind_group, workgroups: [x, y] } in &gatherings {
+            pass.set_pipeline(kernel);
+            pass.set_bind_group(0, bind_group, &[]);
+            pass.dispatch_workgroups(*x, *y, 1);
+        }
+        Ok(())
+    }
+}
+
+impl Gpu {
+    /// The dispatches that gather all planes of a parameter from the state before, which is the present one.
+    fn gatherings(
+        &mut self,
+        after: &DeviceState,
+        (number, member): (usize, &Member),
+        width: usize,
+        rows: &Rows,
+        size: u64,
+    ) -> Result<Vec<Gathering>, Error> {
+        let by_quads = width.is_multiple_of(QUAD as usize);
+        let unit = if by_quads { QUAD } else { 1 };
+        let kernel = self.kernels.gather(&self.memory, by_quads)?;
+        let mut gatherings = Vec::new();
+        let own = |segment: &&Segment| segment.tensor == number;
+        let before = &self.state;
+        // Each pair of a segment before and one after; the first of each takes its part in counting.
+        for (first, from) in before.layout.segments.iter().filter(own).enumerate() {
+            for to in after.layout.segments.iter().filter(own) {
+                for bank in Bank::ALL {
+                    let element = |segment: &Segment, index| (plane_offset(segment, bank, index) / (4 * unit)) as u32;
+                    let list = (0..member.planes.count(bank)).flat_map(|index| {
+                        cut(Gather {
+                            before: element(from, index),
+                            from_start: (from.start / unit) as u32,
+                            from_end: ((from.start + from.len) / unit) as u32,
+                            after: element(to, index),
+                            start: (to.start / unit) as u32,
+                            len: (to.len / unit) as u32,
+                            width: width as u32 / unit as u32,
+                            count: rows.before as u32,
+                            counts: u32::from(first == 0 && bank == Bank::Moments && index == 0),
+                        })
+                    });
+                    let list: Vec<_> = list.collect();
+                    if list.is_empty() {
+                        continue;
+                    }
+                    let banks = [before.pages[from.page].bank(bank), after.pages[to.page].bank(bank)];
+                    gatherings.push(self.gathering(&kernel, &list, (rows, size), banks)?);
+                }
+            }
+        }
+        Ok(gatherings)
+    }
+
+    fn gathering(
+        &self,
+        kernel: &wgpu::ComputePipeline,
+        list: &[Gather],
+        (rows, size): (&Rows, u64),
+        [before, after]: [&wgpu::Buffer; 2],
+    ) -> Result<Gathering, Error> {
+        let needed = size_of_val(list) as u64;
+        if needed > self.limits.binding.min(self.limits.buffer) {
+            let limit = "max_storage_buffer_binding_size";
+            return Err(Error::LimitTooSmall { limit, needed, available: self.limits.binding });
+        }
+        let table = self.memory.filled("miadam gather", list)?;
+        let numbers = wgpu::BufferBinding {
+            buffer: &rows.indices.buffer,
+            offset: rows.indices.offset,
+            size: wgpu::BufferSize::new(size),
+        };
+        let entry = |binding, resource| wgpu::BindGroupEntry { binding, resource };
+        let bind_group = self.memory.scoped("bind the row numbers", 0, || {
+            self.memory.device.create_bind_group(&wgpu::BindGroupDescriptor {
+                label: Some("miadam gather"),
+                layout: &kernel.get_bind_group_layout(0),
+                entries: &[
+                    entry(binding::GATHERS, table.as_entire_binding()),
+                    entry(binding::ROWS, wgpu::BindingResource::Buffer(numbers)),
+                    entry(binding::BEFORE, before.as_entire_binding()),
+                    entry(binding::AFTER, after.as_entire_binding()),
+                    entry(binding::PROGRESS, self.state.progress.as_entire_binding()),
+                ],
+            })
+        })?;
+        Ok(Gathering { kernel: kernel.clone(), bind_group, workgroups: grid(list.len() as u64, &self.limits) })
+    }
+}
+
+/// Parts of at most as many elements as one workgroup gathers.
+fn cut(whole: Gather) -> impl Iterator<Item = Gather> {
+    (0..whole.len).step_by(CHUNK as usize).map(move |start| Gather {
+        after: whole.after + start,
+        start: whole.start + start,
+        len: (whole.len - start).min(CHUNK as u32),
+        ..whole
+    })
+}
