@@ -74,7 +74,7 @@ impl<H: Host> Walk<H> {
 
     fn change(&mut self) {
         let optimizer = self.together.optimizer();
-        match self.random.below(9) {
+        match self.random.below(7) {
             0 => {
                 let names = self.some(0.3);
                 self.together.optimizer().freeze(&names).unwrap();
@@ -119,8 +119,11 @@ impl<H: Host> Walk<H> {
                 }
                 self.groups[group] = changed;
             }
-            6 => self.together.lose_step(),
             _ => {}
+        }
+        // What is recorded with it is lost as well, moves of state among it.
+        if self.random.below(3) == 0 {
+            self.together.lose_step();
         }
     }
 
@@ -182,4 +185,9 @@ fn a_parameter_is_as_if_it_were_alone_on_the_cpu() {
 #[test]
 fn a_parameter_is_as_if_it_were_alone_on_the_gpu() {
     a_parameter_is_as_if_it_were_alone::<HostOnGpu>();
+}
+
+#[test]
+fn a_parameter_is_as_if_it_were_alone_in_many_pages() {
+    a_parameter_is_as_if_it_were_alone::<HostOnGpu<true>>();
 }

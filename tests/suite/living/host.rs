@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use miadam::{Binding, Dtype, MiAdam, OnDevice, Optimizer, Param, ParamGroup, ParamState, Rows, cpu};
 
@@ -36,6 +37,13 @@ pub trait Host: Sized {
     fn values(&self, name: &str) -> Values;
 
     fn state(&self) -> Vec<ParamState>;
+}
+
+/// A device whose bindings hold 64 KiB.
+fn small_gpu() -> Option<Gpu> {
+    static GPU: OnceLock<Option<Gpu>> = OnceLock::new();
+    let limits = wgpu::Limits { max_storage_buffer_binding_size: 1 << 16, ..wgpu::Limits::default() };
+    GPU.get_or_init(|| Gpu::new(limits)).clone()
 }
 
 pub struct HostOnCpu {
@@ -97,14 +105,15 @@ impl Host for HostOnCpu {
     }
 }
 
-pub struct HostOnGpu {
+/// On a device with the usual limits, or with the smallest that there may be: state takes many pages there.
+pub struct HostOnGpu<const SMALL: bool = false> {
     pub gpu: Gpu,
     pub optimizer: MiAdam,
     /// Each parameter with its gradient.
     pub buffers: BTreeMap<String, [wgpu::Buffer; 2]>,
 }
 
-impl HostOnGpu {
+impl<const SMALL: bool> HostOnGpu<SMALL> {
     fn buffers(gpu: &Gpu, start: &Start) -> [wgpu::Buffer; 2] {
         let mut bytes = Values::new(start.dtype, &start.values).bytes();
         bytes.resize(bytes.len().next_multiple_of(4).max(4), 0);
@@ -123,11 +132,11 @@ impl HostOnGpu {
     }
 }
 
-impl Host for HostOnGpu {
+impl<const SMALL: bool> Host for HostOnGpu<SMALL> {
     type Device = miadam::Gpu;
 
     fn new(group: ParamGroup, starts: &[Start]) -> Option<Self> {
-        let gpu = gpu()?;
+        let gpu = if SMALL { small_gpu()? } else { gpu()? };
         let buffers: Vec<_> = starts.iter().map(|start| Self::buffers(&gpu, start)).collect();
         let bindings = Self::bindings(starts, &buffers);
         let optimizer = MiAdam::new(&gpu.device, &gpu.queue, [group], bindings).unwrap();

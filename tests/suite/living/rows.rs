@@ -104,3 +104,8 @@ fn all_state_follows_on_the_cpu() {
 fn all_state_follows_on_the_gpu() {
     all_state_follows::<HostOnGpu>();
 }
+
+#[test]
+fn all_state_follows_from_page_to_page() {
+    all_state_follows::<HostOnGpu<true>>();
+}
