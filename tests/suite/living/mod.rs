@@ -4,3 +4,4 @@ mod alone;
 mod host;
 mod refused;
 mod rows;
+mod settings;
