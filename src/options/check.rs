@@ -3,7 +3,7 @@
 use crate::error::Error;
 
 /// An error about `value`, unless `holds` and it is finite.
-pub(super) fn check(
+pub(in crate::options) fn check(
     group: usize,
     field: &'static str,
     value: f64,

@@ -31,6 +31,18 @@ def warmup(start_factor, steps, **others):
     return case("LinearWarmup", start_factor=start_factor, steps=steps, **others)
 
 
+def linear(start_factor, end_factor, steps, **others):
+    return case("Linear", start_factor=start_factor, end_factor=end_factor, steps=steps, **others)
+
+
+def polynomial(steps, power, **others):
+    return case("Polynomial", steps=steps, power=power, end_factor=0.0, **others)
+
+
+def restarts(steps, growth, end_factor, **others):
+    return case("CosineRestarts", steps=steps, growth=growth, end_factor=end_factor, **others)
+
+
 def cosine(steps, end_factor, **others):
     return case("Cosine", steps=steps, end_factor=end_factor, count=steps + 1, **others)
 
@@ -52,6 +64,10 @@ def one_cycle(steps, warmup=0.3, div_factor=25.0, final_div_factor=1e4, **others
     return case("OneCycle", steps=steps, **arguments, count=steps, **others)
 
 
+def scaled(factor, schedule, **others):
+    return case("Scaled", factor=factor, schedule=schedule, **others)
+
+
 def sequence(*pieces, **others):
     return case("Sequence", pieces=[[first, piece] for first, piece in pieces], **others)
 
@@ -63,12 +79,30 @@ CASES = [
     warmup(0.7, 1),
     warmup(1.0, 30),
     warmup(1e-10, 199, lr=3.7e-4),
+    linear(1.0, 0.0, 150),
+    linear(1.0, 0.1, 199, lr=0.1),
+    linear(0.25, 0.75, 40, lr=3.7e-4),
+    linear(0.9, 0.3, 1),
+    linear(0.5, 0.5, 30),
+    polynomial(150, 1.0),
+    polynomial(199, 2.0, lr=0.1),
+    polynomial(100, 0.5, lr=7e-6),
+    polynomial(60, 0.9),
+    polynomial(1, 3.0),
     cosine(200, 0.0),
     cosine(199, 0.01, lr=0.1),
     cosine(1, 0.0),
     cosine(2, 0.5),
     cosine(97, 1.0),
     cosine(151, 3.0, lr=7e-6),
+    restarts(50, 1, 0.0),
+    restarts(10, 2, 0.01, lr=0.1),
+    restarts(1, 2, 0.1),
+    restarts(1, 1, 0.5),
+    restarts(3, 3, 0.05, lr=7e-6),
+    restarts(7, 5, 1.0),
+    restarts(20, 2, 3.0),
+    restarts(500, 2, 0.0, count=300),
     step(30, 0.1),
     step(1, 0.97, lr=0.3),
     step(500, 0.5, count=20),
@@ -103,6 +137,16 @@ CASES = [
     sequence((0, exponential(1.1)), (30, exponential(0.98)), lr=1e-5),
     sequence((0, exponential(0.98)), count=50),
     sequence((0, step(7, 1.05)), (150, case("Constant"))),
+    sequence((0, warmup(0.1, 10)), (10, polynomial(90, 2.0)), lr=0.02),
+    sequence((0, warmup(0.5, 10)), (10, linear(1.0, 0.2, 100)), (150, restarts(8, 2, 0.1))),
+    sequence((0, restarts(16, 2, 0.1)), (112, linear(0.8, 0.05, 60)), lr=0.1),
+    scaled(0.3, exponential(0.97)),
+    scaled(2.5, restarts(12, 2, 0.0), lr=0.02),
+    scaled(0.5, scaled(0.5, polynomial(120, 2.0))),
+    # A factor for each piece: cosines that start lower and lower, and a slow piece before a fast one.
+    sequence((0, cosine(40, 0.1)), (41, scaled(0.5, cosine(40, 0.1))), (82, scaled(0.25, cosine(90, 0.0))), count=173),
+    sequence((0, scaled(0.1, linear(0.5, 1.0, 30))), (30, step(20, 0.5)), (110, scaled(3.0, exponential(0.9))), lr=0.3),
+    sequence((0, scaled(0.0, case("Constant"))), (5, scaled(0.2, restarts(10, 2, 0.1)))),
 ]  # fmt: skip
 
 
@@ -114,6 +158,12 @@ def scheduler(optimizer, case):
             made = torch_lr.ConstantLR(optimizer, 1.0)
         case {"kind": "LinearWarmup", "start_factor": factor, "steps": steps}:
             made = torch_lr.LinearLR(optimizer, factor, total_iters=steps)
+        case {"kind": "Linear", "start_factor": start, "end_factor": end, "steps": steps}:
+            made = torch_lr.LinearLR(optimizer, start, end, total_iters=steps)
+        case {"kind": "Polynomial", "steps": steps, "power": power, "end_factor": 0.0}:
+            made = torch_lr.PolynomialLR(optimizer, steps, power)
+        case {"kind": "CosineRestarts", "steps": steps, "growth": growth, "end_factor": factor}:
+            made = torch_lr.CosineAnnealingWarmRestarts(optimizer, steps, growth, eta_min=factor * lr)
         case {"kind": "Cosine", "steps": steps, "end_factor": factor}:
             made = torch_lr.CosineAnnealingLR(optimizer, steps, eta_min=factor * lr)
         case {"kind": "Step", "every": every, "gamma": gamma}:
@@ -128,14 +178,23 @@ def scheduler(optimizer, case):
         case {"kind": "Sequence", "pieces": pieces}:
             schedulers = []
             for _, piece in pieces:
-                schedulers.append(scheduler(optimizer, {**piece, "lr": lr}))
-                # OneCycleLR sets it to where it starts; the others start from the base learning rate all the same.
+                # OneCycleLR and Scaled set it; the others start from the base learning rate all the same.
                 group["initial_lr"] = group["lr"] = lr
+                schedulers.append(scheduler(optimizer, {**piece, "lr": lr}))
+            group["initial_lr"] = group["lr"] = lr * scale_of(pieces[0][1])
             made = torch_lr.SequentialLR(optimizer, schedulers, [first for first, _ in pieces[1:]])
             # Of all these, OneCycleLR alone goes on reading the group's own number, as where it starts.
             for _, piece in pieces:
                 group["initial_lr"] /= piece.get("div_factor", 1.0)
+        case {"kind": "Scaled", "factor": factor, "schedule": schedule}:
+            group["initial_lr"] = group["lr"] = factor * lr
+            made = scheduler(optimizer, {**schedule, "lr": factor * lr})
     return made
+
+
+def scale_of(case):
+    """What a case multiplies the base learning rate by, whatever the step."""
+    return case["factor"] * scale_of(case["schedule"]) if case["kind"] == "Scaled" else 1.0
 
 
 def learning_rates(case):
@@ -155,6 +214,8 @@ def without_bookkeeping(case, keep=()):
     described = {key: value for key, value in case.items() if key not in {"lr", "count"} - set(keep)}
     if "pieces" in case:
         described["pieces"] = [[first, without_bookkeeping(piece)] for first, piece in case["pieces"]]
+    if "schedule" in case:
+        described["schedule"] = without_bookkeeping(case["schedule"])
     return described
 
 

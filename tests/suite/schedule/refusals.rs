@@ -14,6 +14,12 @@ fn values_out_of_range() {
         bad.push(("schedule.start_factor", Schedule::LinearWarmup { start_factor, steps: 1 }));
     }
     for value in [-0.1, nan, infinite, -infinite] {
+        let linear = |start_factor, end_factor| Schedule::Linear { start_factor, end_factor, steps: 1 };
+        bad.push(("schedule.start_factor", linear(value, 1.0)));
+        bad.push(("schedule.end_factor", linear(1.0, value)));
+        bad.push(("schedule.end_factor", Schedule::Polynomial { steps: 1, power: 1.0, end_factor: value }));
+        bad.push(("schedule.end_factor", Schedule::CosineRestarts { steps: 1, growth: 1, end_factor: value }));
+        bad.push(("schedule.factor", cosine().scaled(value)));
         bad.push(("schedule.end_factor", Schedule::Cosine { steps: 1, end_factor: value }));
         bad.push(("schedule.gamma", Schedule::Step { every: 1, gamma: value }));
         bad.push(("schedule.gamma", Schedule::MultiStep { at: vec![1], gamma: value }));
@@ -29,6 +35,7 @@ fn values_out_of_range() {
         bad.push(("schedule.warmup", one_cycle(9, value, 25.0, 1e4)));
     }
     for value in [-1.0, 0.0, nan, infinite, -infinite] {
+        bad.push(("schedule.power", Schedule::Polynomial { steps: 1, power: value, end_factor: 0.0 }));
         bad.push(("schedule.div_factor", one_cycle(9, 0.3, value, 1e4)));
         bad.push(("schedule.final_div_factor", one_cycle(9, 0.3, 25.0, value)));
     }
@@ -36,7 +43,17 @@ fn values_out_of_range() {
     let bad_piece = Schedule::Sequence(vec![(0, Schedule::Constant), (5, Schedule::Step { every: 0, gamma: 0.1 })]);
     bad.extend([
         ("schedule.steps", Schedule::LinearWarmup { start_factor: 0.1, steps: 0 }),
+        ("schedule.steps", Schedule::Linear { start_factor: 1.0, end_factor: 0.0, steps: 0 }),
+        ("schedule.steps", Schedule::Polynomial { steps: 0, power: 2.0, end_factor: 0.0 }),
         ("schedule.steps", Schedule::Cosine { steps: 0, end_factor: 0.0 }),
+        ("schedule.steps", Schedule::CosineRestarts { steps: 0, growth: 2, end_factor: 0.0 }),
+        ("schedule.growth", Schedule::CosineRestarts { steps: 3, growth: 0, end_factor: 0.0 }),
+        ("schedule.steps", Schedule::warmup_cosine(0, 0, 0.0)),
+        ("schedule.steps", Schedule::warmup_cosine(5, 5, 0.0)),
+        ("schedule.steps", Schedule::warmup_cosine(u32::MAX, 5, 0.0)),
+        ("schedule.end_factor", Schedule::warmup_cosine(5, 10, -0.1)),
+        ("schedule.steps", Schedule::Cosine { steps: 0, end_factor: 0.0 }.scaled(0.5).scaled(0.5)),
+        ("schedule.first_step", Schedule::Sequence(vec![(0, sequence(&[0, 3, 3]).scaled(0.5))])),
         ("schedule.every", Schedule::Step { every: 0, gamma: 0.1 }),
         ("schedule.steps", one_cycle(0, 0.3, 25.0, 1e4)),
         ("schedule.at", Schedule::MultiStep { at: vec![1, 5, 4], gamma: 0.1 }),
@@ -52,6 +69,12 @@ fn values_out_of_range() {
         ("schedule.factor", Schedule::Step { every: 1000, gamma: 2.0 }),
         ("schedule.factor", Schedule::MultiStep { at: vec![1; 50], gamma: 10.0 }),
         ("schedule.factor", Schedule::Cosine { steps: 9, end_factor: 1e42 }),
+        ("schedule.factor", Schedule::Linear { start_factor: 1e42, end_factor: 0.0, steps: 9 }),
+        ("schedule.factor", Schedule::Polynomial { steps: 9, power: 2.0, end_factor: 1e42 }),
+        ("schedule.factor", Schedule::CosineRestarts { steps: 9, growth: 1, end_factor: 1e42 }),
+        ("schedule.factor", cosine().scaled(1e42)),
+        ("schedule.factor", Schedule::Exponential { gamma: 1.001 }.scaled(1e-300)),
+        ("schedule.factor", Schedule::Sequence(vec![(0, cosine()), (9, cosine().scaled(1e30).scaled(1e30))])),
         ("schedule.factor", one_cycle(9, 0.3, 1e-42, 1e4)),
         ("schedule.factor", Schedule::Sequence(vec![(0, Schedule::Exponential { gamma: 2.0 }), (200, cosine())])),
     ]);
@@ -86,7 +109,15 @@ fn values_out_of_range() {
     // The ends of the ranges are allowed.
     for schedule in [
         Schedule::LinearWarmup { start_factor: 0.0, steps: u32::MAX },
+        Schedule::Linear { start_factor: 0.0, end_factor: 0.0, steps: u32::MAX },
+        Schedule::Linear { start_factor: 1e40, end_factor: 1e39, steps: 1 },
+        Schedule::Polynomial { steps: u32::MAX, power: f64::MAX, end_factor: 0.0 },
+        Schedule::Polynomial { steps: 1, power: f64::MIN_POSITIVE, end_factor: 1e40 },
         Schedule::Cosine { steps: 1, end_factor: 0.0 },
+        Schedule::CosineRestarts { steps: u32::MAX, growth: u32::MAX, end_factor: 0.0 },
+        Schedule::CosineRestarts { steps: 1, growth: 1, end_factor: 1e42 },
+        cosine().scaled(0.0),
+        Schedule::Exponential { gamma: 2.0 }.scaled(0.0),
         Schedule::Step { every: u32::MAX, gamma: 0.0 },
         Schedule::MultiStep { at: vec![0, 0, u32::MAX], gamma: 0.0 },
         Schedule::Exponential { gamma: 0.0 },
