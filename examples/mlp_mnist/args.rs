@@ -137,8 +137,7 @@ impl Args {
     /// Warns of a run that goes on longer than its schedule.
     pub fn warn_of_schedule(&self, hyperparams: &Hyperparams) {
         let epochs = self.schedule_epochs();
-        if self.options.schedule != ScheduleKind::Constant && self.epochs > epochs {
-            // No schedule changes any more after its end.
+        if self.options.schedule.ends() && self.epochs > epochs {
             let (schedule, lr) = (name(&self.options.schedule), hyperparams.lr_at(u32::MAX));
             log::warn!(
                 "--schedule {schedule} ends with epoch {epochs}; later epochs keep its last learning rate, {lr:e}"

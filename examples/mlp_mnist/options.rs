@@ -58,8 +58,14 @@ pub enum Type {
 pub enum ScheduleKind {
     /// --lr throughout
     Constant,
+    /// From --lr down to 0 by equal amounts
+    Linear,
+    /// From --lr down to 0, as the square of the steps that are left
+    Polynomial,
     /// From near 0 up to --lr in 5 % of the steps, then down to 0 along half a cosine
     WarmupCosine,
+    /// Three times from --lr down to 0 along half a cosine, each time in twice as many steps as before
+    CosineRestarts,
     /// A tenth of --lr from half of the steps on, a hundredth from three quarters on: the paper's setting
     MultiStep,
     /// From a 25th up to --lr in 30 % of the steps, then down to a 250000th: PyTorch's OneCycleLR
@@ -115,29 +121,26 @@ fn bound() -> NumberParser<f64> {
 }
 
 impl ScheduleKind {
+    /// Whether it changes until the end of the run that it was made for, and not after that.
+    pub fn ends(self) -> bool {
+        !matches!(self, Self::Constant | Self::CosineRestarts)
+    }
+
     fn over(self, steps: u32) -> Schedule {
         match self {
             Self::Constant => Schedule::Constant,
-            Self::WarmupCosine => warmup_cosine(steps),
+            Self::Linear => Schedule::Linear { start_factor: 1.0, end_factor: 0.0, steps },
+            Self::Polynomial => Schedule::Polynomial { steps, power: 2.0, end_factor: 0.0 },
+            // The shortest of runs has no room for both.
+            Self::WarmupCosine if steps == 1 => Schedule::Constant,
+            Self::WarmupCosine => Schedule::warmup_cosine(steps.div_ceil(20), steps, 0.0),
+            // 1 + 2 + 4 sevenths.
+            Self::CosineRestarts => Schedule::CosineRestarts { steps: steps.div_ceil(7), growth: 2, end_factor: 0.0 },
             // Half is rounded up, so that the shortest of runs begins with the full learning rate.
             Self::MultiStep => Schedule::MultiStep { at: vec![steps.div_ceil(2), steps - steps / 4], gamma: 0.1 },
             Self::OneCycle => Schedule::OneCycle { steps, warmup: 0.3, div_factor: 25.0, final_div_factor: 1e4 },
         }
     }
-}
-
-fn warmup_cosine(steps: u32) -> Schedule {
-    let warmup = steps.div_ceil(20);
-    if warmup == steps {
-        return Schedule::Constant;
-    }
-    // The rate rises by equal amounts up to the first step of the cosine. It begins one such amount above 0, at which a
-    // step would do nothing.
-    let start_factor = 1.0 / (f64::from(warmup) + 1.0);
-    Schedule::Sequence(vec![
-        (0, Schedule::LinearWarmup { start_factor, steps: warmup }),
-        (warmup, Schedule::Cosine { steps: steps - warmup, end_factor: 0.0 }),
-    ])
 }
 
 #[cfg(test)]
@@ -249,12 +252,25 @@ mod tests {
             assert!(holds, "{found:?}, not {expected:?}");
         };
         near(factors("constant", 100, &[0, 50, 99]), &[1.0, 1.0, 1.0]);
+        near(factors("linear", 100, &[0, 50, 99, 100]), &[1.0, 0.5, 0.01, 0.0]);
+        near(factors("polynomial", 100, &[0, 50, 90, 100]), &[1.0, 0.25, 0.01, 0.0]);
+        near(factors("cosine-restarts", 140, &[0, 10, 20, 40, 60, 100, 140]), &[1.0, 0.5, 1.0, 0.5, 1.0, 0.5, 1.0]);
         near(factors("warmup-cosine", 195, &[0, 4, 9, 10, 195]), &[1.0 / 11.0, 5.0 / 11.0, 10.0 / 11.0, 1.0, 0.0]);
         near(factors("multi-step", 100, &[0, 49, 50, 74, 75, 99]), &[1.0, 1.0, 0.1, 0.1, 0.01, 0.01]);
         near(factors("one-cycle", 100, &[0, 29, 99]), &[1.0 / 25.0, 1.0, 1.0 / 250_000.0]);
-        for schedule in ["constant", "warmup-cosine", "multi-step"] {
+        for schedule in ["constant", "linear", "polynomial", "warmup-cosine", "cosine-restarts", "multi-step"] {
             near(factors(schedule, 1, &[0]), &[1.0]);
         }
         near(factors("warmup-cosine", 2, &[0, 1]), &[0.5, 1.0]);
+    }
+
+    #[test]
+    fn what_ends_keeps_its_last_learning_rate() {
+        for kind in ScheduleKind::value_variants() {
+            let schedule = kind.over(70);
+            let changes = (70..u32::MAX).step_by(1_000_003).any(|step| schedule.factor(step) != schedule.factor(70));
+            let changes_before = (0..70).any(|step| schedule.factor(step) != schedule.factor(70));
+            assert_eq!(kind.ends(), changes_before && !changes, "{kind:?}");
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Flags that are not given when a run goes on, and defaults that follow from other flags.
 
+use std::f64::consts::FRAC_PI_2;
 use std::fs;
 use std::path::Path;
 
@@ -67,7 +68,16 @@ fn more_epochs_keep_the_switch_of_the_saved_run() {
 #[test]
 fn more_epochs_keep_the_schedule_of_the_saved_run() {
     let folder = Folder::new("scheduled");
-    for (schedule, last) in [("warmup-cosine", 0.0), ("multi-step", 1e-5), ("one-cycle", 1e-3 / 250_000.0)] {
+    // 63 steps in an epoch: the three cosines over 18, 36 and 72 steps are over, and this is step 62 of a fourth of 144.
+    let restarted = 1e-3 * (FRAC_PI_2 * 62.0 / 144.0).cos().powi(2);
+    for (schedule, last) in [
+        ("linear", 0.0),
+        ("polynomial", 0.0),
+        ("warmup-cosine", 0.0),
+        ("cosine-restarts", restarted),
+        ("multi-step", 1e-5),
+        ("one-cycle", 1e-3 / 250_000.0),
+    ] {
         let two = saved(&folder, schedule, &format!("--schedule {schedule}"));
         let mut kept = Vec::new();
         for is_older in [false, true] {
