@@ -45,10 +45,16 @@ fn reads_the_options_for_gradients() {
 #[test]
 fn reads_every_schedule() {
     let warmup = Schedule::LinearWarmup { start_factor: 0.5, steps: 3 };
+    let linear = Schedule::Linear { start_factor: 1.5, end_factor: 0.0, steps: 3 };
+    let polynomial = Schedule::Polynomial { steps: 9, power: 2.0, end_factor: 0.1 };
+    let restarts = Schedule::CosineRestarts { steps: 4, growth: 2, end_factor: 0.0 };
     let one_cycle = Schedule::OneCycle { steps: 10, warmup: 0.3, div_factor: 25.0, final_div_factor: 1e4 };
     for (json, expected) in [
         (r#"{"kind": "constant"}"#, Schedule::Constant),
         (r#"{"kind": "linear_warmup", "start_factor": 0.5, "steps": 3}"#, warmup.clone()),
+        (r#"{"kind": "linear", "start_factor": 1.5, "end_factor": 0, "steps": 3}"#, linear.clone()),
+        (r#"{"kind": "polynomial", "steps": 9, "power": 2, "end_factor": 0.1}"#, polynomial),
+        (r#"{"kind": "cosine_restarts", "steps": 4, "growth": 2, "end_factor": 0}"#, restarts),
         (r#"{"kind": "cosine", "steps": 100, "end_factor": 0}"#, Schedule::Cosine { steps: 100, end_factor: 0.0 }),
         (r#"{"kind": "step", "every": 2, "gamma": 0.1}"#, Schedule::Step { every: 2, gamma: 0.1 }),
         (r#"{"kind": "multi_step", "at": [1, 5], "gamma": 2}"#, Schedule::MultiStep { at: vec![1, 5], gamma: 2.0 }),
@@ -59,6 +65,12 @@ fn reads_every_schedule() {
                 [0, {"kind": "linear_warmup", "start_factor": 0.5, "steps": 3}], [3, {"kind": "constant"}]
             ]}"#,
             Schedule::Sequence(vec![(0, warmup), (3, Schedule::Constant)]),
+        ),
+        (
+            r#"{"kind": "scaled", "factor": 0.5, "schedule":
+                {"kind": "linear", "start_factor": 1.5, "end_factor": 0, "steps": 3}
+            }"#,
+            linear.scaled(0.5),
         ),
     ] {
         let case = good().scheduled(json).case();

@@ -12,6 +12,7 @@ use super::{File, good, half};
 fn names_what_is_wrong() {
     const F32: Dtype = Dtype::F32;
     let deep = r#"{"kind": "sequence", "pieces": [[0, "#.repeat(100_000);
+    let deeply_scaled = r#"{"kind": "scaled", "factor": 1, "schedule": "#.repeat(100_000);
     let no_groups = File { metadata: HashMap::new(), ..good() };
     let no_gradient = good().without("grad/1/s").without("grad/2/s").without("grad/1/a.b/c").without("grad/2/a.b/c");
     let cases = [
@@ -57,7 +58,10 @@ fn names_what_is_wrong() {
         (good().scheduled(r#"{"kind": "cosine", "steps": 3}"#), "`groups`: missing field `end_factor`"),
         (good().scheduled(r#"{"kind": "step", "every": -1, "gamma": 1}"#), "`groups`: invalid value"),
         (good().scheduled(r#"{"kind": "sequence", "pieces": [[0]]}"#), "`groups`: invalid length"),
+        (good().scheduled(r#"{"kind": "cosine_restarts", "steps": 3, "growth": 1.5}"#), "`groups`: invalid type"),
+        (good().scheduled(r#"{"kind": "scaled", "factor": 2}"#), "`groups`: missing field `schedule`"),
         (good().scheduled(&deep), "`groups`: recursion limit exceeded"),
+        (good().scheduled(&deeply_scaled), "`groups`: recursion limit exceeded"),
         (
             good().scheduled(r#"{"kind": "exponential", "gamma": 0.9}"#).meta("lr_per_step", "[1, 1]"),
             "`lr_per_step` and the `schedule` of group 1 both",
