@@ -49,6 +49,40 @@ impl ParamGroup {
         Self { hyperparams, params: params.into_iter().collect() }
     }
 
+    /// Takes the parameters that `predicate` picks into a group of their own under `hyperparams`. Returns the group of
+    /// those that are left, then the group of those that were picked, each in the order that they had. A group without
+    /// parameters is left out, since no optimizer takes it. So there is one group if the predicate picks all or none.
+    ///
+    /// The usual case is weight decay, which biases and the scales of norms do without:
+    ///
+    /// ```
+    /// use miadam::{Error, Hyperparams, Param, ParamGroup, WeightDecay, cpu};
+    ///
+    /// # fn main() -> Result<(), Error> {
+    /// let lens = [("fc1.weight", 800), ("fc1.bias", 8), ("norm.weight", 8), ("norm.bias", 8), ("fc2.weight", 80)];
+    /// let params = lens.map(|(name, len)| Param::new(name, len));
+    ///
+    /// let decayed = Hyperparams { weight_decay: WeightDecay::Decoupled(0.01), ..Hyperparams::default() };
+    /// let plain = Hyperparams { weight_decay: WeightDecay::None, ..decayed.clone() };
+    /// let groups = ParamGroup::new(decayed, params)
+    ///     .split(plain, |param| param.name.ends_with(".bias") || param.name.contains("norm"));
+    ///
+    /// let names = |group: &ParamGroup| group.params.iter().map(|param| param.name.clone()).collect::<Vec<_>>();
+    /// assert_eq!(names(&groups[0]), ["fc1.weight", "fc2.weight"]);
+    /// assert_eq!(names(&groups[1]), ["fc1.bias", "norm.weight", "norm.bias"]);
+    /// let optimizer = cpu::MiAdam::new(groups)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// For more than two groups, split again: `groups.into_iter().flat_map(|group| group.split(…))`.
+    #[must_use]
+    pub fn split(self, hyperparams: Hyperparams, predicate: impl FnMut(&Param) -> bool) -> Vec<Self> {
+        let (picked, left) = self.params.into_iter().partition(predicate);
+        let groups = [Self { hyperparams: self.hyperparams, params: left }, Self { hyperparams, params: picked }];
+        groups.into_iter().filter(|group| !group.params.is_empty()).collect()
+    }
+
     /// Bytes of memory that an optimizer needs for this group's state. A GPU rounds every plane of every parameter up to
     /// whole quads, 16 bytes for each started 4 elements, as is counted here; the CPU does not round. Beside the state,
     /// an optimizer needs some kilobytes, and some hundred bytes for each parameter.

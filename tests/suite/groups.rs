@@ -143,3 +143,32 @@ fn hyperparameters_can_be_read_back() {
         [&hyperparams()[0], &Hyperparams { lr: 0.5, ..hyperparams()[1].clone() }, &hyperparams()[2]].map(Clone::clone);
     assert!(optimizer.hyperparams().eq(expected.iter()));
 }
+
+#[test]
+fn splits_into_groups_that_an_optimizer_takes() {
+    let decayed = Hyperparams { weight_decay: WeightDecay::Decoupled(0.1), ..Hyperparams::default() };
+    let plain = Hyperparams::default();
+    let params = || [("w1", 4), ("b1", 2), ("norm", 2), ("w2", 0), ("b2", 1)].map(|(name, len)| Param::new(name, len));
+    let split = |picks: &[&str]| {
+        let groups = ParamGroup::new(decayed.clone(), params())
+            .split(plain.clone(), |param| picks.iter().any(|prefix| param.name.starts_with(prefix)));
+        let optimizer = cpu::MiAdam::new(groups.clone()).unwrap();
+        let all: Vec<_> = optimizer.hyperparams().cloned().collect();
+        let names = |group: ParamGroup| group.params.into_iter().map(|param| param.name).collect::<Vec<_>>();
+        all.into_iter().zip(groups.into_iter().map(names)).collect::<Vec<_>>()
+    };
+    let named = |hyperparams: &Hyperparams, names: &[&str]| {
+        (hyperparams.clone(), names.iter().map(|&name| name.to_owned()).collect())
+    };
+    let expected: [(_, Vec<String>); 2] = [named(&decayed, &["w1", "w2"]), named(&plain, &["b1", "norm", "b2"])];
+    assert_eq!(split(&["b", "norm"]), expected);
+    // One side is empty.
+    assert_eq!(split(&[]), [named(&decayed, &["w1", "b1", "norm", "w2", "b2"])]);
+    assert_eq!(split(&[""]), [named(&plain, &["w1", "b1", "norm", "w2", "b2"])]);
+    // Both are.
+    assert_eq!(ParamGroup::new(decayed.clone(), []).split(plain.clone(), |_| true), []);
+    // Again, into three.
+    let three = ParamGroup::new(decayed.clone(), params()).split(plain.clone(), |param| param.name.starts_with('b'));
+    let three = three.into_iter().flat_map(|group| group.split(plain.clone(), |param| param.name == "norm"));
+    assert_eq!(three.map(|group| group.params.len()).collect::<Vec<_>>(), [2, 1, 2]);
+}
