@@ -1,5 +1,6 @@
 //! README's snippets, run. Each file beside this one is a snippet, letter for letter.
 
+mod changing;
 mod checkpoints;
 mod cpu;
 mod embedding;
@@ -10,7 +11,7 @@ mod training_loop;
 use std::path::{Path, PathBuf};
 
 use miadam::wgpu::BufferUsages;
-use miadam::{Dtype, Phase};
+use miadam::{Binding, Dtype, Hyperparams, MiAdam, Param, ParamGroup, Phase};
 use miadam_support::gpu::Gpu;
 
 /// The gradient of every element.
@@ -30,13 +31,14 @@ fn the_readme_has_these_snippets() {
         ("embedding", include_str!("embedding.rs")),
         ("training_loop", include_str!("training_loop.rs")),
         ("logging", include_str!("logging.rs")),
+        ("changing", include_str!("changing.rs")),
         ("checkpoints", include_str!("checkpoints.rs")),
         ("half_precision", include_str!("half_precision.rs")),
         ("cpu", include_str!("cpu.rs")),
     ] {
         assert!(readme.contains(&format!("```rust\n{snippet}```\n")), "README lacks {name}.rs as it is");
     }
-    assert_eq!(readme.matches("```rust").count(), 6, "README has a snippet that is not run");
+    assert_eq!(readme.matches("```rust").count(), 7, "README has a snippet that is not run");
 }
 
 /// All pages, by their paths in the repository.
@@ -100,6 +102,42 @@ fn they_train_log_save_and_resume() {
     assert_eq!([report.groups[0].phase, report.groups[1].phase], [Phase::Integrating, Phase::Adam]);
     let restored: Vec<f32> = bytemuck::pod_collect_to_vec(&gpu.read(&pool).unwrap());
     assert_eq!(restored[..1000], values[..1000]);
+}
+
+#[test]
+fn they_change_a_model() {
+    let Some(gpu) = Gpu::for_test(Default::default()) else { return };
+    let usage = BufferUsages::STORAGE | BufferUsages::COPY_SRC;
+    let ones = |len: usize| gpu.buffer_with("ones", bytemuck::cast_slice(&vec![1.0_f32; len]), usage).unwrap();
+    let groups = [["body", "more body"], ["head", "points"]].map(|names| {
+        let params = names.map(|name| Param::new(name, 12));
+        ParamGroup::new(Hyperparams::default(), params)
+    });
+    let buffers = ["body", "more body", "head", "points"].map(|name| (name, ones(12), ones(12)));
+    let bindings = buffers.iter().map(|(name, param, grad)| Binding::new(name, param, grad));
+    let mut optimizer = MiAdam::new(&gpu.device, &gpu.queue, groups, bindings).unwrap();
+    let mut encoder = gpu.encoder();
+    changing::step(&mut optimizer, &mut encoder, &["more body".to_owned()]).unwrap();
+    gpu.queue.submit([encoder.finish()]);
+
+    let (head, gradients) = (ones(500), ones(500));
+    changing::fine_tune(&mut optimizer, &head, &gradients).unwrap();
+    let rows = gpu.buffer_with("rows", bytemuck::cast_slice(&[3_u32, 1, 0, 2, 2]), usage).unwrap();
+    let moved = [ones(15), ones(15), ones(15), ones(15)];
+    let [body, body_grad, points, points_grad] = &moved;
+    let places = [Binding::new("body", body, body_grad), Binding::new("points", points, points_grad)];
+    changing::prolong(&mut optimizer, 100).unwrap();
+    let mut encoder = gpu.encoder();
+    changing::densify(&mut optimizer, &mut encoder, places, &rows, [4, 5]).unwrap();
+    changing::step(&mut optimizer, &mut encoder, &[]).unwrap();
+    let state = optimizer.read_state(&mut encoder).unwrap();
+    gpu.queue.submit([encoder.finish()]);
+    let state = state.wait().unwrap();
+    let counts: Vec<_> = state.params.iter().map(|param| (&param.name[..], param.len(), param.step())).collect();
+    assert_eq!(counts, [("body", 15, 1), ("more body", 12, 0), ("points", 15, 2), ("new head", 500, 1)]);
+    let first: Vec<f32> = bytemuck::pod_collect_to_vec(&gpu.read(&head).unwrap());
+    // The first step of a new head is its learning rate, though the optimizer is at its second.
+    assert!(first.iter().all(|value| (1.0 - value - 3e-3).abs() < 1e-6), "{}", first[0]);
 }
 
 #[test]
