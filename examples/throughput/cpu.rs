@@ -33,18 +33,18 @@ pub fn device() -> String {
 }
 
 /// Whole arrays, none of them cut into tensors.
-struct Limit {
+pub struct Limit {
     read: Vec<f32>,
     updated: Vec<Vec<f32>>,
 }
 
 impl Limit {
-    fn new(case: &Case) -> Self {
+    pub fn new(case: &Case) -> Self {
         let array = || vec![0.0; case.elements()];
         Self { read: array(), updated: (0..3 + case.order).map(|_| array()).collect() }
     }
 
-    fn pass(&mut self) {
+    pub fn pass(&mut self) {
         const CHUNK: usize = 4096;
         let mut tasks: Vec<_> =
             self.read.chunks(CHUNK).map(|read| (read, Vec::with_capacity(self.updated.len()))).collect();

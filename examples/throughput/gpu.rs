@@ -13,7 +13,7 @@ use crate::report::{Row, Times, median, ms};
 pub fn measure(gpu: &Gpu, case: &Case, rounds: u32) -> Result<Row, String> {
     let mut optimizer = GpuStepper::new(gpu, case, &Setup::plain(case))?.optimizer;
     let text = |error: GpuError| error.to_string();
-    let limit = gpu.guard("prepare the limit", || Limit::new(gpu, case)).and_then(|limit| limit).map_err(text)?;
+    let limit = Limit::guarded(gpu, case)?;
     let (mut times, mut record) = (Times::default(), Vec::new());
     for round in 0..=rounds {
         let mut encoder = gpu.encoder();
@@ -36,12 +36,18 @@ pub fn measure(gpu: &Gpu, case: &Case, rounds: u32) -> Result<Row, String> {
 }
 
 /// The load/store kernel over the same bytes, cut only where a binding ends.
-struct Limit {
+pub struct Limit {
     pipeline: wgpu::ComputePipeline,
     parts: Vec<(wgpu::BindGroup, [u32; 2])>,
 }
 
 impl Limit {
+    /// Or why the case does not fit this adapter.
+    pub fn guarded(gpu: &Gpu, case: &Case) -> Result<Self, String> {
+        let made = gpu.guard("prepare the limit", || Self::new(gpu, case)).and_then(|limit| limit);
+        made.map_err(|error| error.to_string())
+    }
+
     fn new(gpu: &Gpu, case: &Case) -> Result<Self, GpuError> {
         let pipeline = pipeline(&gpu.device, case.order);
         let layout = pipeline.get_bind_group_layout(0);
@@ -70,7 +76,7 @@ impl Limit {
         Ok(Self { pipeline, parts })
     }
 
-    fn record(&self, encoder: &mut wgpu::CommandEncoder) {
+    pub fn record(&self, encoder: &mut wgpu::CommandEncoder) {
         let mut pass = encoder.begin_compute_pass(&Default::default());
         pass.set_pipeline(&self.pipeline);
         for (group, [x, y]) in &self.parts {

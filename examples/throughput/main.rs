@@ -3,6 +3,7 @@
 //! `cargo run --release --example throughput -- [--json]`, and with `--options` what clipping, loss scaling and the other
 //! options cost beside the plain step.
 
+mod changes;
 mod cpu;
 mod gpu;
 mod options;
@@ -27,6 +28,9 @@ struct Flags {
     /// What each option costs beside the plain step, instead of the plain step beside the limit; of cases up to 5M
     #[arg(long)]
     options: bool,
+    /// What happens to models that change, instead of plain steps: steps of a few parameters, rows in another order
+    #[arg(long, conflicts_with = "options")]
+    changes: bool,
     #[command(flatten)]
     adapter: AdapterFlags,
     /// Only the cases whose name contains this
@@ -44,16 +48,21 @@ impl Flags {
     /// The cases that are asked for.
     fn cases(&self) -> Result<Vec<Case>, String> {
         let mut all = cases::all();
-        if let Some(order) = self.order.filter(|&order| all.iter().all(|case| case.order != order)) {
+        all.retain(|case| !self.options || case.elements() <= options::MOST);
+        self.wanted(all, |case| case)
+    }
+
+    /// Those of the cases that are asked for by name and order.
+    fn wanted<T>(&self, all: Vec<T>, case: impl Fn(&T) -> &Case) -> Result<Vec<T>, String> {
+        if let Some(order) = self.order.filter(|&order| all.iter().all(|one| case(one).order != order)) {
             return Err(format!("--order {order}: no case has it; choose 0, 1 or 3"));
         }
-        all.retain(|case| !self.options || case.elements() <= options::MOST);
+        let mut names: Vec<_> = all.iter().map(|one| case(one).name).collect();
+        names.dedup();
         let is_wanted =
-            |case: &&Case| case.name.contains(&self.case) && self.order.is_none_or(|order| order == case.order);
-        let wanted: Vec<_> = all.iter().filter(is_wanted).cloned().collect();
+            |case: &Case| case.name.contains(&self.case) && self.order.is_none_or(|order| order == case.order);
+        let wanted: Vec<_> = all.into_iter().filter(|one| is_wanted(case(one))).collect();
         if wanted.is_empty() {
-            let mut names: Vec<_> = all.iter().map(|case| case.name).collect();
-            names.dedup();
             return Err(format!("no case matches --case `{}`; there are: {}", self.case, names.join(", ")));
         }
         Ok(wanted)
@@ -70,6 +79,9 @@ fn main() -> ExitCode {
 }
 
 fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
+    if flags.changes {
+        return changes(flags);
+    }
     let wanted = flags.cases()?;
     let mut report = Report::new(flags.json);
     match flags.gpu() {
@@ -85,6 +97,28 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
         } else {
             report.row(&cpu::measure(case, flags.rounds)?)?;
         }
+    }
+    Ok(())
+}
+
+fn changes(flags: &Flags) -> Result<(), Box<dyn Error>> {
+    let wanted = flags.wanted(changes::all(), |(case, _)| case)?;
+    let mut report = Report::new(flags.json);
+    match flags.gpu() {
+        Ok(gpu) => {
+            for case in &wanted {
+                let measured = changes::measure_gpu(&gpu, case, flags.rounds).map(|row| report.row(&row));
+                measured
+                    .unwrap_or_else(|reason| report.note(&format!("{}: left out {}: {reason}", gpu.name, case.0)))?;
+            }
+        }
+        Err(reason) if reason.is_missing() && flags.adapter.adapter.is_none() => {
+            report.note(&format!("CPU rows only: {reason}"))?;
+        }
+        Err(error) => return Err(error.into()),
+    }
+    for case in &wanted {
+        report.row(&changes::measure_cpu(case, flags.rounds)?)?;
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use crate::cases::Case;
 use crate::values::Values;
 
 pub struct CpuStepper {
-    optimizer: MiAdam,
+    pub optimizer: MiAdam,
     names: Vec<String>,
     params: Vec<Values>,
     grads: Vec<Values>,
