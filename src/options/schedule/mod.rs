@@ -92,7 +92,7 @@ pub enum Schedule {
     /// ```
     ///
     /// PyTorch's `CosineAnnealingWarmRestarts` with `T_0=steps`, `T_mult=growth`, `eta_min=e·lr`. It has no end, here
-    /// as there. As the last piece before another in a [`Sequence`](Self::Sequence) it ends where that begins.
+    /// as there. In a [`Sequence`](Self::Sequence) it ends where the next piece begins.
     CosineRestarts {
         /// Steps of the first cosine, at least 1.
         steps: u32,
