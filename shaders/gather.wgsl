@@ -51,10 +51,16 @@ fn gather_rows(
         return;
     }
     let own = gathers[index];
-    for (var at = lane; at < own.len; at += WORKGROUP_SIZE) {
-        let element = own.start + at;
-        let column = element % own.width;
-        let row = rows[element / own.width];
+    let each = share(own.len);
+    let first = first_quad(lane, each);
+    let end = min(first + TEAM * each, own.len);
+    // Where an element lies is divided out once; from there on it is counted, since a division is dear.
+    var number = (own.start + first) / own.width;
+    var column = (own.start + first) % own.width;
+    let whole = TEAM / own.width;
+    let rest = TEAM % own.width;
+    for (var at = first; at < end; at += TEAM) {
+        let row = rows[number];
         if row < own.count {
             let source = row * own.width + column;
             if source >= own.from_start && source < own.from_end {
@@ -62,6 +68,12 @@ fn gather_rows(
             }
         } else if row != FRESH_ROW && column == 0u && own.counts == 1u {
             atomicAdd(&progress[BAD_ROWS], 1u);
+        }
+        number += whole;
+        column += rest;
+        if column >= own.width {
+            column -= own.width;
+            number += 1u;
         }
     }
 }

@@ -38,7 +38,10 @@ fn move_state(
         return;
     }
     let own = moves.list[index];
-    for (var quad = lane; quad < own.len; quad += WORKGROUP_SIZE) {
+    let each = share(own.len);
+    let first = first_quad(lane, each);
+    let end = min(first + TEAM * each, own.len);
+    for (var quad = first; quad < end; quad += TEAM) {
         after[own.after + quad] = before[own.before + quad];
     }
 }

@@ -83,6 +83,9 @@ pub(crate) mod backend {
         /// Takes note that others have written parameters.
         fn params_written(&mut self);
 
+        /// Takes note that others take part in the next step.
+        fn parts_changed(&mut self, course: &Course);
+
         /// Takes note that the course has other options, groups or planes, or that others take part in the next step.
         fn course_changed(&mut self, course: &Course);
 
@@ -166,7 +169,7 @@ impl<D: OnDevice> Optimizer<D> {
     /// If there is no parameter of such a name, or one is named twice. Nothing is changed then.
     pub fn freeze(&mut self, names: impl IntoIterator<Item: AsRef<str>>) -> Result<(), Error> {
         self.course.each_named(names, |member| member.is_frozen = true)?;
-        self.device.course_changed(&self.course);
+        self.device.parts_changed(&self.course);
         Ok(())
     }
 
@@ -176,7 +179,7 @@ impl<D: OnDevice> Optimizer<D> {
     /// As for [`freeze`](Self::freeze).
     pub fn thaw(&mut self, names: impl IntoIterator<Item: AsRef<str>>) -> Result<(), Error> {
         self.course.each_named(names, |member| member.is_frozen = false)?;
-        self.device.course_changed(&self.course);
+        self.device.parts_changed(&self.course);
         Ok(())
     }
 
@@ -186,7 +189,7 @@ impl<D: OnDevice> Optimizer<D> {
     /// If there is no such group.
     pub fn freeze_group(&mut self, group: usize) -> Result<(), Error> {
         self.course.each_of_group(group, |member| member.is_frozen = true)?;
-        self.device.course_changed(&self.course);
+        self.device.parts_changed(&self.course);
         Ok(())
     }
 
@@ -196,7 +199,7 @@ impl<D: OnDevice> Optimizer<D> {
     /// If there is no such group.
     pub fn thaw_group(&mut self, group: usize) -> Result<(), Error> {
         self.course.each_of_group(group, |member| member.is_frozen = false)?;
-        self.device.course_changed(&self.course);
+        self.device.parts_changed(&self.course);
         Ok(())
     }
 
@@ -217,7 +220,7 @@ impl<D: OnDevice> Optimizer<D> {
     /// As for [`freeze`](Self::freeze).
     pub fn skip(&mut self, names: impl IntoIterator<Item: AsRef<str>>) -> Result<(), Error> {
         self.course.each_named(names, |member| member.is_skipped = true)?;
-        self.device.course_changed(&self.course);
+        self.device.parts_changed(&self.course);
         Ok(())
     }
 

@@ -51,11 +51,12 @@ struct Idle {
 
 impl Idle {
     fn next(&mut self) -> Vec<String> {
-        let shift = self.random.below(10);
-        (0..self.count)
-            .filter(|number| (number + number / 10 + shift) % 10 != 0)
-            .map(|number| number.to_string())
-            .collect()
+        // Each time others, so that in time each has a history of its own.
+        let mut names: Vec<_> = (0..self.count).map(|number| number.to_string()).collect();
+        for on in 0..self.count / 10 {
+            names.swap_remove(self.random.below(self.count - on));
+        }
+        names
     }
 }
 

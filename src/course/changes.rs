@@ -11,11 +11,12 @@ use crate::param::{Member, Param, ParamGroup, check_param};
 impl Course {
     /// The numbers of the parameters of these names, each of which is named once.
     pub(crate) fn find(&self, names: impl IntoIterator<Item: AsRef<str>>) -> Result<Vec<usize>, Error> {
-        let mut found = HashSet::new();
+        let mut is_found = vec![false; self.members.len()];
         let mut find = |name: &str| {
             let number = self.numbers.get(name).copied();
             let number = number.ok_or_else(|| Error::UnknownParam { name: name.to_owned() })?;
-            if found.insert(number) { Ok(number) } else { Err(Error::NamedTwice { name: name.to_owned() }) }
+            let is_second = std::mem::replace(&mut is_found[number], true);
+            if is_second { Err(Error::NamedTwice { name: name.to_owned() }) } else { Ok(number) }
         };
         names.into_iter().map(|name| find(name.as_ref())).collect()
     }

@@ -1,5 +1,7 @@
 //! The twin of `shaders/gather.wgsl`: the state of the rows that parameters go on with.
 
+use rayon::prelude::*;
+
 use super::changes::starts;
 use super::chunk::CHUNK;
 use super::optimizer::Cpu;
@@ -8,6 +10,9 @@ use crate::error::Error;
 use crate::optimizer::Optimizer;
 use crate::param::Member;
 use crate::planes::Bank;
+
+/// Rows that one task gathers.
+const ROWS: usize = 4096;
 
 impl Optimizer<Cpu> {
     /// Goes on with other rows of parameters, after they have been split, pruned, duplicated or put in another order. Row i has
@@ -73,9 +78,7 @@ impl Cpu {
                 for (range, _) in parts(member, bank, index) {
                     plane.extend_from_slice(&own[range]);
                 }
-                let row = |row: &u32| plane.get(*row as usize * width..).map(|rest| &rest[..width]);
-                let fresh = vec![0.0; width];
-                gathered.push(rows.iter().flat_map(|number| row(number).unwrap_or(&fresh)).copied().collect());
+                gathered.push(take_rows(&plane, width, rows));
             }
         }
         gathered
@@ -95,6 +98,20 @@ impl Cpu {
             }
         }
     }
+}
+
+/// The rows of a plane, on all cores. A fresh one is 0.
+fn take_rows(plane: &[f32], width: usize, rows: &[u32]) -> Vec<f32> {
+    let mut gathered = vec![0.0; rows.len() * width];
+    let parts = gathered.par_chunks_mut(width * ROWS).zip(rows.par_chunks(ROWS));
+    parts.for_each(|(gathered, rows)| {
+        for (target, &row) in gathered.chunks_exact_mut(width).zip(rows) {
+            if row != FRESH_ROW {
+                target.copy_from_slice(&plane[row as usize * width..][..width]);
+            }
+        }
+    });
+    gathered
 }
 
 /// Where a plane of a parameter lies, chunk by chunk: its places in the parameter's part of a bank, and in the plane itself.

@@ -119,6 +119,8 @@ impl Backend for Cpu {
         self.take_change(before, after, change)
     }
 
+    fn parts_changed(&mut self, _: &Course) {}
+
     fn course_changed(&mut self, _: &Course) {}
 
     fn state_bytes(&self) -> u64 {

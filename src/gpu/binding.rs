@@ -140,10 +140,10 @@ pub(super) fn end(slice: &Slice, dtype: Dtype, len: usize) -> u64 {
     bytes.and_then(|bytes| bytes.checked_add(slice.offset)).unwrap_or(u64::MAX)
 }
 
-/// Numbers the buffers in the order of their first use.
+/// Numbers the buffers in the order of their first use, those of tensors that are `used`. Others have no place that counts.
 // A buffer's identity, by which it is hashed, does not change.
 #[allow(clippy::mutable_key_type)]
-pub(super) fn number_buffers(bound: &[Bound]) -> (Vec<Placement>, Vec<wgpu::Buffer>) {
+pub(super) fn number_buffers(bound: &[Bound], is_used: impl Fn(usize) -> bool) -> (Vec<Placement>, Vec<wgpu::Buffer>) {
     let mut numbers = HashMap::new();
     let mut buffers = Vec::new();
     let mut place = |slice: &Slice| {
@@ -153,8 +153,13 @@ pub(super) fn number_buffers(bound: &[Bound]) -> (Vec<Placement>, Vec<wgpu::Buff
         });
         Place { buffer, offset: slice.offset }
     };
-    let placement = |Bound { param, grad, .. }: &Bound| Placement { param: place(param), grad: place(grad) };
-    let placements = bound.iter().map(placement).collect();
+    let nowhere = Place { buffer: 0, offset: 0 };
+    let placement = |(number, Bound { param, grad, .. }): (usize, &Bound)| {
+        let is_used = is_used(number);
+        let [param, grad] = [param, grad].map(|slice| if is_used { place(slice) } else { nowhere });
+        Placement { param, grad }
+    };
+    let placements = bound.iter().enumerate().map(placement).collect();
     (placements, buffers)
 }
 

@@ -40,7 +40,7 @@ impl Gpu {
         self.memory.check_alive()?;
         let tensors: Vec<_> =
             after.members.iter().zip(&bound).map(|(member, bound)| tensor(after, member, bound)).collect();
-        let (placements, _) = number_buffers(&bound);
+        let (placements, _) = number_buffers(&bound, |_| true);
         let stays = change
             .members
             .iter()

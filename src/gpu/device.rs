@@ -80,7 +80,7 @@ impl Gpu {
         }
         let members = course.members.iter().zip(&self.bound).filter(|(member, _)| member.takes_part());
         check_overlap(members.map(|(member, bound)| (&member.param, bound)))?;
-        let (placements, buffers) = number_buffers(&self.bound);
+        let (placements, buffers) = number_buffers(&self.bound, |number| !self.tensors[number].rests);
         self.bind(course, &placements, &buffers)
     }
 

@@ -110,6 +110,13 @@ impl Backend for Gpu {
         self.adoption.ask(&self.tensors, self.generation);
     }
 
+    fn parts_changed(&mut self, course: &Course) {
+        for (own, member) in self.tensors.iter_mut().zip(&course.members) {
+            self.moved |= own.rests == member.takes_part();
+            own.rests = !member.takes_part();
+        }
+    }
+
     fn course_changed(&mut self, course: &Course) {
         for ((own, member), bound) in self.tensors.iter_mut().zip(&course.members).zip(&self.bound) {
             let changed = tensor(course, member, bound);

@@ -83,7 +83,7 @@ impl Optimizer<Gpu> {
         let members = course.members.iter().zip(&bound);
         let tensors: Vec<_> = members.map(|(member, bound)| tensor(&course, member, bound)).collect();
         check_overlap(course.members.iter().map(|member| &member.param).zip(&bound))?;
-        let (placements, buffers) = number_buffers(&bound);
+        let (placements, buffers) = number_buffers(&bound, |_| true);
         let layout = StateLayout::new(&tensors, &placements, &limits)?;
         let kernels = Kernels::new(&memory, limits)?;
         let state = DeviceState::new(&memory, &limits, layout, &course.groups, course.clocks.len(), None)?;
@@ -154,7 +154,7 @@ impl Optimizer<Gpu> {
         device.record(&mut pass);
         drop(pass);
         if course.record() {
-            device.course_changed(course);
+            device.parts_changed(course);
         }
         if let Some(watch) = watch {
             watch.record(encoder, &device.state.progress, device.known.clone());
@@ -199,7 +199,7 @@ impl Optimizer<Gpu> {
         device.memory.check_alive()?;
         device.record(pass);
         if course.record() {
-            device.course_changed(course);
+            device.parts_changed(course);
         }
         Ok(())
     }

@@ -9,6 +9,9 @@ use crate::error::Error;
 /// Bytes of a buffer of slots, at most. Then another buffer takes over.
 const BUFFER: u64 = 1 << 16;
 
+/// Slots of a buffer, at least.
+const SLOTS: u64 = 16;
+
 /// A buffer of slots, and the advance kernel bound to it.
 ///
 /// Each slot is written once: a write lands before the whole next submission, so a slot that a recorded step reads must
@@ -113,7 +116,7 @@ fn slots(
     len: u64,
     slot: u64,
 ) -> Result<(wgpu::Buffer, wgpu::BindGroup), Error> {
-    let size = (BUFFER / slot).max(1) * slot;
+    let size = (BUFFER / slot).max(SLOTS) * slot;
     let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST;
     let [buffer] = memory.zeros([("miadam recorded", size)], usage)?;
     let bind_group = bind(memory, kernels, state, partials, &buffer, len)?;

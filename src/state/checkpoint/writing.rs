@@ -86,7 +86,7 @@ mod tests {
     /// Ways to damage a checkpoint in memory, as a readback that the device did not write might, and what a reader says.
     type Damage = (&'static str, fn(&mut Checkpoint));
 
-    const DAMAGES: [Damage; 14] = [
+    const DAMAGES: [Damage; 15] = [
         ("loss_scale", |checkpoint| checkpoint.header.loss_scale = 0.0),
         // JSON has neither.
         ("null", |checkpoint| checkpoint.header.loss_scale = f32::INFINITY),
@@ -99,7 +99,11 @@ mod tests {
         ("no clock", |checkpoint| drop(checkpoint.header.clocks.pop())),
         ("`u`", |checkpoint| checkpoint.header.frozen.push("u".to_owned())),
         ("`w`", |checkpoint| checkpoint.header.groups[0].params.push("w".to_owned())),
-        ("belongs to no parameter", |checkpoint| drop(checkpoint.header.groups[0].params.pop())),
+        ("each parameter once", |checkpoint| drop(checkpoint.header.groups[0].params.pop())),
+        ("belongs to no parameter", |checkpoint| {
+            checkpoint.header.groups[0].params.pop();
+            checkpoint.header.clocks[0].params.pop();
+        }),
         ("first_moment/v", |checkpoint| drop(checkpoint.states.pop())),
         ("shape [3]", |checkpoint| checkpoint.params.get_mut("w").unwrap().bytes.extend([0; 4])),
     ];
