@@ -14,6 +14,7 @@
 //! | `planes` | the one list of what a parameter's state consists of |
 //! | `param` | names, groups, lengths, types: the same for both devices |
 //! | `abi` | what host and shaders share: bindings, structs, workgroup size |
+//! | `clock` | the counts of parameters that have always been stepped together |
 //! | `plan` | tensors and limits to dispatches; no device in it |
 //! | `math` | the shaders' twins, file by file |
 //! | `values` | host tensors of any type |
