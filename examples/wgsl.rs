@@ -54,6 +54,9 @@ struct Flags {
     /// The largest second moment
     #[arg(long)]
     amsgrad: bool,
+    /// An average of the weights
+    #[arg(long)]
+    average: bool,
     /// In the advance kernel: gradients that are measured
     #[arg(long)]
     measures: bool,
@@ -88,7 +91,7 @@ impl Flags {
             Type::Bf16 => Dtype::Bf16,
         };
         let half_params = if self.stochastic { HalfParams::Stochastic { seed: 0 } } else { HalfParams::Master };
-        let &Self { adjust, clamp, decay, skip, zero, amsgrad, .. } = self;
+        let &Self { adjust, clamp, decay, skip, zero, amsgrad, average, .. } = self;
         Kernel {
             access: match self.access {
                 By::Quads => Access::Quads,
@@ -101,7 +104,7 @@ impl Flags {
             },
             shape: if self.table { Shape::Table } else { Shape::Run },
             format: Format::new(dtype(self.param), dtype(self.grad), half_params),
-            extras: Extras { adjust, clamp, decay, skip, zero, amsgrad, integrals: Integrals::of(self.order) },
+            extras: Extras { adjust, clamp, decay, skip, zero, amsgrad, average, integrals: Integrals::of(self.order) },
         }
     }
 

@@ -34,7 +34,11 @@ struct Group {
     order: u32,
     switch_step: u32,
     amsgrad: u32,
-    padding: u32,
+    average_least: f32,
+    average_over: f32,
+    average_under: f32,
+    average_from: u32,
+    average_every: u32,
 }
 
 struct Tick {
@@ -126,6 +130,7 @@ fn advance_clock(clock: u32, verdict: Verdict) {
     coefs[clock].amsgrad = groups[g].amsgrad;
     coefs[clock].max_value = recorded.settings.max_value;
     coefs[clock].skip = u32(verdict.skip);
+    coefs[clock].average_rate = average_rate(g, t);
     coefs[clock].step = t;
 }
 
@@ -136,6 +141,21 @@ fn shared_unit(step_size: f32, eps: f32) -> f32 {
     let size = widen(eps, 0).exponent;
     let room = select(63, max(min(63, size + 126), min(126, size + 102)), eps > 0.0);
     return power_of_two(-clamp(widen(step_size, 1).exponent, 0, room));
+}
+
+// The rate at which the average of the weights takes them in at step t: 0 where it does not, 1 where it becomes a copy.
+fn average_rate(g: u32, t: u32) -> f32 {
+    let first = groups[g].average_from;
+    let every = groups[g].average_every;
+    if every == 0u || t < first || (t - first) % every != 0u {
+        return 0.0;
+    }
+    let averaged = (t - first) / every;
+    // A device may give the quotient 1/1 a last bit.
+    if averaged == 0u {
+        return 1.0;
+    }
+    return max(groups[g].average_least, groups[g].average_over / (groups[g].average_under + f32(averaged)));
 }
 
 // The product of two 0.64 fixed-point numbers, rounded down.

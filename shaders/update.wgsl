@@ -7,6 +7,7 @@
 //     raise      v̂    <- max(v̂, v)                           amsgrad
 //     integrate  s⁽⁰⁾ <- m;  s⁽ʲ⁾ <- κ·s⁽ʲ⁾ + s⁽ʲ⁻¹⁾, j = 1..n     Eq. (12); lines 7 to 10; n = 0 from ζ on
 //     apply      θ    <- θ - α·λ·θ - step_size · s⁽ⁿ⁾ / (√v · root_scale + ε)    lines 12 to 18, decoupled weight decay
+//     follow     average <- average + rate·(θ - average)     the average of the weights, if the step averages
 //
 // Sums are written in 1-β and 1-κ alone: x + (1-β)·(y - x) stands for β·x + (1-β)·y. With both factors rounded to f32 the
 // steady state would be off by 2⁻²⁵/(1-β), 1e-5 for β2 = 0.999.
@@ -40,6 +41,8 @@ override SKIP: bool = false;
 override ZERO: bool = false;
 // True if any group keeps the largest second moment.
 override AMSGRAD: bool = false;
+// True if any group keeps an average of its weights.
+override AVERAGE: bool = false;
 // True if any group has integrals.
 override INTEGRALS: bool = false;
 // n, if all groups with integrals have the same n, from 1 to 3; else 0, for a loop.
@@ -65,7 +68,8 @@ fn visit(chunk: Chunk, c: Coefs, quad: u32) {
     let m = average(chunk, c, quad, g);
     let root = raise(chunk, c, quad, m.second);
     let num = integrate(chunk, c, quad, m.first);
-    store_theta(chunk, c, quad, apply(c, theta, num, root));
+    let stored = store_theta(chunk, c, quad, apply(c, theta, num, root));
+    follow(chunk, c, quad, stored);
     reset_grad(chunk, quad);
 }
 
@@ -155,6 +159,16 @@ fn apply(c: Coefs, theta: vec4<f32>, num: vec4<f32>, root: vec4<f32>) -> vec4<f3
     return theta - update;
 }
 
+// The average, from the new θ.
+fn follow(chunk: Chunk, c: Coefs, quad: u32, theta: vec4<f32>) {
+    if AVERAGE && c.average_rate > 0.0 {
+        let at = first_average(chunk) + quad;
+        let old = moments[at];
+        // A copy is one to the bit.
+        moments[at] = select(old + c.average_rate * (theta - old), theta, c.average_rate == 1.0);
+    }
+}
+
 fn load_theta(chunk: Chunk, c: Coefs, quad: u32) -> vec4<f32> {
     if MASTER {
         return moments[first_master(chunk, c.amsgrad) + quad];
@@ -162,11 +176,12 @@ fn load_theta(chunk: Chunk, c: Coefs, quad: u32) -> vec4<f32> {
     return load_param(chunk, quad);
 }
 
-fn store_theta(chunk: Chunk, c: Coefs, quad: u32, theta: vec4<f32>) {
+// Gives θ as it is kept: rounded, if it was rounded at random.
+fn store_theta(chunk: Chunk, c: Coefs, quad: u32, theta: vec4<f32>) -> vec4<f32> {
     if MASTER {
         moments[first_master(chunk, c.amsgrad) + quad] = theta;
     }
-    store_param(chunk, quad, theta, c.step);
+    return store_param(chunk, quad, theta, c.step);
 }
 
 fn reset_grad(chunk: Chunk, quad: u32) {

@@ -3,7 +3,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::options::{GradOptions, Hyperparams, WeightDecay};
+use crate::options::{Average, GradOptions, Hyperparams, WeightDecay};
 
 /// Invocations of a workgroup. In the update, each handles one quad of four elements at a time.
 pub const WORKGROUP_SIZE: u32 = 256;
@@ -107,6 +107,8 @@ pub struct Chunk {
     pub integrals: u32,
     /// Quads from a plane to the next.
     pub stride: u32,
+    /// Planes from the first moment to the average of θ, or 0 where there is none.
+    pub average: u32,
     /// Elements; in a table at most [`CHUNK`].
     pub len: u32,
     /// The clock of its parameter.
@@ -148,8 +150,17 @@ pub struct Group {
     pub switch_step: u32,
     /// 1 under amsgrad, else 0.
     pub amsgrad: u32,
-    /// Keeps the array stride a multiple of 8.
-    pub padding: u32,
+    /// The least rate at which the average of θ takes it in. The rate is this or
+    /// `average_over` / (`average_under` + k), if that is larger, after k averagings.
+    pub average_least: f32,
+    /// See `average_least`.
+    pub average_over: f32,
+    /// See `average_least`.
+    pub average_under: f32,
+    /// The first step that is averaged.
+    pub average_from: u32,
+    /// Steps from an averaging to the next, or 0 where there is no average.
+    pub average_every: u32,
 }
 
 /// How a recorded step treats the gradients of all groups.
@@ -273,10 +284,12 @@ pub struct Coefs {
     pub max_value: f32,
     /// 1 if the step is left out, else 0.
     pub skip: u32,
+    /// The rate at which the average takes θ in: 0 where the step does not average, 1 where the average becomes a copy.
+    pub average_rate: f32,
     /// t.
     pub step: u32,
     /// Unused.
-    pub padding: [u32; 49],
+    pub padding: [u32; 48],
 }
 
 /// The device's own counts.
@@ -329,6 +342,13 @@ impl Group {
     #[must_use]
     pub fn new(hyperparams: &Hyperparams) -> Self {
         let &Hyperparams { beta1, beta2, kappa, eps, order, switch_step, amsgrad, maximize, .. } = hyperparams;
+        let (average_least, [average_over, average_under]) = match hyperparams.average {
+            Average::None => (0.0, [0.0, 1.0]),
+            // 1 - (1 + k)/(10 + k) is 9/(10 + k).
+            Average::Ema { decay, warmup } => (1.0 - decay, if warmup { [9.0, 10.0] } else { [0.0, 1.0] }),
+            Average::Equal { .. } => (0.0, [1.0, 1.0]),
+        };
+        let (average_from, average_every) = hyperparams.average.steps();
         Self {
             beta1_powers: powers(beta1),
             beta2_powers: powers(beta2),
@@ -341,7 +361,11 @@ impl Group {
             order,
             switch_step,
             amsgrad: u32::from(amsgrad),
-            padding: 0,
+            average_least: average_least as f32,
+            average_over,
+            average_under,
+            average_from,
+            average_every,
         }
     }
 }

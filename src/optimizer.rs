@@ -428,7 +428,7 @@ impl<D: OnDevice> Optimizer<D> {
         Ok(freed)
     }
 
-    /// Bytes of the device's memory that hold moments, master copies and integrals. There are fewer after
+    /// Bytes of the device's memory that hold moments, master copies, averages and integrals. There are fewer after
     /// [`release_integrals`](Self::release_integrals).
     #[must_use]
     pub fn state_bytes(&self) -> u64 {

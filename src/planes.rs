@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::abi::QUAD;
 use crate::dtype::Dtype;
-use crate::options::{HalfParams, Hyperparams};
+use crate::options::{Average, HalfParams, Hyperparams};
 
 /// A plane of a parameter's state: one number for each element of the parameter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -18,6 +18,8 @@ pub enum Plane {
     /// θ in `f32`, for a parameter in half precision that has a master copy. It is 0 before the first step, and, after a
     /// lenient loading that left the parameter out, until the next step.
     Master,
+    /// The average of θ, where the group keeps [one](crate::Average). It is 0 before the first averaging.
+    Average,
     /// s⁽ʲ⁾, for j = 1 to n. From ζ on the integrals keep their last values, until they are released.
     Integral(u32),
 }
@@ -37,7 +39,9 @@ impl Plane {
     pub(crate) fn bank(self) -> Bank {
         match self {
             Self::Integral(_) => Bank::Integrals,
-            Self::FirstMoment | Self::SecondMoment | Self::MaxSecondMoment | Self::Master => Bank::Moments,
+            Self::FirstMoment | Self::SecondMoment | Self::MaxSecondMoment | Self::Master | Self::Average => {
+                Bank::Moments
+            }
         }
     }
 
@@ -55,6 +59,7 @@ impl fmt::Display for Plane {
             Self::SecondMoment => f.write_str("second_moment"),
             Self::MaxSecondMoment => f.write_str("max_second_moment"),
             Self::Master => f.write_str("master"),
+            Self::Average => f.write_str("average"),
             Self::Integral(j) => write!(f, "integral/{j}"),
         }
     }
@@ -89,6 +94,7 @@ impl Rounding {
 pub(crate) struct Planes {
     pub amsgrad: bool,
     pub master: bool,
+    pub average: bool,
     pub integrals: u32,
 }
 
@@ -97,13 +103,15 @@ impl Planes {
         Self {
             amsgrad: hyperparams.amsgrad,
             master: Rounding::new(dtype, hyperparams.half_params) == Rounding::Master,
+            average: hyperparams.average != Average::None,
             integrals: hyperparams.order,
         }
     }
 
     /// The planes of the first bank that there may be, in the order in which they lie in memory. `adopt.wgsl` and
     /// `update.wgsl` know this order.
-    const MOMENTS: [Plane; 4] = [Plane::FirstMoment, Plane::SecondMoment, Plane::MaxSecondMoment, Plane::Master];
+    const MOMENTS: [Plane; 5] =
+        [Plane::FirstMoment, Plane::SecondMoment, Plane::MaxSecondMoment, Plane::Master, Plane::Average];
 
     /// Whether there is such a plane.
     fn has(self, plane: Plane) -> bool {
@@ -111,6 +119,7 @@ impl Planes {
             Plane::FirstMoment | Plane::SecondMoment => true,
             Plane::MaxSecondMoment => self.amsgrad,
             Plane::Master => self.master,
+            Plane::Average => self.average,
             Plane::Integral(j) => (1..=self.integrals).contains(&j),
         }
     }
@@ -119,6 +128,12 @@ impl Planes {
     #[inline(always)]
     pub fn moments(self) -> impl Iterator<Item = Plane> {
         Self::MOMENTS.into_iter().filter(move |plane| self.has(*plane))
+    }
+
+    /// The number of the average among the planes in the bank of moments, or 0 where there is none.
+    #[cfg(feature = "gpu")]
+    pub fn average_index(self) -> usize {
+        self.moments().position(|plane| plane == Plane::Average).unwrap_or(0)
     }
 
     /// The list itself: all planes, in the order in which they lie in memory.

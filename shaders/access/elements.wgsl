@@ -14,8 +14,10 @@ fn load_grad(chunk: Chunk, quad: u32) -> vec4<f32> {
     return load(chunk, GRAD, chunk.grad, quad);
 }
 
-fn store_param(chunk: Chunk, quad: u32, value: vec4<f32>, step: u32) {
+// Gives what is stored.
+fn store_param(chunk: Chunk, quad: u32, value: vec4<f32>, step: u32) -> vec4<f32> {
     store(chunk, PARAM, chunk.param, quad, value);
+    return value;
 }
 
 fn store_grad(chunk: Chunk, quad: u32, value: vec4<f32>) {

@@ -23,14 +23,17 @@ fn load_grad(chunk: Chunk, quad: u32) -> vec4<f32> {
     return load(chunk, GRAD, GRAD_DTYPE, chunk.grad, quad);
 }
 
-// Stochastic rounding draws by the step and by the quad's number in its tensor, whatever chunk the quad is in.
-fn store_param(chunk: Chunk, quad: u32, value: vec4<f32>, step: u32) {
+// Gives what is stored, or the value itself, if that is kept in a master copy. Stochastic rounding draws by the step and by
+// the quad's number in its tensor, whatever chunk the quad is in.
+fn store_param(chunk: Chunk, quad: u32, value: vec4<f32>, step: u32) -> vec4<f32> {
     if STOCHASTIC {
         let random = philox(vec2(chunk.first + quad, step), chunk.stream);
-        store_half(chunk, PARAM, chunk.param, quad, pack_bf16_stochastic(value, random));
-    } else {
-        store(chunk, PARAM, PARAM_DTYPE, chunk.param, quad, value);
+        let words = pack_bf16_stochastic(value, random);
+        store_half(chunk, PARAM, chunk.param, quad, words);
+        return unpack_bf16(words);
     }
+    store(chunk, PARAM, PARAM_DTYPE, chunk.param, quad, value);
+    return value;
 }
 
 fn store_grad(chunk: Chunk, quad: u32, value: vec4<f32>) {

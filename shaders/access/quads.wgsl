@@ -13,8 +13,10 @@ fn load_grad(chunk: Chunk, quad: u32) -> vec4<f32> {
     return read_word(chunk, GRAD, chunk.grad + quad);
 }
 
-fn store_param(chunk: Chunk, quad: u32, value: vec4<f32>, step: u32) {
+// Gives what is stored.
+fn store_param(chunk: Chunk, quad: u32, value: vec4<f32>, step: u32) -> vec4<f32> {
     write_word(chunk, PARAM, chunk.param + quad, value);
+    return value;
 }
 
 fn store_grad(chunk: Chunk, quad: u32, value: vec4<f32>) {

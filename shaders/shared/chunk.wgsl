@@ -8,6 +8,7 @@ struct Chunk {
     moments: u32,
     integrals: u32,
     stride: u32,
+    average: u32,
     len: u32,
     clock: u32,
     windows: u32,
@@ -28,4 +29,9 @@ fn quads_each(chunk: Chunk) -> u32 {
 // The first quad of a chunk's master copy: after its two moments, and under amsgrad the largest second moment.
 fn first_master(chunk: Chunk, amsgrad: u32) -> u32 {
     return chunk.moments + (2u + amsgrad) * chunk.stride;
+}
+
+// The first quad of a chunk's average of θ, where it has one.
+fn first_average(chunk: Chunk) -> u32 {
+    return chunk.moments + chunk.average * chunk.stride;
 }

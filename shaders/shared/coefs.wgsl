@@ -16,5 +16,6 @@ struct Coefs {
     amsgrad: u32,
     max_value: f32,
     skip: u32,
-    @size(200) step: u32,
+    average_rate: f32,
+    @size(196) step: u32,
 }

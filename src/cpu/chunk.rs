@@ -7,7 +7,7 @@ use half::bf16;
 use crate::abi::{Coefs, UNROLLED_ORDER};
 use crate::math::half::bf16_stochastic;
 use crate::math::philox::philox_of;
-use crate::math::update::{adjust, apply, average, integral, raise};
+use crate::math::update::{adjust, apply, average, follow, integral, raise};
 use crate::param::Member;
 use crate::planes::{Plane, Planes, Rounding};
 use crate::values::{Values, ValuesMut};
@@ -19,7 +19,7 @@ pub(super) const CHUNK: usize = 4096;
 const MIN_TASK: usize = 16_384;
 
 /// Elements that stay in the nearest cache between the loops that they go through. There are several loops where values are
-/// in half precision, and for many integrals.
+/// in half precision, for many integrals, and for an average.
 const BLOCK: usize = 512;
 
 /// The number of tasks that are worth a thread's attention together.
@@ -63,7 +63,8 @@ impl Task<'_> {
         let &Member { planes, rounding, stream, .. } = member;
         let len = grad.len();
         let is_single = matches!((&param, &grad), (ValuesMut::F32(_), ValuesMut::F32(_)));
-        let block_len = if is_single && coefs.order <= UNROLLED_ORDER { len } else { BLOCK };
+        let averages = planes.average && coefs.average_rate > 0.0;
+        let block_len = if is_single && coefs.order <= UNROLLED_ORDER && !averages { len } else { BLOCK };
         let mut state = ChunkState::new(planes, len, moments, integrals);
         for start in (0..len).step_by(block_len) {
             let within = start..len.min(start + block_len);
@@ -72,19 +73,31 @@ impl Task<'_> {
             (own_grad, grad) = grad.split_at(within.len());
             let grad_f32 = Values::from(&own_grad).in_f32(&mut scratch.grad);
             match (&mut own_param, rounding) {
-                (ValuesMut::F32(param), _) => state.block(within).update(coefs, param, grad_f32),
+                (ValuesMut::F32(param), _) => {
+                    state.block(within.clone()).update(coefs, param, grad_f32);
+                    if averages {
+                        follow_all(coefs, param, &mut state.average[within]);
+                    }
+                }
                 (_, Rounding::Exact | Rounding::Master) => {
                     let master = &mut std::mem::take(&mut state.master)[..];
                     state.block(within.clone()).update(coefs, &mut master[within.clone()], grad_f32);
-                    own_param.round(&master[within]);
+                    own_param.round(&master[within.clone()]);
+                    if averages {
+                        follow_all(coefs, &master[within.clone()], &mut state.average[within]);
+                    }
                     state.master = master;
                 }
                 (_, Rounding::Stochastic) => {
                     scratch.param.resize(grad_f32.len(), 0.0);
                     Values::from(&own_param).copy_to(&mut scratch.param);
-                    state.block(within).update(coefs, &mut scratch.param, grad_f32);
+                    state.block(within.clone()).update(coefs, &mut scratch.param, grad_f32);
                     if let ValuesMut::Bf16(param) = &mut own_param {
                         round_stochastic(param, &scratch.param, [first + (start / 4) as u32, coefs.step], stream);
+                    }
+                    if averages {
+                        Values::from(&own_param).copy_to(&mut scratch.param);
+                        follow_all(coefs, &scratch.param, &mut state.average[within]);
                     }
                 }
             }
@@ -119,6 +132,7 @@ struct ChunkState<'a> {
     second_moment: &'a mut [f32],
     largest: &'a mut [f32],
     master: &'a mut [f32],
+    average: &'a mut [f32],
     /// All integrals, one after the other.
     integrals: &'a mut [f32],
 }
@@ -126,8 +140,8 @@ struct ChunkState<'a> {
 impl<'a> ChunkState<'a> {
     #[inline(always)]
     fn new(planes: Planes, len: usize, mut moments: &'a mut [f32], integrals: &'a mut [f32]) -> Self {
-        let [first_moment, second_moment, largest, master] = Default::default();
-        let mut state = Self { len, first_moment, second_moment, largest, master, integrals };
+        let [first_moment, second_moment, largest, master, average] = Default::default();
+        let mut state = Self { len, first_moment, second_moment, largest, master, average, integrals };
         for plane in planes.moments() {
             let values = split_off(&mut moments, len);
             match plane {
@@ -135,6 +149,7 @@ impl<'a> ChunkState<'a> {
                 Plane::SecondMoment => state.second_moment = values,
                 Plane::MaxSecondMoment => state.largest = values,
                 Plane::Master => state.master = values,
+                Plane::Average => state.average = values,
                 // They lie in the other bank.
                 Plane::Integral(_) => {}
             }
@@ -249,6 +264,15 @@ fn visit<const N: usize, const AMSGRAD: bool, const CLIP: bool>(
             num = integral(&c, num, &mut plane[i]);
         }
         param[i] = apply(&c, param[i], num, root);
+    }
+}
+
+/// `follow` of `update.wgsl`, for every element.
+#[inline(always)]
+fn follow_all(c: &Coefs, theta: &[f32], average: &mut [f32]) {
+    let c = *c;
+    for (average, &theta) in average.iter_mut().zip(theta) {
+        follow(&c, theta, average);
     }
 }
 

@@ -53,6 +53,7 @@ pub(super) fn tensor(course: &Course, member: &Member, bound: &Bound) -> Tensor 
         rests: !member.takes_part(),
         len: member.param.len as u64,
         moment_planes: planes.count(Bank::Moments) as u64,
+        average: planes.average_index() as u32,
         integral_planes: planes.count(Bank::Integrals) as u64,
         format: Format::new(member.param.dtype, bound.grad_dtype, hyperparams.half_params),
         stream: member.stream,

@@ -183,7 +183,7 @@ fn switch(on: bool) -> f64 {
 }
 
 fn extras(extras: Extras, rounding: Rounding) -> Vec<(&'static str, f64)> {
-    let Extras { adjust, clamp, decay, skip, zero, amsgrad, integrals } = extras;
+    let Extras { adjust, clamp, decay, skip, zero, amsgrad, average, integrals } = extras;
     let (has_integrals, planes) = match integrals {
         Integrals::None => (false, 0),
         Integrals::Few(planes) => (true, planes),
@@ -196,6 +196,7 @@ fn extras(extras: Extras, rounding: Rounding) -> Vec<(&'static str, f64)> {
         ("SKIP", switch(skip)),
         ("ZERO", switch(zero)),
         ("AMSGRAD", switch(amsgrad)),
+        ("AVERAGE", switch(average)),
         ("INTEGRALS", switch(has_integrals)),
         ("PLANES", f64::from(planes)),
         ("MASTER", switch(rounding == Rounding::Master)),

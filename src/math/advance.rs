@@ -42,8 +42,9 @@ pub(crate) fn advance_clock(
         amsgrad: group.amsgrad,
         max_value: settings.max_value,
         skip: u32::from(verdict.skip),
+        average_rate: average_rate(group, t),
         step: t,
-        padding: [0; 49],
+        padding: [0; 48],
     }
 }
 
@@ -54,6 +55,18 @@ fn shared_unit(step_size: f32, eps: f32) -> f32 {
     let size = widen(eps, 0).exponent;
     let room = if eps > 0.0 { (size + 126).min(63).max((size + 102).min(126)) } else { 63 };
     power_of_two(-widen(step_size, 1).exponent.clamp(0, room))
+}
+
+/// The rate at which the average of the weights takes them in at step `t`: 0 where it does not, 1 where it becomes a copy.
+fn average_rate(group: &Group, t: u32) -> f32 {
+    let &Group { average_from: first, average_every: every, .. } = group;
+    if every == 0 || t < first || !(t - first).is_multiple_of(every) {
+        return 0.0;
+    }
+    match (t - first) / every {
+        0 => 1.0,
+        averaged => (group.average_over / (group.average_under + averaged as f32)).max(group.average_least),
+    }
 }
 
 /// 1 - βᵗ, rounded once. Each product drops less than 2⁻⁶⁴, at most 32 of them: nothing that an `f32` shows

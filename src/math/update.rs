@@ -53,6 +53,13 @@ pub(crate) fn apply(c: &Coefs, theta: f32, num: f32, root: f32) -> f32 {
     theta - if c.decay == 0.0 { update } else { update + c.decay * theta }
 }
 
+/// The average, from the new θ.
+#[inline(always)]
+pub(crate) fn follow(c: &Coefs, theta: f32, average: &mut f32) {
+    // A copy is one to the bit.
+    *average = if c.average_rate == 1.0 { theta } else { *average + c.average_rate * (theta - *average) };
+}
+
 /// Between ±max. NaN stays NaN.
 #[inline(always)]
 fn clamp(g: f32, max: f32) -> f32 {

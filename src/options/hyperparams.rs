@@ -1,5 +1,6 @@
 use serde::{Deserialize, Serialize};
 
+use super::average::Average;
 use super::check::check;
 use super::schedule::Schedule;
 use crate::error::Error;
@@ -110,6 +111,9 @@ pub struct Hyperparams {
     pub maximize: bool,
     /// How parameters in half precision are updated. Default [`HalfParams::Master`].
     pub half_params: HalfParams,
+    /// The average of the weights that is kept beside them. Default [`Average::None`].
+    #[serde(default, skip_serializing_if = "Average::is_none")]
+    pub average: Average,
 }
 
 impl Default for Hyperparams {
@@ -128,6 +132,7 @@ impl Default for Hyperparams {
             amsgrad: false,
             maximize: false,
             half_params: HalfParams::Master,
+            average: Average::None,
         }
     }
 }
@@ -247,6 +252,7 @@ impl Hyperparams {
         check("kappa", self.kappa, (0.0..=1.0).contains(&self.kappa), "in [0, 1]")?;
         check("weight_decay", decay, single.contains(&decay), FROM_ZERO)?;
         check("weight_decay", decay, lr * decay <= max, "such that lr times it is in the range of f32")?;
+        self.average.validate(group)?;
         check("switch_step", f64::from(self.switch_step), self.switch_step > 0, "at least 1, the first step")?;
         if self.integrates() && self.step_scale == StepScale::UnitGain && self.kappa == 1.0 {
             return Err(Error::UnitGainKappa { group });

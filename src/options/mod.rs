@@ -1,10 +1,12 @@
 //! The caller's settings, and the checks of each value.
 
+mod average;
 mod check;
 mod gradients;
 mod hyperparams;
 mod schedule;
 
+pub use average::Average;
 pub(crate) use gradients::LARGEST_SCALE;
 pub use gradients::{GradOptions, GradScaler};
 pub use hyperparams::{HalfParams, Hyperparams, StepScale, WeightDecay};

@@ -221,6 +221,7 @@ impl Batch {
                 moments: (segment.moments + quads) as u32,
                 integrals: (segment.integrals + quads) as u32,
                 stride: segment.stride as u32,
+                average: tensor.average,
                 len: piece.len as u32,
                 clock: tensor.clock,
                 windows: (numbers[0] | numbers[1] << 16) as u32,

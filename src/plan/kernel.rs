@@ -2,7 +2,7 @@
 
 use super::format::Format;
 use crate::abi::UNROLLED_ORDER;
-use crate::options::{GradOptions, Hyperparams, WeightDecay};
+use crate::options::{Average, GradOptions, Hyperparams, WeightDecay};
 
 /// How a kernel reaches the caller's tensors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -66,6 +66,8 @@ pub struct Extras {
     pub zero: bool,
     /// The largest second moment.
     pub amsgrad: bool,
+    /// An average of the weights.
+    pub average: bool,
     /// Integrals.
     pub integrals: Integrals,
 }
@@ -124,6 +126,7 @@ impl Extras {
             skip: options.skips(),
             zero: options.zero,
             amsgrad: hyperparams.amsgrad,
+            average: hyperparams.average != Average::None,
             integrals: Integrals::of(hyperparams.order),
         }
     }
@@ -138,6 +141,7 @@ impl Extras {
             skip: self.skip || other.skip,
             zero: self.zero || other.zero,
             amsgrad: self.amsgrad || other.amsgrad,
+            average: self.average || other.average,
             integrals: self.integrals.union(other.integrals),
         }
     }

@@ -83,7 +83,8 @@ impl ParamState {
         self.planes().find(|(own, _)| *own == plane).map(|(_, values)| values)
     }
 
-    /// All planes with their values: first and second moment, the largest second moment, the master copy, the integrals.
+    /// All planes with their values: first and second moment, the largest second moment, the master copy, the average, the
+    /// integrals.
     pub fn planes(&self) -> impl Iterator<Item = (Plane, &[f32])> {
         self.list.iter().zip(&self.values).map(|(plane, values)| (plane, &values[..]))
     }

@@ -130,6 +130,27 @@ CASES = [
         groups=[(hyperparams(1, switch_step=7), {"a": (3,)}), (hyperparams(2, step_scale="unit-gain"), {"b": (5,)})],
         lrs=[single(0.1 * 0.75**t) for t in range(12)],
     ),
+    dict(
+        name="ema",
+        groups=[
+            (adam(average={"Ema": {"decay": 0.75, "warmup": False}}), {"a": (3,)}),
+            (adam(average={"Ema": {"decay": 0.9375, "warmup": True}}), {"b": (5,)}),
+            (adam(average={"Ema": {"decay": 0.125, "warmup": True}}), {"c": (2, 2)}),
+            (hyperparams(1, amsgrad=True, average={"Ema": {"decay": 0.5, "warmup": False}}), {"d": (1,)}),
+            (hyperparams(2, average={"Ema": {"decay": 1.0, "warmup": False}}), {"e": (67,)}),
+            (adam(average={"Ema": {"decay": 0.0, "warmup": False}}), {"f": (3,)}),
+        ],
+    ),
+    dict(
+        name="swa",
+        groups=[
+            (adam(average={"Equal": {"from": 1, "every": 1}}), {"a": (3,)}),
+            (adam(**DECAY, decoupled=True, average={"Equal": {"from": 4, "every": 3}}), {"b": (5,)}),
+            (hyperparams(1, amsgrad=True, average={"Equal": {"from": 12, "every": 5}}), {"c": (2, 2)}),
+            (hyperparams(2, average={"Equal": {"from": 2, "every": 10}}), {"d": (67,)}),
+            (adam(), {"e": (3,)}),
+        ],
+    ),
     dict(name="lengths", groups=[(hyperparams(2, switch_step=4), LENGTHS)], steps=4, theta=0.01),
     dict(
         name="magnitudes",

@@ -13,10 +13,11 @@ Each file is a case of the `replay` example, and holds besides, for every parame
     expect/scale/KIND/NAME    float32    the same over absolute values, which rounding errors are relative to
 
 where KIND is `update` (theta_t - theta_{t-1} for every step t, stacked along the first axis), or, after the last
-step, `first_moment`, `second_moment`, `max_second_moment` (under amsgrad) and `integral/J`.
+step, `first_moment`, `second_moment`, `max_second_moment` (under amsgrad), `integral/J` and `average`.
 
 Order 0 comes from PyTorch's own Adam and AdamW run in float64, and must agree with oracle.py; higher orders come from
-oracle.py and must agree with an optimizer of pytorch.py in float64. `expect/float32` is the worst error that PyTorch's
+oracle.py and must agree with an optimizer of pytorch.py in float64. Averages of the weights come from PyTorch's
+AveragedModel in float64, and must agree with oracle.py. `expect/float32` is the worst error that PyTorch's
 float32 makes on the same case, in units of epsilon * (scale + |theta|). Inputs are float32; hyperparameters too,
 except in adam_defaults, whose figures are everyone's.
 """
@@ -29,7 +30,7 @@ import numpy as np
 import pytorch
 import torch
 from cases import CASES, normal
-from oracle import DEFAULTS, Parameter
+from oracle import DEFAULTS, Average, Parameter
 from safetensors.numpy import save_file
 
 EPSILON = 2.0**-23
@@ -74,6 +75,8 @@ class Case:
         self.tensors[f"param/{name}"] = theta
         self.tensors |= {f"grad/{t}/{name}": grad for t, grad in enumerate(grads, 1)}
         self.expect_all(name, parameter, update, scale)
+        if "average" in h:
+            self.expect_average(name, h["average"], theta, update, scale)
 
     def expect_all(self, name, parameter, update, scale):
         self.expect("update", name, update, scale)
@@ -81,6 +84,16 @@ class Case:
             self.expect(kind, name, getattr(parameter.value, kind), getattr(parameter.scale, kind))
         for j, (value, bound) in enumerate(zip(parameter.value.integrals, parameter.scale.integrals), 1):
             self.expect(f"integral/{j}", name, value, bound)
+
+    def expect_average(self, name, average, theta, update, scale):
+        oracle = Average(average)
+        values = theta + np.cumsum(update, 0)
+        scales = np.abs(theta) + np.cumsum(scale, 0)
+        for t, pair in enumerate(zip(values, scales), 1):
+            oracle.follow(t, *pair)
+        found = pytorch.averages(theta, update, average)
+        assert (np.abs(found - oracle.value) <= 64 * 2.0**-52 * oracle.scale).all(), f"{self.name}: {name}: the average"
+        self.expect("average", name, found, oracle.scale)
 
     def take_over(self, parameter, found, state):
         """PyTorch's update, and its moments in place of the oracle's."""

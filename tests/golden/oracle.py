@@ -53,6 +53,35 @@ class Accumulators:
         return below
 
 
+class Average:
+    """The average of a parameter's values after its steps: PyTorch's `AveragedModel`, by its documentation."""
+
+    def __init__(self, average):
+        ((self.kind, self.settings),) = average.items()
+        self.value, self.scale, self.averaged = None, None, 0
+
+    def takes(self, t):
+        """Whether step t is averaged."""
+        start, every = self.settings.get("from", 1), self.settings.get("every", 1)
+        return t >= start and (t - start) % every == 0
+
+    def rate(self):
+        if self.averaged == 0:
+            return 1.0
+        if self.kind == "Equal":
+            return 1 / (self.averaged + 1)
+        warm = (1 + self.averaged) / (10 + self.averaged) if self.settings["warmup"] else 1.0
+        return 1 - min(self.settings["decay"], warm)
+
+    def follow(self, t, theta, scale):
+        """`scale` is what rounding errors of theta are relative to."""
+        if self.takes(t):
+            rate = self.rate()
+            self.value = theta if self.averaged == 0 else self.value + rate * (theta - self.value)
+            self.scale = scale if self.averaged == 0 else self.scale + rate * (scale - self.scale)
+            self.averaged += 1
+
+
 class Parameter:
     """One parameter tensor under the hyperparameters `h`."""
 

@@ -1,7 +1,8 @@
 """The same cases through PyTorch: its own Adam and AdamW, and MIAdam as a torch.optim.Optimizer."""
 
 import torch
-from oracle import DEFAULTS, step_scale
+from oracle import DEFAULTS, Average, step_scale
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 
 class MIAdam(torch.optim.Optimizer):
@@ -45,6 +46,31 @@ def adam(params, h):
     kind = torch.optim.AdamW if h["decoupled"] else torch.optim.Adam
     names = ["lr", "eps", "weight_decay", "amsgrad", "maximize"]
     return kind(params, betas=(h["beta1"], h["beta2"]), **{name: h[name] for name in names})
+
+
+def averaged_model(module, average):
+    """PyTorch's own average. It has no warm-up, which is a decay of its own at each averaging."""
+    ((kind, settings),) = average.items()
+    if kind == "Equal":
+        return AveragedModel(module)
+
+    def follow(own, current, averaged):
+        warm = (1 + averaged.item()) / (10 + averaged.item())
+        decay = min(settings["decay"], warm) if settings["warmup"] else settings["decay"]
+        get_ema_multi_avg_fn(decay)(own, current, averaged)
+
+    return AveragedModel(module, multi_avg_fn=follow)
+
+
+def averages(theta, updates, average):
+    """The average after the last of these updates, in float64."""
+    module = torch.nn.ParameterList([torch.nn.Parameter(torch.tensor(theta, dtype=torch.float64))])
+    model, plan = averaged_model(module, average), Average(average)
+    for t, update in enumerate(updates, 1):
+        module[0].data.add_(torch.as_tensor(update))
+        if plan.takes(t):
+            model.update_parameters(module)
+    return model.module[0].detach().numpy()
 
 
 def updates(theta, grads, lrs, h, dtype, own_adam):

@@ -4,6 +4,7 @@
 // override SKIP = 0
 // override ZERO = 0
 // override AMSGRAD = 0
+// override AVERAGE = 0
 // override INTEGRALS = 1
 // override PLANES = 1
 // override MASTER = 0
@@ -40,6 +41,7 @@ struct Chunk {
     moments: u32,
     integrals: u32,
     stride: u32,
+    average: u32,
     len: u32,
     clock: u32,
     windows: u32,
@@ -62,6 +64,11 @@ fn first_master(chunk: Chunk, amsgrad: u32) -> u32 {
     return chunk.moments + (2u + amsgrad) * chunk.stride;
 }
 
+// The first quad of a chunk's average of θ, where it has one.
+fn first_average(chunk: Chunk) -> u32 {
+    return chunk.moments + chunk.average * chunk.stride;
+}
+
 // ==== shared/coefs.wgsl
 
 // The coefficients of one clock, which advance.wgsl computes at each step and update.wgsl uses. They take 256 bytes, so
@@ -82,7 +89,8 @@ struct Coefs {
     amsgrad: u32,
     max_value: f32,
     skip: u32,
-    @size(200) step: u32,
+    average_rate: f32,
+    @size(196) step: u32,
 }
 
 // ==== shared/run.wgsl
@@ -135,8 +143,10 @@ fn load_grad(chunk: Chunk, quad: u32) -> vec4<f32> {
     return read_word(chunk, GRAD, chunk.grad + quad);
 }
 
-fn store_param(chunk: Chunk, quad: u32, value: vec4<f32>, step: u32) {
+// Gives what is stored.
+fn store_param(chunk: Chunk, quad: u32, value: vec4<f32>, step: u32) -> vec4<f32> {
     write_word(chunk, PARAM, chunk.param + quad, value);
+    return value;
 }
 
 fn store_grad(chunk: Chunk, quad: u32, value: vec4<f32>) {
@@ -154,6 +164,7 @@ fn store_grad(chunk: Chunk, quad: u32, value: vec4<f32>) {
 //     raise      v̂    <- max(v̂, v)                           amsgrad
 //     integrate  s⁽⁰⁾ <- m;  s⁽ʲ⁾ <- κ·s⁽ʲ⁾ + s⁽ʲ⁻¹⁾, j = 1..n     Eq. (12); lines 7 to 10; n = 0 from ζ on
 //     apply      θ    <- θ - α·λ·θ - step_size · s⁽ⁿ⁾ / (√v · root_scale + ε)    lines 12 to 18, decoupled weight decay
+//     follow     average <- average + rate·(θ - average)     the average of the weights, if the step averages
 //
 // Sums are written in 1-β and 1-κ alone: x + (1-β)·(y - x) stands for β·x + (1-β)·y. With both factors rounded to f32 the
 // steady state would be off by 2⁻²⁵/(1-β), 1e-5 for β2 = 0.999.
@@ -182,6 +193,8 @@ override SKIP: bool = false;
 override ZERO: bool = false;
 // True if any group keeps the largest second moment.
 override AMSGRAD: bool = false;
+// True if any group keeps an average of its weights.
+override AVERAGE: bool = false;
 // True if any group has integrals.
 override INTEGRALS: bool = false;
 // n, if all groups with integrals have the same n, from 1 to 3; else 0, for a loop.
@@ -207,7 +220,8 @@ fn visit(chunk: Chunk, c: Coefs, quad: u32) {
     let m = average(chunk, c, quad, g);
     let root = raise(chunk, c, quad, m.second);
     let num = integrate(chunk, c, quad, m.first);
-    store_theta(chunk, c, quad, apply(c, theta, num, root));
+    let stored = store_theta(chunk, c, quad, apply(c, theta, num, root));
+    follow(chunk, c, quad, stored);
     reset_grad(chunk, quad);
 }
 
@@ -297,6 +311,16 @@ fn apply(c: Coefs, theta: vec4<f32>, num: vec4<f32>, root: vec4<f32>) -> vec4<f3
     return theta - update;
 }
 
+// The average, from the new θ.
+fn follow(chunk: Chunk, c: Coefs, quad: u32, theta: vec4<f32>) {
+    if AVERAGE && c.average_rate > 0.0 {
+        let at = first_average(chunk) + quad;
+        let old = moments[at];
+        // A copy is one to the bit.
+        moments[at] = select(old + c.average_rate * (theta - old), theta, c.average_rate == 1.0);
+    }
+}
+
 fn load_theta(chunk: Chunk, c: Coefs, quad: u32) -> vec4<f32> {
     if MASTER {
         return moments[first_master(chunk, c.amsgrad) + quad];
@@ -304,11 +328,12 @@ fn load_theta(chunk: Chunk, c: Coefs, quad: u32) -> vec4<f32> {
     return load_param(chunk, quad);
 }
 
-fn store_theta(chunk: Chunk, c: Coefs, quad: u32, theta: vec4<f32>) {
+// Gives θ as it is kept: rounded, if it was rounded at random.
+fn store_theta(chunk: Chunk, c: Coefs, quad: u32, theta: vec4<f32>) -> vec4<f32> {
     if MASTER {
         moments[first_master(chunk, c.amsgrad) + quad] = theta;
     }
-    store_param(chunk, quad, theta, c.step);
+    return store_param(chunk, quad, theta, c.step);
 }
 
 fn reset_grad(chunk: Chunk, quad: u32) {

@@ -198,11 +198,16 @@ impl Check {
         let steps = device.report().unwrap().step;
         self.compare(|| format!("{}: the state's step", golden.name), state.step.into(), steps.into(), 0.0);
         assert_eq!(state.params.len(), case.tensors().count());
-        for (tensor, found) in case.tensors().zip(&state.params) {
+        for ((tensor, order), found) in tensors(case).zip(&state.params) {
             assert_eq!(found.name, tensor.name);
             for (plane, values) in found.planes() {
                 let expected = golden.expected(&plane.to_string(), &tensor.name);
-                let depth = if let Plane::Integral(j) = plane { j as usize } else { 0 };
+                let depth = match plane {
+                    Plane::Integral(j) => j as usize,
+                    // What θ has: that of its updates, and roundings of the sum. Then the average's own recurrence.
+                    Plane::Average => order + 2,
+                    _ => 0,
+                };
                 assert_eq!(values.len(), expected.len());
                 for (i, (&found, (value, scale))) in values.iter().zip(expected).enumerate() {
                     let bound = tolerance(&case.grad_options, depth, case.steps.len()) * scale + FLUSHED;

@@ -29,12 +29,13 @@ macro_rules! rust_struct {
 #[test]
 fn structs_agree() {
     let rust = [
-        rust_struct!(Chunk: param, grad, moments, integrals, stride, len, clock, windows, stream, first),
+        rust_struct!(Chunk: param, grad, moments, integrals, stride, average, len, clock, windows, stream, first),
         rust_struct!(Group: beta1_powers, beta2_powers, one_minus_beta1, one_minus_beta2, one_minus_kappa, eps,
-            coupled_decay, grad_sign, order, switch_step, amsgrad, padding),
+            coupled_decay, grad_sign, order, switch_step, amsgrad, average_least, average_over, average_under, average_from,
+            average_every),
         rust_struct!(Tick: integrating, adam, decay, group),
         rust_struct!(Coefs: one_minus_beta1, one_minus_beta2, one_minus_kappa, eps, coupled_decay, grad_factor,
-            grad_unit, step_size, root_scale, decay, order, amsgrad, max_value, skip, step),
+            grad_unit, step_size, root_scale, decay, order, amsgrad, max_value, skip, average_rate, step),
         rust_struct!(GradSettings: factor, clips, max_norm, max_value, skips, growth_interval, growth_factor, backoff_factor),
         rust_struct!(Progress: step, skipped, norm, generation, bad_rows, padding),
         rust_struct!(Move: before, after, len),

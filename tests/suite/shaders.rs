@@ -48,6 +48,7 @@ pub fn shaders() -> Vec<(String, Shader)> {
                         skip: bits[1],
                         zero: bits[2],
                         amsgrad: number % 3 == 0,
+                        average: number % 3 != windows % 3,
                         integrals,
                     };
                     let kernel = Kernel { extras, ..kernel };

@@ -34,9 +34,10 @@ use crate::values::{Values, ValuesMut};
 ///
 /// # Format
 /// A safetensors file. `first_moment/NAME`, `second_moment/NAME`, under amsgrad `max_second_moment/NAME`, of a parameter
-/// with a master copy `master/NAME`, and `integral/J/NAME` for J = 1 to n are `F32`, one-dimensional and as long as the
-/// parameter NAME; `param/NAME`, if parameters were saved, is of the parameter's own type. The metadata has one entry,
-/// `miadam`: a JSON object with `version` 2. Files of version 1 can be read.
+/// with a master copy `master/NAME`, of one whose group averages `average/NAME`, and `integral/J/NAME` for J = 1 to n are
+/// `F32`, one-dimensional and as long as the parameter NAME; `param/NAME`, if parameters were saved, is of the parameter's
+/// own type. The metadata has one entry, `miadam`: a JSON object with `version` 2. Files of version 1 can be
+/// read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Checkpoint {
     pub(crate) header: Header,

@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::contents::Checkpoint;
 use crate::error::Error;
-use crate::options::{HalfParams, Hyperparams};
+use crate::options::{Average, HalfParams, Hyperparams};
 use crate::param::Member;
 use crate::state::params::ParamState;
 
@@ -64,7 +64,8 @@ impl<'a> Fit<'a> {
             if !is_same {
                 misfits.push((saved, "its group in the checkpoint has other parameters than the optimizer's"));
             } else if kinds_of_planes(&saved.hyperparams) != kinds_of_planes(&groups[group]) {
-                misfits.push((saved, "its group has another order, amsgrad or half_params"));
+                misfits
+                    .push((saved, "its group has another order, amsgrad or half_params, or only one has an average"));
             } else {
                 hyperparams[group] = saved.hyperparams.clone();
             }
@@ -120,9 +121,9 @@ fn check_released(
 }
 
 /// The hyperparameters that decide on the planes of a group's state.
-fn kinds_of_planes(hyperparams: &Hyperparams) -> (u32, bool, bool) {
+fn kinds_of_planes(hyperparams: &Hyperparams) -> (u32, bool, bool, bool) {
     let is_master = hyperparams.half_params == HalfParams::Master;
-    (hyperparams.order, hyperparams.amsgrad, is_master)
+    (hyperparams.order, hyperparams.amsgrad, is_master, hyperparams.average == Average::None)
 }
 
 fn check_state(state: &ParamState, own: &Member, group: &Hyperparams) -> Result<(), String> {
@@ -137,6 +138,9 @@ fn check_state(state: &ParamState, own: &Member, group: &Hyperparams) -> Result<
     }
     if saved.master != own.master {
         return Err(format!("the checkpoint {} a master copy of it", has(saved.master)));
+    }
+    if saved.average != own.average {
+        return Err(format!("the checkpoint {} an average of it", has(saved.average)));
     }
     let (found, expected) = (saved.integrals, own.integrals);
     // From ζ on nobody needs the integrals, and either side may have released its own.

@@ -75,6 +75,7 @@ impl Entries<'_> {
         let list = Planes {
             amsgrad: hyperparams.amsgrad,
             master: self.has(Plane::Master, name),
+            average: self.has(Plane::Average, name),
             // All integrals are there, or none once they are released.
             integrals: if self.has(Plane::Integral(1), name) { hyperparams.order } else { 0 },
         };

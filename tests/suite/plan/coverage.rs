@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use miadam::abi::{Chunk, QUAD};
-use miadam::plan::{Dispatch, Extras, Format, Limits, Place, Placement, Plan, StateLayout, Tensor};
+use miadam::plan::{Dispatch, Format, Limits, Place, Placement, Plan, StateLayout, Tensor};
 use miadam::{Dtype, HalfParams, Rounding};
 use miadam_support::plan_check;
 use proptest::prelude::*;
@@ -53,7 +53,7 @@ fn tensors() -> impl Strategy<Value = (Vec<Tensor>, Vec<Placement>, Vec<u64>)> {
             let (moment_planes, integral_planes) = planes[group];
             let stream = if format.rounding == Rounding::Stochastic { number } else { 0 };
             let (clock, rests) = (group as u32, number % 7 == 3);
-            Tensor { clock, rests, len, moment_planes, integral_planes, format, stream, extras: Extras::default() }
+            Tensor { clock, rests, len, moment_planes, integral_planes, format, stream, ..Tensor::default() }
         });
         let placements = params.into_iter().zip(grads).map(|(param, grad)| Placement { param, grad });
         (shapes.collect(), placements.collect(), ends.into_iter().map(|end| 4 * end).collect())

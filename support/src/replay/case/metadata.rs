@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use miadam::{Dtype, GradOptions, HalfParams, Hyperparams, Schedule, StepScale, WeightDecay};
+use miadam::{Average, Dtype, GradOptions, HalfParams, Hyperparams, Schedule, StepScale, WeightDecay};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -43,6 +43,7 @@ pub struct GroupEntry {
     maximize: bool,
     dtype: Type,
     stochastic_seed: Option<u64>,
+    average: Average,
 }
 
 #[derive(Deserialize, Clone, Copy)]
@@ -147,6 +148,7 @@ impl GroupEntry {
             },
             amsgrad: self.amsgrad,
             maximize: self.maximize,
+            average: self.average,
             half_params: self.stochastic_seed.map_or(HalfParams::Master, |seed| HalfParams::Stochastic { seed }),
         }
     }
@@ -181,6 +183,7 @@ impl Default for GroupEntry {
             maximize: defaults.maximize,
             dtype: Type::F32,
             stochastic_seed: None,
+            average: defaults.average,
         }
     }
 }
