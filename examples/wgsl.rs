@@ -45,6 +45,9 @@ struct Flags {
     /// Weight decay
     #[arg(long)]
     decay: bool,
+    /// Cautious weight decay; with --decay
+    #[arg(long)]
+    cautious: bool,
     /// Steps that can be skipped
     #[arg(long)]
     skip: bool,
@@ -91,7 +94,7 @@ impl Flags {
             Type::Bf16 => Dtype::Bf16,
         };
         let half_params = if self.stochastic { HalfParams::Stochastic { seed: 0 } } else { HalfParams::Master };
-        let &Self { adjust, clamp, decay, skip, zero, amsgrad, average, .. } = self;
+        let &Self { adjust, clamp, decay, cautious, skip, zero, amsgrad, average, .. } = self;
         Kernel {
             access: match self.access {
                 By::Quads => Access::Quads,
@@ -104,7 +107,17 @@ impl Flags {
             },
             shape: if self.table { Shape::Table } else { Shape::Run },
             format: Format::new(dtype(self.param), dtype(self.grad), half_params),
-            extras: Extras { adjust, clamp, decay, skip, zero, amsgrad, average, integrals: Integrals::of(self.order) },
+            extras: Extras {
+                adjust,
+                clamp,
+                decay,
+                cautious,
+                skip,
+                zero,
+                amsgrad,
+                average,
+                integrals: Integrals::of(self.order),
+            },
         }
     }
 

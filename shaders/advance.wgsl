@@ -30,6 +30,7 @@ struct Group {
     one_minus_kappa: f32,
     eps: f32,
     coupled_decay: f32,
+    cautious: u32,
     grad_sign: f32,
     order: u32,
     switch_step: u32,
@@ -39,6 +40,7 @@ struct Group {
     average_under: f32,
     average_from: u32,
     average_every: u32,
+    padding: u32,
 }
 
 struct Tick {
@@ -126,6 +128,7 @@ fn advance_clock(clock: u32, verdict: Verdict) {
     coefs[clock].step_size = step_size * unit;
     coefs[clock].root_scale = 1.0 / sqrt(to_f32(~power2)) * unit;
     coefs[clock].decay = tick.decay;
+    coefs[clock].cautious = groups[g].cautious;
     coefs[clock].order = select(0u, groups[g].order, integrating);
     coefs[clock].amsgrad = groups[g].amsgrad;
     coefs[clock].max_value = recorded.settings.max_value;

@@ -35,6 +35,8 @@ override ADJUST: bool = false;
 override CLAMP: bool = false;
 // True if any group's weights decay.
 override DECAY: bool = false;
+// True if any group's decoupled decay is cautious. Only together with DECAY.
+override CAUTIOUS: bool = false;
 // True if steps can be skipped.
 override SKIP: bool = false;
 // True if the gradient is reset after its use.
@@ -154,7 +156,11 @@ fn apply(c: Coefs, theta: vec4<f32>, num: vec4<f32>, root: vec4<f32>) -> vec4<f3
     let denominator = sqrt(root) * c.root_scale + c.eps;
     var update = c.step_size * (num / denominator);
     if DECAY {
-        update = select(update + c.decay * theta, update, c.decay == 0.0);
+        var decays = vec4(c.decay != 0.0);
+        if CAUTIOUS && c.cautious == 1u {
+            decays &= (theta >= vec4(0.0)) == (num >= vec4(0.0));
+        }
+        update = select(update, update + c.decay * theta, decays);
     }
     return theta - update;
 }

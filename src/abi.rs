@@ -142,6 +142,8 @@ pub struct Group {
     pub eps: f32,
     /// λ of coupled weight decay, else 0.
     pub coupled_decay: f32,
+    /// 1 if decoupled decay is cautious, else 0.
+    pub cautious: u32,
     /// -1 to maximize, else 1.
     pub grad_sign: f32,
     /// n.
@@ -161,6 +163,8 @@ pub struct Group {
     pub average_from: u32,
     /// Steps from an averaging to the next, or 0 where there is no average.
     pub average_every: u32,
+    /// Keeps the array stride a multiple of 8.
+    pub padding: u32,
 }
 
 /// How a recorded step treats the gradients of all groups.
@@ -276,6 +280,8 @@ pub struct Coefs {
     pub root_scale: f32,
     /// α·λ under decoupled weight decay, else 0.
     pub decay: f32,
+    /// 1 if that is cautious, else 0.
+    pub cautious: u32,
     /// The integrals in use at this step: n before ζ, then 0.
     pub order: u32,
     /// 1 under amsgrad, else 0.
@@ -289,7 +295,7 @@ pub struct Coefs {
     /// t.
     pub step: u32,
     /// Unused.
-    pub padding: [u32; 48],
+    pub padding: [u32; 47],
 }
 
 /// The device's own counts.
@@ -357,6 +363,7 @@ impl Group {
             one_minus_kappa: (1.0 - kappa) as f32,
             eps: eps as f32,
             coupled_decay: if let WeightDecay::Coupled(decay) = hyperparams.weight_decay { decay as f32 } else { 0.0 },
+            cautious: u32::from(matches!(hyperparams.weight_decay, WeightDecay::Cautious(_))),
             grad_sign: if maximize { -1.0 } else { 1.0 },
             order,
             switch_step,
@@ -366,6 +373,7 @@ impl Group {
             average_under,
             average_from,
             average_every,
+            padding: 0,
         }
     }
 }
@@ -392,7 +400,10 @@ impl Tick {
     /// The tick of a clock of a group at learning rate `lr`.
     #[must_use]
     pub fn new(group: usize, hyperparams: &Hyperparams, lr: f64) -> Self {
-        let decay = if let WeightDecay::Decoupled(decay) = hyperparams.weight_decay { decay } else { 0.0 };
+        let decay = match hyperparams.weight_decay {
+            WeightDecay::Decoupled(decay) | WeightDecay::Cautious(decay) => decay,
+            WeightDecay::None | WeightDecay::Coupled(_) => 0.0,
+        };
         Self {
             integrating: hyperparams.integrating_lr(lr) as f32,
             adam: lr as f32,

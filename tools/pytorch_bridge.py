@@ -100,6 +100,8 @@ def from_miadam(path, optimizer, names):
         changes.append((group, settings, new))
         if h["schedule"] != "Constant":
             warnings.warn(f"lr is {h['lr']}, and its schedule yours to make, from step {header['recorded']} on")
+        if h.get("average", "None") != "None":
+            warnings.warn(f"an AveragedModel is yours to make, from the file's average/NAME: {h['average']}")
     if saved:
         raise BridgeError(f"the optimizer has no group of these parameters: {', '.join(next(iter(saved)))}")
     if header["gradients"] != NO_OPTIONS:
@@ -162,6 +164,8 @@ def settings_of(kind, optimizer, h, step):
     (decay_kind, decay), *_ = [("None", 0.0)] if h["weight_decay"] == "None" else h["weight_decay"].items()
     settings = {key: h[key] for key in ["lr", "eps", "amsgrad", "maximize"]} | {"weight_decay": decay}
     decoupled = decay_kind == "Decoupled"
+    if decay_kind == "Cautious":
+        raise BridgeError("a group has cautious weight decay, which no optimizer of PyTorch has")
     if kind == "miadam":
         scale = next(key for key, name in STEP_SCALES.items() if name == h["step_scale"])
         same = {key: h[key] for key in ["beta1", "beta2", "order", "kappa", "switch_step"]}

@@ -12,10 +12,11 @@ struct Coefs {
     step_size: f32,
     root_scale: f32,
     decay: f32,
+    cautious: u32,
     order: u32,
     amsgrad: u32,
     max_value: f32,
     skip: u32,
     average_rate: f32,
-    @size(196) step: u32,
+    @size(192) step: u32,
 }

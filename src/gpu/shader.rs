@@ -183,7 +183,7 @@ fn switch(on: bool) -> f64 {
 }
 
 fn extras(extras: Extras, rounding: Rounding) -> Vec<(&'static str, f64)> {
-    let Extras { adjust, clamp, decay, skip, zero, amsgrad, average, integrals } = extras;
+    let Extras { adjust, clamp, decay, cautious, skip, zero, amsgrad, average, integrals } = extras;
     let (has_integrals, planes) = match integrals {
         Integrals::None => (false, 0),
         Integrals::Few(planes) => (true, planes),
@@ -193,6 +193,7 @@ fn extras(extras: Extras, rounding: Rounding) -> Vec<(&'static str, f64)> {
         ("ADJUST", switch(adjust)),
         ("CLAMP", switch(clamp)),
         ("DECAY", switch(decay)),
+        ("CAUTIOUS", switch(cautious)),
         ("SKIP", switch(skip)),
         ("ZERO", switch(zero)),
         ("AMSGRAD", switch(amsgrad)),

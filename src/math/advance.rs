@@ -38,13 +38,14 @@ pub(crate) fn advance_clock(
         step_size: step_size * unit,
         root_scale: 1.0 / bias_correction(&group.beta2_powers, t).sqrt() * unit,
         decay: tick.decay,
+        cautious: group.cautious,
         order: if integrating { group.order } else { 0 },
         amsgrad: group.amsgrad,
         max_value: settings.max_value,
         skip: u32::from(verdict.skip),
         average_rate: average_rate(group, t),
         step: t,
-        padding: [0; 48],
+        padding: [0; 47],
     }
 }
 

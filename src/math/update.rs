@@ -50,7 +50,8 @@ pub(crate) fn integral(c: &Coefs, num: f32, s: &mut f32) -> f32 {
 pub(crate) fn apply(c: &Coefs, theta: f32, num: f32, root: f32) -> f32 {
     let denominator = root.sqrt() * c.root_scale + c.eps;
     let update = c.step_size * (num / denominator);
-    theta - if c.decay == 0.0 { update } else { update + c.decay * theta }
+    let decays = c.decay != 0.0 && (c.cautious == 0 || (theta >= 0.0) == (num >= 0.0));
+    theta - if decays { update + c.decay * theta } else { update }
 }
 
 /// The average, from the new θ.

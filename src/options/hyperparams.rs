@@ -31,6 +31,13 @@ pub enum WeightDecay {
     /// θ ← θ·(1 - α·λ) before the update, as in AdamW (Loshchilov and Hutter, 2017). α is the learning
     /// rate itself, before and after ζ: the decay does not depend on the order.
     Decoupled(f64),
+    /// Decoupled decay that never works against the update: θ ← θ·(1 - α·λ) where θ ≥ 0 and num ≥ 0 are both true or both
+    /// false, else θ stays. num is m under plain Adam, else s⁽ⁿ⁾: the update has the opposite sign. It is what burn's
+    /// `AdamWConfig::with_cautious_weight_decay` does.
+    ///
+    /// > Chen, Li, Liang, Su, Xie, Wang Pierse, Liang, Lao, Liu: *Cautious Weight Decay*, 2025,
+    /// > [arXiv 2510.12402](https://arxiv.org/abs/2510.12402).
+    Cautious(f64),
 }
 
 /// How a parameter in [half precision](crate::Dtype) is updated. Its last bit is larger than most updates, so that plain
@@ -233,7 +240,7 @@ impl Hyperparams {
         const FROM_ZERO: &str = "at least 0 and in the range of f32";
         let decay = match self.weight_decay {
             WeightDecay::None => 0.0,
-            WeightDecay::Coupled(decay) | WeightDecay::Decoupled(decay) => decay,
+            WeightDecay::Coupled(decay) | WeightDecay::Decoupled(decay) | WeightDecay::Cautious(decay) => decay,
         };
         let max = f64::from(f32::MAX);
         let single = 0.0..=max;

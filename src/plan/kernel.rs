@@ -60,6 +60,8 @@ pub struct Extras {
     pub clamp: bool,
     /// Weight decay.
     pub decay: bool,
+    /// Cautious weight decay. Only together with `decay`.
+    pub cautious: bool,
     /// Steps that can be skipped.
     pub skip: bool,
     /// The reset of the gradient.
@@ -114,15 +116,17 @@ impl Extras {
     #[must_use]
     pub fn new(hyperparams: &Hyperparams, options: &GradOptions) -> Self {
         let decay = match hyperparams.weight_decay {
-            WeightDecay::None => false,
-            WeightDecay::Coupled(lambda) | WeightDecay::Decoupled(lambda) => lambda != 0.0,
+            WeightDecay::None => 0.0,
+            WeightDecay::Coupled(decay) | WeightDecay::Decoupled(decay) | WeightDecay::Cautious(decay) => decay,
         };
+        let decay = decay != 0.0;
         let scales = options.factor as f32 != 1.0 || options.clips_norm() || options.scaler.is_some();
         let clamp = options.clip_value.is_some_and(f64::is_finite);
         Self {
             adjust: hyperparams.maximize || scales || clamp,
             clamp,
             decay,
+            cautious: decay && matches!(hyperparams.weight_decay, WeightDecay::Cautious(_)),
             skip: options.skips(),
             zero: options.zero,
             amsgrad: hyperparams.amsgrad,
@@ -138,6 +142,7 @@ impl Extras {
             adjust: self.adjust || other.adjust,
             clamp: self.clamp || other.clamp,
             decay: self.decay || other.decay,
+            cautious: self.cautious || other.cautious,
             skip: self.skip || other.skip,
             zero: self.zero || other.zero,
             amsgrad: self.amsgrad || other.amsgrad,

@@ -137,12 +137,17 @@ def warns_of_what_is_left_to_do(path):
     header = metadata["miadam"]
     schedule = '"schedule": {"Exponential": {"gamma": 0.5}}'
     clips = ('"clip_norm": null', '"clip_norm": 1.0', "gradients")
-    for old, new, part in [('"schedule": "Constant"', schedule, "schedule"), clips]:
+    average = '"half_params": "Master", "average": {"Ema": {"decay": 0.5, "warmup": false}}'
+    averages = ('"half_params": "Master"', average, "AveragedModel")
+    for old, new, part in [('"schedule": "Constant"', schedule, "schedule"), clips, averages]:
         save_file(tensors, path, {"miadam": header.replace(old, new, 1)})
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             from_miadam(path, adam, net.named_parameters())
         assert len(caught) == 1 and part in str(caught[0].message)
+    cautious = header.replace('"weight_decay": "None"', '"weight_decay": {"Cautious": 0.5}', 1)
+    save_file(tensors, path, {"miadam": cautious})
+    refused("cautious", from_miadam, path, adam, net.named_parameters())
     save_file(tensors, path, {"miadam": header.replace('"version": 1', '"version": 2')})
     refused("version", from_miadam, path, adam, net.named_parameters())
     save_file(tensors, path)

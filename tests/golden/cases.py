@@ -131,6 +131,17 @@ CASES = [
         lrs=[single(0.1 * 0.75**t) for t in range(12)],
     ),
     dict(
+        name="cautious",
+        theta=0.5,
+        groups=[
+            (adam(**DECAY, cautious=True), {"a": (3,)}),
+            (adam(**DECAY, cautious=True, maximize=True, amsgrad=True, beta2=0.75), {"b": (67,)}),
+            (hyperparams(1, **DECAY, cautious=True, kappa=0.98, step_scale="unit-gain"), {"c": (4,)}),
+            (hyperparams(2, **DECAY, cautious=True, switch_step=8), {"d": (5,)}),
+            (adam(**DECAY, decoupled=True), {"e": (3,)}),
+        ],
+    ),
+    dict(
         name="ema",
         groups=[
             (adam(average={"Ema": {"decay": 0.75, "warmup": False}}), {"a": (3,)}),

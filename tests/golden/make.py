@@ -15,8 +15,8 @@ Each file is a case of the `replay` example, and holds besides, for every parame
 where KIND is `update` (theta_t - theta_{t-1} for every step t, stacked along the first axis), or, after the last
 step, `first_moment`, `second_moment`, `max_second_moment` (under amsgrad), `integral/J` and `average`.
 
-Order 0 comes from PyTorch's own Adam and AdamW run in float64, and must agree with oracle.py; higher orders come from
-oracle.py and must agree with an optimizer of pytorch.py in float64. Averages of the weights come from PyTorch's
+Order 0 comes from PyTorch's own Adam and AdamW run in float64, and must agree with oracle.py; higher orders and cautious
+weight decay come from oracle.py and must agree with an optimizer of pytorch.py in float64. Averages of the weights come from PyTorch's
 AveragedModel in float64, and must agree with oracle.py. `expect/float32` is the worst error that PyTorch's
 float32 makes on the same case, in units of epsilon * (scale + |theta|). Inputs are float32; hyperparameters too,
 except in adam_defaults, whose figures are everyone's.
@@ -63,9 +63,11 @@ class Case:
         parameter = Parameter(theta, h)
         pairs = [parameter.step(t, grad, lr) for t, (grad, lr) in enumerate(zip(grads, lrs), 1)]
         update, scale = (np.array(part) for part in zip(*pairs))
-        found, _ = pytorch.updates(theta, grads, lrs, parameter.h, torch.float32, parameter.h["order"] == 0)
+        # PyTorch has no cautious decay.
+        own_adam = parameter.h["order"] == 0 and not parameter.h["cautious"]
+        found, _ = pytorch.updates(theta, grads, lrs, parameter.h, torch.float32, own_adam)
         self.add_float32_error(found, theta, update, scale)
-        if parameter.h["order"] == 0:
+        if own_adam:
             found, state = pytorch.updates(theta, grads, lrs, parameter.h, torch.float64, own_adam=True)
             self.must_agree(self.name, np.array(found), update, scale, theta)
             update = self.take_over(parameter, found, state)

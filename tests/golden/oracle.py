@@ -13,6 +13,7 @@ DEFAULTS = {
     "eps": 1e-8,
     "weight_decay": 0.0,
     "decoupled": False,
+    "cautious": False,
     "order": 1,
     "kappa": 0.5,
     "switch_step": 2**32 - 1,
@@ -98,8 +99,8 @@ class Parameter:
         """
         h = self.h
         lr = h["lr"] if lr is None else lr
-        coupled = 0.0 if h["decoupled"] else h["weight_decay"]
-        decoupled = h["weight_decay"] if h["decoupled"] else 0.0
+        decoupled = h["weight_decay"] if h["decoupled"] or h["cautious"] else 0.0
+        coupled = h["weight_decay"] - decoupled
         grad = np.asarray(grad, dtype=np.float64)
         g = (-grad if h["maximize"] else grad) + coupled * self.theta
         g_scale = (np.abs(grad) if magnitude is None else magnitude) + coupled * np.abs(self.theta)
@@ -111,6 +112,11 @@ class Parameter:
         denominator = np.sqrt(v / (1 - h["beta2"] ** t)) + h["eps"]
         factor = alpha / (1 - h["beta1"] ** t) / denominator
 
+        if h["cautious"]:
+            # burn-optim 0.22.1, optim/adamw.rs: `tensor.greater_equal_scalar(0.0)` must not differ from
+            # `moment_1.greater_equal_scalar(0.0)`. A sign that float32 may lose would be no test.
+            assert (np.abs(num) > 1e-4 * num_scale).all() and (np.abs(self.theta) > 1e-4).all()
+            decoupled = np.where((self.theta >= 0) == (num >= 0), decoupled, 0.0)
         update = -lr * decoupled * self.theta - factor * num
         scale = lr * decoupled * np.abs(self.theta) + factor * num_scale
         self.theta = self.theta + update

@@ -24,10 +24,8 @@ class MIAdam(torch.optim.Optimizer):
             state["integrals"] = [torch.zeros_like(theta) for _ in range(group["order"])]
         state["t"] += 1
         g = theta.grad.neg() if group["maximize"] else theta.grad
-        if group["decoupled"]:
-            theta.mul_(1 - group["lr"] * group["weight_decay"])
-        else:
-            g = g.add(theta, alpha=group["weight_decay"])
+        decoupled = group["weight_decay"] if group["decoupled"] or group["cautious"] else 0.0
+        g = g.add(theta, alpha=group["weight_decay"] - decoupled)
         state["m"].lerp_(g, 1 - group["beta1"])
         state["v"].mul_(group["beta2"]).addcmul_(g, g, value=1 - group["beta2"])
         torch.maximum(state["v_max"], state["v"], out=state["v_max"])
@@ -38,6 +36,9 @@ class MIAdam(torch.optim.Optimizer):
                 num = integral.mul_(group["kappa"]).add_(num)
         v = state["v_max"] if group["amsgrad"] else state["v"]
         root = v.sqrt() / (1 - group["beta2"] ** state["t"]) ** 0.5
+        if group["cautious"]:
+            decoupled = torch.where((theta >= 0) == (num >= 0), decoupled, 0.0)
+        theta.mul_(1 - group["lr"] * decoupled)
         theta.addcdiv_(num, root.add_(group["eps"]), value=-alpha / (1 - group["beta1"] ** state["t"]))
 
 

@@ -1,6 +1,7 @@
 // override ADJUST = 0
 // override CLAMP = 0
 // override DECAY = 0
+// override CAUTIOUS = 0
 // override SKIP = 0
 // override ZERO = 0
 // override AMSGRAD = 0
@@ -85,12 +86,13 @@ struct Coefs {
     step_size: f32,
     root_scale: f32,
     decay: f32,
+    cautious: u32,
     order: u32,
     amsgrad: u32,
     max_value: f32,
     skip: u32,
     average_rate: f32,
-    @size(196) step: u32,
+    @size(192) step: u32,
 }
 
 // ==== shared/run.wgsl
@@ -187,6 +189,8 @@ override ADJUST: bool = false;
 override CLAMP: bool = false;
 // True if any group's weights decay.
 override DECAY: bool = false;
+// True if any group's decoupled decay is cautious. Only together with DECAY.
+override CAUTIOUS: bool = false;
 // True if steps can be skipped.
 override SKIP: bool = false;
 // True if the gradient is reset after its use.
@@ -306,7 +310,11 @@ fn apply(c: Coefs, theta: vec4<f32>, num: vec4<f32>, root: vec4<f32>) -> vec4<f3
     let denominator = sqrt(root) * c.root_scale + c.eps;
     var update = c.step_size * (num / denominator);
     if DECAY {
-        update = select(update + c.decay * theta, update, c.decay == 0.0);
+        var decays = vec4(c.decay != 0.0);
+        if CAUTIOUS && c.cautious == 1u {
+            decays &= (theta >= vec4(0.0)) == (num >= vec4(0.0));
+        }
+        update = select(update, update + c.decay * theta, decays);
     }
     return theta - update;
 }

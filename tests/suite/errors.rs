@@ -1,6 +1,8 @@
 //! Every error, provoked: it names what and how to mend it, changes nothing, and leaves the device usable.
 
-use miadam::{Binding, Error, Hyperparams, MiAdam, Param, ParamGroup, Role, Slice, StepScale, WeightDecay, cpu};
+use miadam::{
+    Average, Binding, Error, Hyperparams, MiAdam, Param, ParamGroup, Role, Slice, StepScale, WeightDecay, cpu,
+};
 use wgpu::BufferUsages;
 
 use crate::common::{Gpu, empty_groups, empty_on_gpu, gpu};
@@ -52,7 +54,7 @@ fn new<const N: usize>(gpu: &Gpu, hyperparams: Hyperparams, tensors: Tensors<N>)
 fn hyperparameters_out_of_range() {
     let Some(gpu) = gpu() else { return };
     type Change = fn(&mut Hyperparams, f64);
-    let fields: [(&str, Change, &[f64]); 7] = [
+    let fields: [(&str, Change, &[f64]); 9] = [
         ("lr", |h, x| h.lr = x, &[-1e-3, 1e39]),
         ("beta1", |h, x| h.beta1 = x, &[-0.1, 1.0, 1.5]),
         ("beta2", |h, x| h.beta2 = x, &[-0.1, 1.0, 1.5]),
@@ -60,6 +62,8 @@ fn hyperparameters_out_of_range() {
         ("kappa", |h, x| h.kappa = x, &[-0.1, 1.1]),
         ("weight_decay", |h, x| h.weight_decay = WeightDecay::Coupled(x), &[-0.1, 1e39]),
         ("weight_decay", |h, x| h.weight_decay = WeightDecay::Decoupled(x), &[-0.1, 1e39]),
+        ("weight_decay", |h, x| h.weight_decay = WeightDecay::Cautious(x), &[-0.1, 1e39]),
+        ("average.decay", |h, x| h.average = Average::Ema { decay: x, warmup: true }, &[-0.1, 1.1]),
     ];
     for (field, change, bad) in fields {
         for &value in bad.iter().chain(&[f64::NAN, f64::INFINITY, f64::NEG_INFINITY]) {
@@ -82,6 +86,10 @@ fn hyperparameters_out_of_range() {
     let expected =
         Error::InvalidHyperparam { group: 1, field: "switch_step", value: 0.0, expected: "at least 1, the first step" };
     assert_refused(&gpu, new(&gpu, zero, []), &expected, &["group 1", "switch_step"]);
+    for (from, every, field) in [(0, 1, "average.from"), (1, 0, "average.every")] {
+        let never = Hyperparams { average: Average::Equal { from, every }, ..Hyperparams::default() };
+        assert!(matches!(new(&gpu, never, []), Err(Error::InvalidHyperparam { field: found, .. }) if found == field));
+    }
     // Values that are in range by themselves, but not together.
     let decay =
         Hyperparams { lr: 1e20, weight_decay: WeightDecay::Decoupled(1e20), order: 0, ..Hyperparams::default() };

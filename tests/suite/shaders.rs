@@ -45,6 +45,7 @@ pub fn shaders() -> Vec<(String, Shader)> {
                         adjust: number % 2 == 0,
                         clamp: bits[0],
                         decay: number % 2 == windows % 2,
+                        cautious: number % 4 == windows % 4,
                         skip: bits[1],
                         zero: bits[2],
                         amsgrad: number % 3 == 0,

@@ -35,6 +35,7 @@ pub struct GroupEntry {
     eps: f64,
     weight_decay: f64,
     decoupled: bool,
+    cautious: bool,
     order: u32,
     kappa: f64,
     switch_step: u32,
@@ -141,10 +142,11 @@ impl GroupEntry {
                 Scale::Reference => StepScale::Reference,
                 Scale::UnitGain => StepScale::UnitGain,
             },
-            weight_decay: match self.decoupled {
+            weight_decay: match (self.decoupled, self.cautious) {
                 _ if decay == 0.0 => WeightDecay::None,
-                true => WeightDecay::Decoupled(decay),
-                false => WeightDecay::Coupled(decay),
+                (_, true) => WeightDecay::Cautious(decay),
+                (true, false) => WeightDecay::Decoupled(decay),
+                (false, false) => WeightDecay::Coupled(decay),
             },
             amsgrad: self.amsgrad,
             maximize: self.maximize,
@@ -157,10 +159,11 @@ impl GroupEntry {
 impl Default for GroupEntry {
     fn default() -> Self {
         let defaults = Hyperparams::default();
-        let (weight_decay, decoupled) = match defaults.weight_decay {
-            WeightDecay::None => (0.0, false),
-            WeightDecay::Coupled(decay) => (decay, false),
-            WeightDecay::Decoupled(decay) => (decay, true),
+        let (weight_decay, decoupled, cautious) = match defaults.weight_decay {
+            WeightDecay::None => (0.0, false, false),
+            WeightDecay::Coupled(decay) => (decay, false, false),
+            WeightDecay::Decoupled(decay) => (decay, true, false),
+            WeightDecay::Cautious(decay) => (decay, true, true),
         };
         Self {
             params: None,
@@ -171,6 +174,7 @@ impl Default for GroupEntry {
             eps: defaults.eps,
             weight_decay,
             decoupled,
+            cautious,
             order: defaults.order,
             kappa: defaults.kappa,
             switch_step: defaults.switch_step,
