@@ -64,7 +64,7 @@ const RESTING = 0xffffffffu;
 @group(0) @binding(1) var<storage, read> recorded: Recorded;
 @group(0) @binding(2) var<storage, read_write> progress: Progress;
 @group(0) @binding(3) var<storage, read_write> coefs: array<Coefs>;
-// clock_words for each clock, of which the first is its t.
+// clock_words for each clock: its t, then its averagings.
 @group(0) @binding(6) var<storage, read_write> clocks: array<u32>;
 
 // One workgroup for all clocks, so that a barrier can keep the writes of what is counted behind every read.
@@ -133,7 +133,10 @@ fn advance_clock(clock: u32, verdict: Verdict) {
     coefs[clock].amsgrad = groups[g].amsgrad;
     coefs[clock].max_value = recorded.settings.max_value;
     coefs[clock].skip = u32(verdict.skip);
-    coefs[clock].average_rate = average_rate(g, t);
+    coefs[clock].average_rate = 0.0;
+    if is_averaged(g, t) && !verdict.skip {
+        coefs[clock].average_rate = average_rate(g, word + 1u);
+    }
     coefs[clock].step = t;
 }
 
@@ -146,19 +149,23 @@ fn shared_unit(step_size: f32, eps: f32) -> f32 {
     return power_of_two(-clamp(widen(step_size, 1).exponent, 0, room));
 }
 
-// The rate at which the average of the weights takes them in at step t: 0 where it does not, 1 where it becomes a copy.
-fn average_rate(g: u32, t: u32) -> f32 {
+// Whether the weights after step t are averaged.
+fn is_averaged(g: u32, t: u32) -> bool {
     let first = groups[g].average_from;
     let every = groups[g].average_every;
-    if every == 0u || t < first || (t - first) % every != 0u {
-        return 0.0;
-    }
-    let averaged = (t - first) / every;
-    // A device may give the quotient 1/1 a last bit.
-    if averaged == 0u {
+    return every > 0u && t >= first && (t - first) % every == 0u;
+}
+
+// Counts an averaging, in the clock's second word. Gives the rate at which the average takes the weights in: 1 where it
+// becomes a copy.
+fn average_rate(g: u32, word: u32) -> f32 {
+    let before = clocks[word];
+    clocks[word] = before + u32(before != 0xffffffffu);
+    // A device may give the quotient 1/1 another last bit.
+    if before == 0u {
         return 1.0;
     }
-    return max(groups[g].average_least, groups[g].average_over / (groups[g].average_under + f32(averaged)));
+    return max(groups[g].average_least, groups[g].average_over / (groups[g].average_under + f32(before)));
 }
 
 // The product of two 0.64 fixed-point numbers, rounded down.

@@ -9,6 +9,13 @@ use serde::{Deserialize, Serialize};
 pub struct Clock {
     /// t: the steps that its parameters have taken.
     pub step: u32,
+    /// k: the averagings of their weights so far.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub averaged: u32,
+}
+
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 impl Clock {
@@ -16,14 +23,14 @@ impl Clock {
     #[cfg(feature = "gpu")]
     pub fn to_words(&self, words: usize) -> Vec<u32> {
         let mut own = vec![0; words];
-        own[0] = self.step;
+        own[..2].copy_from_slice(&[self.step, self.averaged]);
         own
     }
 
     /// The clock that [`to_words`](Self::to_words) has made these words of.
     #[cfg(feature = "gpu")]
     pub fn from_words(words: &[u32]) -> Self {
-        Self { step: words[0] }
+        Self { step: words[0], averaged: words[1] }
     }
 
     /// Words of each clock on the device: whole quads, so that clocks can move as state does.

@@ -27,6 +27,8 @@ pub(crate) fn advance_clock(
     let alpha = if integrating { tick.integrating } else { tick.adam };
     let step_size = alpha / bias_correction(&group.beta1_powers, t);
     let unit = shared_unit(step_size, group.eps);
+    let average_rate =
+        if is_averaged(group, t) && !verdict.skip { average_rate(group, &mut clock.averaged) } else { 0.0 };
     Coefs {
         one_minus_beta1: group.one_minus_beta1,
         one_minus_beta2: group.one_minus_beta2,
@@ -43,7 +45,7 @@ pub(crate) fn advance_clock(
         amsgrad: group.amsgrad,
         max_value: settings.max_value,
         skip: u32::from(verdict.skip),
-        average_rate: average_rate(group, t),
+        average_rate,
         step: t,
         padding: [0; 47],
     }
@@ -58,16 +60,20 @@ fn shared_unit(step_size: f32, eps: f32) -> f32 {
     power_of_two(-widen(step_size, 1).exponent.clamp(0, room))
 }
 
-/// The rate at which the average of the weights takes them in at step `t`: 0 where it does not, 1 where it becomes a copy.
-fn average_rate(group: &Group, t: u32) -> f32 {
+/// Whether the weights after step `t` are averaged.
+fn is_averaged(group: &Group, t: u32) -> bool {
     let &Group { average_from: first, average_every: every, .. } = group;
-    if every == 0 || t < first || !(t - first).is_multiple_of(every) {
-        return 0.0;
+    every > 0 && t >= first && (t - first).is_multiple_of(every)
+}
+
+/// Counts an averaging. Gives the rate at which the average takes the weights in: 1 where it becomes a copy.
+fn average_rate(group: &Group, averaged: &mut u32) -> f32 {
+    let before = *averaged;
+    *averaged = before.saturating_add(1);
+    if before == 0 {
+        return 1.0;
     }
-    match (t - first) / every {
-        0 => 1.0,
-        averaged => (group.average_over / (group.average_under + averaged as f32)).max(group.average_least),
-    }
+    (group.average_over / (group.average_under + before as f32)).max(group.average_least)
 }
 
 /// 1 - βᵗ, rounded once. Each product drops less than 2⁻⁶⁴, at most 32 of them: nothing that an `f32` shows

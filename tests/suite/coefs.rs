@@ -48,7 +48,7 @@ fn advance(gpu: &Gpu, groups: &[Hyperparams], t: u32) -> (Vec<Coefs>, Progress) 
     let constants: Vec<_> = groups.iter().map(Group::new).collect();
     let settings = GradSettings { factor: 1.0, max_value: f32::MAX, ..GradSettings::zeroed() };
     let ticks: Vec<_> = groups.iter().enumerate().map(|(number, group)| Tick::new(number, group, group.lr)).collect();
-    let recorded = Recorded { settings, generation: 1, clock_words: 1 };
+    let recorded = Recorded { settings, generation: 1, clock_words: 2 };
     let recorded = [bytemuck::bytes_of(&recorded), bytemuck::cast_slice(&ticks)].concat();
     let before = t.wrapping_sub(1);
     let progress = Progress { step: before, ..Progress::zeroed() };
@@ -61,7 +61,7 @@ fn advance(gpu: &Gpu, groups: &[Hyperparams], t: u32) -> (Vec<Coefs>, Progress) 
         gpu.buffer_of(&vec![0.0; groups.len() * size_of::<Coefs>() / 4]),
         words(bytemuck::bytes_of(&Partial::zeroed())),
         words(bytemuck::bytes_of(&Scaler { scale: 1.0, ..Scaler::zeroed() })),
-        words(bytemuck::cast_slice(&vec![before; groups.len()])),
+        words(bytemuck::cast_slice(&vec![[before, 0]; groups.len()])),
     ];
     let entries: Vec<_> = buffers
         .iter()

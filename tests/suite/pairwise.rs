@@ -1,6 +1,6 @@
 //! Every two options together, on the GPU and on the CPU.
 
-use miadam::{GradOptions, GradScaler, Hyperparams, StepScale, WeightDecay};
+use miadam::{Average, GradOptions, GradScaler, Hyperparams, StepScale, WeightDecay};
 
 use crate::common::{Home, Random, Rig, gpu, scatter};
 use crate::parity::assert_parity;
@@ -33,7 +33,7 @@ fn pairwise(levels: &[usize]) -> Vec<Vec<usize>> {
 fn every_two_options_together_are_as_on_the_cpu() {
     let Some(gpu) = gpu() else { return };
     let homes = [Home::OnePool, Home::TwoPools, Home::Separate, Home::Mixed];
-    for row in pairwise(&[2, 3, 2, 2, 2, 2, 4, 2, 2, 3, 3, 4, 2]) {
+    for row in pairwise(&[2, 3, 2, 2, 2, 2, 4, 2, 2, 3, 3, 4, 2, 4]) {
         let options = GradOptions {
             factor: [1.0, 0.25][row[0]],
             // The norm of 14,858 standard normals is about 122, and 30 times that at the second step. One bound holds
@@ -54,6 +54,12 @@ fn every_two_options_together_are_as_on_the_cpu() {
             weight_decay: [WeightDecay::None, WeightDecay::Coupled(0.1), WeightDecay::Decoupled(0.1)][row[9]],
             switch_step: [1, 2, 100][row[10]],
             step_scale: StepScale::UnitGain,
+            average: [
+                Average::None,
+                Average::Ema { decay: 0.75, warmup: false },
+                Average::Ema { decay: 0.99, warmup: true },
+                Average::Equal { from: 2, every: 1 },
+            ][row[13]],
             ..Hyperparams::default()
         };
         let lens = [(0, 9000), (0, 1757), (1, 5), (1, 4096)];

@@ -2,7 +2,7 @@
 
 use std::ops::Deref;
 
-use miadam::{Hyperparams, ParamState, Plane, StepScale, WeightDecay};
+use miadam::{Average, Hyperparams, ParamState, Plane, StepScale, WeightDecay};
 
 use crate::common::{Contents, Home, Random, Rig, Spot, gpu, scatter};
 
@@ -40,24 +40,42 @@ fn all_options(order: u32) -> Vec<Hyperparams> {
 /// Steps both sides and compares the updates of every step, then the states.
 pub fn assert_parity(rig: &mut Rig, steps: usize, random: &mut Random) {
     let mut before = rig.found();
+    let mut drifts = vec![0.0; rig.spots.len()];
     for step in 1..=steps {
         let scale = [1.0, 1e-3, 30.0][step % 3];
         rig.set_grads(|| scale * random.normal());
-        let twin_before = rig.expected.clone();
-        rig.step_twin();
-        rig.step_gpu();
-        let found = rig.found();
-        for spot in &rig.spots {
-            let param = |contents| spot.param_in(contents);
-            let (old, new) = ([&before, &twin_before].map(param), [&found, &rig.expected].map(param));
-            assert_updates_agree(old, new, format_args!("step {step}, {spot:?}"));
-        }
-        rig.assert_untouched(&found);
-        before = found;
+        step_both(rig, &mut before, &mut drifts);
     }
     let (found, expected) = (rig.gpu.state(&rig.optimizer), rig.twin.read_state());
     assert_eq!(found.step, expected.step);
     assert_states_agree(&found.params, &expected.params);
+    for ((found, expected), drift) in found.params.iter().zip(&expected.params).zip(drifts) {
+        let [found, expected] = [found, expected].map(|state| state.plane(Plane::Average).unwrap_or_default());
+        assert_eq!(found.len(), expected.len());
+        // A mean of parameters is no further off than they are.
+        let furthest = found.iter().zip(expected).fold(0.0, |furthest: f32, (a, b)| furthest.max((a - b).abs()));
+        assert!(furthest <= drift, "an average is {furthest:e} off, more than {drift:e}");
+    }
+}
+
+/// A step on both sides, whose updates agree. `before` has the buffers on the device. What each tensor, or an average of it, may
+/// be off is added to `drifts`.
+fn step_both(rig: &mut Rig, before: &mut Contents, drifts: &mut [f32]) {
+    let twin_before = rig.expected.clone();
+    rig.step_twin();
+    rig.step_gpu();
+    let found = rig.found();
+    for (spot, drift) in rig.spots.iter().zip(drifts) {
+        let param = |contents| spot.param_in(contents);
+        let (old, new) = ([&*before, &twin_before].map(param), [&found, &rig.expected].map(param));
+        let way = new[1].iter().zip(&old[1][..]).fold(0.0, |way: f32, (new, old)| way.max((new - old).abs()));
+        // What `assert_updates_agree` allows, and for the average 3 roundings, and as much as 4 for its rate, of a difference
+        // of two parameters.
+        *drift += f32::EPSILON * (64.0 * way + (2.0 + 14.0) * largest(&new[1]));
+        assert_updates_agree(old, new, format_args!("{spot:?}"));
+    }
+    rig.assert_untouched(&found);
+    *before = found;
 }
 
 /// The step from `old` to `new` of a tensor as found is that of the twin, which comes second in both.
@@ -94,7 +112,7 @@ pub fn assert_states_agree(found: &[ParamState], expected: &[ParamState]) {
                     scale = scale.max(largest(expected));
                     assert_plane_agrees(plane, found, expected, scale);
                 }
-                // Compared with the updates that lead to them.
+                // The parameters that they are made of are compared.
                 Plane::Master | Plane::Average => {}
             }
         }
@@ -150,6 +168,25 @@ fn order_3_in_one_pool() {
 #[test]
 fn order_7_in_separate_buffers_and_one_pool() {
     assert_parity_of_order(7, Home::Mixed);
+}
+
+#[test]
+fn cautious_decay_is_the_twins() {
+    let Some(gpu) = gpu() else { return };
+    for (number, home) in [Home::OnePool, Home::TwoPools, Home::Separate, Home::Mixed].into_iter().enumerate() {
+        let weight_decay = WeightDecay::Cautious(0.5);
+        let average = [Average::None, Average::Ema { decay: 0.5, warmup: true }][number % 2];
+        let hyperparams = Hyperparams { weight_decay, average, order: number as u32, ..Hyperparams::default() };
+        let groups = [hyperparams.clone(), Hyperparams { weight_decay: WeightDecay::Decoupled(0.5), ..hyperparams }];
+        let lens: Vec<_> = (0..2).flat_map(|group| LENS.iter().map(move |&len| (group, len))).collect();
+        let (buffers, spots) = scatter(&mut Random(7), &lens, home);
+        let mut rig = Rig::new(gpu.clone(), &groups, &buffers, &spots, 2);
+        // Each element's gradients have one sign, so that no moment is so near to 0 that rounding decides on its sign.
+        let mut random = Random(8);
+        rig.set_grads(|| random.normal());
+        let (mut before, mut drifts) = (rig.found(), vec![0.0; rig.spots.len()]);
+        (0..3).for_each(|_| step_both(&mut rig, &mut before, &mut drifts));
+    }
 }
 
 #[test]

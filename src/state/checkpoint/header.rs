@@ -109,7 +109,7 @@ impl Header {
         let mut header: Self = serde_json::from_str(json).map_err(malformed)?;
         if version == 1 {
             let params = header.groups.iter().flat_map(|group| group.params.clone()).collect();
-            header.clocks = vec![HeaderClock { params, counts: Clock { step: header.step } }];
+            header.clocks = vec![HeaderClock { params, counts: Clock { step: header.step, ..Clock::default() } }];
             header.version = VERSION;
         }
         header.check()?;
