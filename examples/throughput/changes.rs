@@ -64,7 +64,7 @@ impl Idle {
 pub fn measure_gpu(gpu: &Gpu, (case, change): &(Case, Change), rounds: u32) -> Result<Row, String> {
     let mut optimizer = GpuStepper::new(gpu, case, &Setup::plain(case))?.optimizer;
     let moved = limit_case(case, *change);
-    let limit = gpu::Limit::guarded(gpu, &moved)?;
+    let limit = gpu::Limit::guarded(gpu, &moved, 2)?;
     let rows = case.elements() / 4;
     let numbers = Numbers::new(gpu, if *change == Change::Rows { rows } else { 0 })?;
     let (mut times, mut record) = (Times::default(), Vec::new());
@@ -110,7 +110,7 @@ impl Numbers {
 pub fn measure_cpu((case, change): &(Case, Change), rounds: u32) -> Result<Row, miadam::Error> {
     let mut stepper = CpuStepper::new(case, &Setup::plain(case))?;
     let moved = limit_case(case, *change);
-    let mut limit = cpu::Limit::new(&moved);
+    let mut limit = cpu::Limit::new(&moved, 2);
     let numbers: Vec<u32> = (0..case.elements() as u32 / 4).rev().collect();
     let mut idle = Idle { random: Random(1), count: case.lens.len() };
     let mut times = Times::default();

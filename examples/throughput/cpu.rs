@@ -10,7 +10,7 @@ use crate::report::{Row, Times, ms};
 
 pub fn measure(case: &Case, rounds: u32) -> Result<Row, miadam::Error> {
     let mut stepper = CpuStepper::new(case, &Setup::plain(case))?;
-    let mut limit = Limit::new(case);
+    let mut limit = Limit::new(case, 2);
     let mut times = Times::default();
     for round in 0..=rounds {
         let start = Instant::now();
@@ -39,9 +39,10 @@ pub struct Limit {
 }
 
 impl Limit {
-    pub fn new(case: &Case) -> Self {
+    /// `moments` counts the planes beside the integrals.
+    pub fn new(case: &Case, moments: u32) -> Self {
         let array = || vec![0.0; case.elements()];
-        Self { read: array(), updated: (0..3 + case.order).map(|_| array()).collect() }
+        Self { read: array(), updated: (0..1 + moments + case.order).map(|_| array()).collect() }
     }
 
     pub fn pass(&mut self) {

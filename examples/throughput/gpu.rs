@@ -13,7 +13,7 @@ use crate::report::{Row, Times, median, ms};
 pub fn measure(gpu: &Gpu, case: &Case, rounds: u32) -> Result<Row, String> {
     let mut optimizer = GpuStepper::new(gpu, case, &Setup::plain(case))?.optimizer;
     let text = |error: GpuError| error.to_string();
-    let limit = Limit::guarded(gpu, case)?;
+    let limit = Limit::guarded(gpu, case, 2)?;
     let (mut times, mut record) = (Times::default(), Vec::new());
     for round in 0..=rounds {
         let mut encoder = gpu.encoder();
@@ -42,24 +42,25 @@ pub struct Limit {
 }
 
 impl Limit {
-    /// Or why the case does not fit this adapter.
-    pub fn guarded(gpu: &Gpu, case: &Case) -> Result<Self, String> {
-        let made = gpu.guard("prepare the limit", || Self::new(gpu, case)).and_then(|limit| limit);
+    /// Or why the case does not fit this adapter. `moments` counts the planes beside the integrals.
+    pub fn guarded(gpu: &Gpu, case: &Case, moments: u32) -> Result<Self, String> {
+        let made = gpu.guard("prepare the limit", || Self::new(gpu, case, moments)).and_then(|limit| limit);
         made.map_err(|error| error.to_string())
     }
 
-    fn new(gpu: &Gpu, case: &Case) -> Result<Self, GpuError> {
-        let pipeline = pipeline(&gpu.device, case.order);
+    fn new(gpu: &Gpu, case: &Case, moments: u32) -> Result<Self, GpuError> {
+        let pipeline = pipeline(&gpu.device, case.order, moments);
+        let moments = u64::from(moments);
         let layout = pipeline.get_bind_group_layout(0);
         let order = u64::from(case.order);
         let limits = gpu.device.limits();
-        let most = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size) / 16 / order.max(2);
+        let most = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size) / 16 / order.max(moments);
         let mut left = (case.elements() as u64).div_ceil(4);
         let mut parts = Vec::new();
         while left > 0 {
             let quads = left.min(most);
             let buffer = |planes: u64| gpu.buffer("limit", (16 * quads * planes).max(16), BufferUsages::STORAGE);
-            let buffers = [buffer(1)?, buffer(1)?, buffer(2)?, buffer(order)?];
+            let buffers = [buffer(1)?, buffer(1)?, buffer(moments)?, buffer(order)?];
             let resources = buffers.iter().map(wgpu::Buffer::as_entire_binding);
             let entries = (0..).zip(resources).map(|(binding, resource)| wgpu::BindGroupEntry { binding, resource });
             let entries: Vec<_> = entries.collect();
@@ -86,7 +87,7 @@ impl Limit {
     }
 }
 
-fn pipeline(device: &wgpu::Device, order: u32) -> wgpu::ComputePipeline {
+fn pipeline(device: &wgpu::Device, order: u32, moments: u32) -> wgpu::ComputePipeline {
     let module = device.create_shader_module(wgpu::include_wgsl!("limit.wgsl"));
     // Explicit, so that the integrals are bound at order 0, too, as the optimizer does.
     let entry = |binding| wgpu::BindGroupLayoutEntry {
@@ -114,7 +115,7 @@ fn pipeline(device: &wgpu::Device, order: u32) -> wgpu::ComputePipeline {
         module: &module,
         entry_point: None,
         compilation_options: wgpu::PipelineCompilationOptions {
-            constants: &[("ORDER", f64::from(order))],
+            constants: &[("ORDER", f64::from(order)), ("MOMENTS", f64::from(moments))],
             ..Default::default()
         },
         cache: None,

@@ -6,6 +6,8 @@
 @group(0) @binding(3) var<storage, read_write> integrals: array<vec4<f32>>;
 
 override ORDER: u32;
+// Planes of moments.
+override MOMENTS: u32;
 
 @compute @workgroup_size(256)
 fn limit(
@@ -19,8 +21,9 @@ fn limit(
         return;
     }
     let g = grads[quad];
-    moments[quad] += g;
-    moments[quad + count] += g;
+    for (var j = 0u; j < MOMENTS; j += 1u) {
+        moments[quad + j * count] += g;
+    }
     for (var j = 0u; j < ORDER; j += 1u) {
         integrals[quad + j * count] += g;
     }

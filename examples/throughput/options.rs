@@ -2,14 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use miadam::{Dtype, GradOptions, GradScaler, HalfParams, Hyperparams, Schedule};
+use miadam::{Average, Dtype, GradOptions, GradScaler, HalfParams, Hyperparams, Schedule};
 use miadam_support::cases::Case;
 use miadam_support::gpu::Gpu;
 use miadam_support::steppers::{CpuStepper, GpuStepper, Setup};
 use serde::Serialize;
 
-use crate::cpu;
 use crate::report::{median, ms};
+use crate::{cpu, gpu};
 
 /// An option's cost; the keys of a JSON line.
 #[derive(Serialize)]
@@ -22,7 +22,13 @@ pub struct Cost {
     pub ms: f64,
     /// `ms` over that of the plain step.
     pub plain_ratio: f64,
+    /// `ms` over the median time of a pass that only loads and stores the same bytes, where they are more than the plain step's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit_ratio: Option<f64>,
 }
+
+/// The option whose bytes are more: another plane is read and written.
+const EMA: &str = "ema";
 
 /// Elements of a case whose options are measured, at most: all of them have tensors and state at once.
 pub const MOST: usize = 5 << 20;
@@ -38,6 +44,7 @@ fn setups(case: &Case) -> Vec<(&'static str, Setup)> {
     vec![
         ("plain", plain.clone()),
         ("schedule", hyperparams(Hyperparams { schedule, ..case.hyperparams() })),
+        (EMA, hyperparams(Hyperparams { average: Average::Ema { decay: 0.999, warmup: true }, ..case.hyperparams() })),
         ("factor", grads(GradOptions { factor: 0.25, ..default })),
         ("clip_value", grads(GradOptions { clip_value: Some(1.0), ..default })),
         ("zero", grads(GradOptions { zero: true, ..default })),
@@ -63,7 +70,14 @@ pub fn measure_gpu(gpu: &Gpu, case: &Case, rounds: u32) -> Result<Vec<Cost>, Str
         };
         Ok((option, Box::new(step) as Step<'_>))
     });
-    race(&gpu.name, case, steps.collect::<Result<_, String>>()?, rounds)
+    let steps = steps.collect::<Result<_, String>>()?;
+    let limit = gpu::Limit::guarded(gpu, case, 3)?;
+    let pass = || {
+        let mut encoder = gpu.encoder();
+        limit.record(&mut encoder);
+        gpu.run(encoder).map_err(|error| error.to_string())
+    };
+    race(&gpu.name, case, steps, Box::new(pass), rounds)
 }
 
 pub fn measure_cpu(case: &Case, rounds: u32) -> Result<Vec<Cost>, String> {
@@ -77,11 +91,27 @@ pub fn measure_cpu(case: &Case, rounds: u32) -> Result<Vec<Cost>, String> {
         };
         Ok((option, Box::new(step) as Step<'_>))
     });
-    race(&cpu::device(), case, steps.collect::<Result<_, String>>()?, rounds)
+    let steps = steps.collect::<Result<_, String>>()?;
+    let mut limit = cpu::Limit::new(case, 3);
+    let pass = || {
+        let start = Instant::now();
+        limit.pass();
+        Ok(start.elapsed())
+    };
+    race(&cpu::device(), case, steps, Box::new(pass), rounds)
 }
 
-/// Everybody takes a step in every round.
-fn race(device: &str, case: &Case, mut steps: Vec<(&'static str, Step<'_>)>, rounds: u32) -> Result<Vec<Cost>, String> {
+/// Everybody takes a step in every round. `limit` is the pass of [`EMA`].
+fn race<'a>(
+    device: &str,
+    case: &Case,
+    mut steps: Vec<(&'static str, Step<'a>)>,
+    limit: Step<'a>,
+    rounds: u32,
+) -> Result<Vec<Cost>, String> {
+    // Behind it, so that both find what the other has left in the caches.
+    let behind = 1 + steps.iter().position(|(option, _)| *option == EMA).unwrap_or_default();
+    steps.insert(behind, ("limit", limit));
     let mut times = vec![Vec::new(); steps.len()];
     for round in 0..=rounds {
         for ((_, step), times) in steps.iter_mut().zip(&mut times) {
@@ -93,9 +123,12 @@ fn race(device: &str, case: &Case, mut steps: Vec<(&'static str, Step<'_>)>, rou
         }
     }
     let plain = median(&times[0]);
+    let limit = median(&times.remove(behind));
+    drop(steps.remove(behind));
     let cost = |((option, _), times): (&(&'static str, _), &Vec<f64>)| {
-        let ms = median(times);
-        Cost { device: device.to_owned(), case: case.name, order: case.order, option, ms, plain_ratio: ms / plain }
+        let (ms, device) = (median(times), device.to_owned());
+        let limit_ratio = (*option == EMA).then_some(ms / limit);
+        Cost { device, case: case.name, order: case.order, option, ms, plain_ratio: ms / plain, limit_ratio }
     };
     Ok(steps.iter().zip(&times).map(cost).collect())
 }

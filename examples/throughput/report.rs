@@ -102,9 +102,10 @@ impl Report {
         if self.json {
             return costs.iter().try_for_each(Self::json);
         }
-        for Cost { device, case, order, option, ms, plain_ratio } in costs {
-            self.header(device, "case                   order  option                  ms  to plain")?;
-            say(&format!("{case:<22}{order:>6}  {option:<18}{ms:>8.3}{plain_ratio:>10.2}"))?;
+        for Cost { device, case, order, option, ms, plain_ratio, limit_ratio } in costs {
+            self.header(device, "case                   order  option                  ms  to plain  to limit")?;
+            let to_limit = limit_ratio.map(|ratio| format!("{ratio:>10.2}")).unwrap_or_default();
+            say(&format!("{case:<22}{order:>6}  {option:<18}{ms:>8.3}{plain_ratio:>10.2}{to_limit}"))?;
         }
         Ok(())
     }
