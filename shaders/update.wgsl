@@ -65,7 +65,7 @@ fn visit(chunk: Chunk, c: Coefs, quad: u32) {
         reset_grad(chunk, quad);
         return;
     }
-    let theta = load_theta(chunk, c, quad);
+    let theta = load_theta(chunk, quad);
     let g = adjust(c, theta, load_grad(chunk, quad));
     let m = average(chunk, c, quad, g);
     let root = raise(chunk, c, quad, m.second);
@@ -175,9 +175,9 @@ fn follow(chunk: Chunk, c: Coefs, quad: u32, theta: vec4<f32>) {
     }
 }
 
-fn load_theta(chunk: Chunk, c: Coefs, quad: u32) -> vec4<f32> {
+fn load_theta(chunk: Chunk, quad: u32) -> vec4<f32> {
     if MASTER {
-        return moments[first_master(chunk, c.amsgrad) + quad];
+        return moments[first_master(chunk) + quad];
     }
     return load_param(chunk, quad);
 }
@@ -185,7 +185,7 @@ fn load_theta(chunk: Chunk, c: Coefs, quad: u32) -> vec4<f32> {
 // Gives θ as it is kept: rounded, if it was rounded at random.
 fn store_theta(chunk: Chunk, c: Coefs, quad: u32, theta: vec4<f32>) -> vec4<f32> {
     if MASTER {
-        moments[first_master(chunk, c.amsgrad) + quad] = theta;
+        moments[first_master(chunk) + quad] = theta;
     }
     return store_param(chunk, quad, theta, c.step);
 }

@@ -39,6 +39,12 @@ pub mod update {
     pub const WINDOWS: u32 = 4;
 }
 
+/// Bindings of `swap.wgsl`, all in group 0. The others have the numbers that they have in `update.wgsl`.
+pub mod swap {
+    /// The clocks' words and a quad behind them, read. The layout is that of the update's bindings.
+    pub const CLOCKS: u32 = super::update::INTEGRALS;
+}
+
 /// Bindings of `measure.wgsl`, all in group 0. Its windows have the numbers that they have in `update.wgsl`.
 pub mod measure {
     /// `array<Chunk>`, of one element for a run; read.
@@ -107,6 +113,8 @@ pub struct Chunk {
     pub integrals: u32,
     /// Quads from a plane to the next.
     pub stride: u32,
+    /// Planes from the first moment to the master copy, or 0 where there is none.
+    pub master: u32,
     /// Planes from the first moment to the average of θ, or 0 where there is none.
     pub average: u32,
     /// Elements; in a table at most [`CHUNK`].

@@ -117,6 +117,14 @@ pub enum Error {
         name: String,
     },
 
+    /// A step, or a change of parameters or groups, while averages are in the parameters' place.
+    #[error("the averages are in the parameters' place; call `swap_averages` first, which puts the parameters back")]
+    AveragesIn,
+
+    /// A swap of averages where there are none.
+    #[error("no group keeps an average of its weights; set `Hyperparams::average`")]
+    NoAverages,
+
     /// No parameter group has this index.
     #[error("there is no group {group}; the optimizer has {groups}, counted from 0")]
     UnknownGroup {

@@ -295,6 +295,7 @@ impl<D: OnDevice> Optimizer<D> {
 
     /// Goes on with a course that follows from the present one by a change.
     fn take(&mut self, course: Course, change: &Change) -> Result<(), Error> {
+        self.course.check_averages_out()?;
         self.device.change(&self.course, &course, change)?;
         self.course.replace(course);
         Ok(())
@@ -302,6 +303,7 @@ impl<D: OnDevice> Optimizer<D> {
 
     /// Before a step: splits the clocks of which only some parameters take part in it.
     pub(crate) fn settle(&mut self) -> Result<(), Error> {
+        self.course.check_averages_out()?;
         if let Some((course, change)) = self.course.settle() {
             self.device.change(&self.course, &course, &change)?;
             self.course = course;

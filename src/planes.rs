@@ -130,10 +130,10 @@ impl Planes {
         Self::MOMENTS.into_iter().filter(move |plane| self.has(*plane))
     }
 
-    /// The number of the average among the planes in the bank of moments, or 0 where there is none.
+    /// The number of a plane among those in the bank of moments, or 0 where there is none.
     #[cfg(feature = "gpu")]
-    pub fn average_index(self) -> usize {
-        self.moments().position(|plane| plane == Plane::Average).unwrap_or(0)
+    pub fn moment_index(self, plane: Plane) -> usize {
+        self.moments().position(|own| own == plane).unwrap_or(0)
     }
 
     /// The list itself: all planes, in the order in which they lie in memory.

@@ -8,6 +8,7 @@ struct Chunk {
     moments: u32,
     integrals: u32,
     stride: u32,
+    master: u32,
     average: u32,
     len: u32,
     clock: u32,
@@ -26,9 +27,9 @@ fn quads_each(chunk: Chunk) -> u32 {
     return share(quads_of(chunk));
 }
 
-// The first quad of a chunk's master copy: after its two moments, and under amsgrad the largest second moment.
-fn first_master(chunk: Chunk, amsgrad: u32) -> u32 {
-    return chunk.moments + (2u + amsgrad) * chunk.stride;
+// The first quad of a chunk's master copy, where it has one.
+fn first_master(chunk: Chunk) -> u32 {
+    return chunk.moments + chunk.master * chunk.stride;
 }
 
 // The first quad of a chunk's average of θ, where it has one.

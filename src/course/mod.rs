@@ -35,6 +35,8 @@ pub struct Course {
     pub(crate) lrs: Vec<f64>,
     /// Whether that step measures its gradients.
     pub(crate) measured: bool,
+    /// Whether averages are in the parameters' place.
+    pub(crate) averages_in: bool,
 }
 
 impl Course {
@@ -50,7 +52,13 @@ impl Course {
             grad_options: GradOptions::default(),
             recorded: 0,
             measured: false,
+            averages_in: false,
         })
+    }
+
+    /// Refuses what averages in the parameters' place do not allow.
+    pub(crate) fn check_averages_out(&self) -> Result<(), Error> {
+        if self.averages_in { Err(Error::AveragesIn) } else { Ok(()) }
     }
 
     /// The hyperparameters of a parameter.
@@ -217,6 +225,7 @@ impl Course {
             groups: groups.collect(),
             clocks: Vec::new(),
             frozen: self.members.iter().filter(|own| own.is_frozen).map(|own| own.param.name.clone()).collect(),
+            averages_in: self.averages_in,
             user_data: Default::default(),
         }
     }
@@ -232,6 +241,7 @@ impl Course {
         course.groups.clone_from(&fit.hyperparams);
         course.grad_options = header.gradients;
         course.recorded = header.recorded;
+        course.averages_in = header.averages_in;
         course.measured = header.grad_norm_bits.is_some();
         course.lrs = course.groups.iter().map(|group| group.lr_at(header.recorded.saturating_sub(1))).collect();
         let frozen: HashSet<_> = header.frozen.iter().collect();

@@ -3,6 +3,7 @@
 //! It serves where there is no GPU, and is the oracle of the shaders' tests. Elements are independent, so that results do
 //! not depend on the number of threads. No operation is fused, so that they do not depend on the instruction set either.
 
+mod averages;
 mod changes;
 mod chunk;
 mod measuring;

@@ -41,12 +41,23 @@ impl<'a> Binding<'a> {
     }
 
     fn check(&self, param: &Param) -> Result<(), Error> {
-        for (role, values) in [(Role::Param, &self.param), (Role::Grad, &self.grad)] {
-            if values.len() != param.len {
-                let (expected, found) = (param.len as u64, values.len() as u64);
-                return Err(Error::LengthMismatch { name: param.name.clone(), role, expected, found });
-            }
+        self.check_param(param)?;
+        self.check_len(Role::Grad, param)
+    }
+
+    fn check_len(&self, role: Role, param: &Param) -> Result<(), Error> {
+        let values = if role == Role::Param { &self.param } else { &self.grad };
+        let (expected, found) = (param.len as u64, values.len() as u64);
+        if found == expected {
+            Ok(())
+        } else {
+            Err(Error::LengthMismatch { name: param.name.clone(), role, expected, found })
         }
+    }
+
+    /// All checks but those of the gradient.
+    pub(super) fn check_param(&self, param: &Param) -> Result<(), Error> {
+        self.check_len(Role::Param, param)?;
         if self.param.dtype() != param.dtype {
             let (name, role) = (param.name.clone(), Role::Param);
             return Err(Error::DtypeMismatch { name, role, expected: param.dtype, found: self.param.dtype() });

@@ -3,7 +3,7 @@
 use super::device_state::DeviceState;
 use super::kernels::Kernels;
 use super::memory::Memory;
-use crate::abi::{Partial, measure, update};
+use crate::abi::{Partial, measure, swap, update};
 use crate::error::Error;
 use crate::plan::{Dispatch, Limits, Plan, Shape, Window, grid};
 use crate::planes::Rounding;
@@ -103,6 +103,33 @@ impl Binder<'_> {
         Ok(BoundPlan { advance, dispatches, partials })
     }
 
+    /// Binds a swap of averages, `out` if the parameters go back.
+    pub fn bind_swap(self, plan: Plan, out: bool) -> Result<BoundSwap, Error> {
+        let tables = tables(self.memory, self.limits, plan.dispatches.iter())?;
+        let mut kernels = Vec::with_capacity(plan.dispatches.len());
+        for (dispatch, chunks) in plan.dispatches.iter().zip(&tables) {
+            let buffers: Vec<_> = dispatch.windows.iter().map(|window| self.buffers[window.buffer].clone()).collect();
+            let clocks = &self.state.clocks;
+            let pipeline = self.kernels.swap(self.memory, dispatch.kernel, out, clocks.words)?;
+            let own = [
+                (update::COEFS, self.coefs(dispatch)),
+                (update::MOMENTS, self.state.pages[dispatch.page].moments.as_entire_buffer_binding()),
+                (swap::CLOCKS, clocks.counts.as_entire_buffer_binding()),
+            ];
+            let windows = Windows { dispatch, buffers: &buffers, chunks };
+            kernels.push(self.bind_kernel(pipeline, &windows, &own, dispatch.workgroups)?);
+        }
+        Ok(BoundSwap(kernels))
+    }
+
+    /// The coefficients that a dispatch needs.
+    fn coefs(&self, dispatch: &Dispatch) -> wgpu::BufferBinding<'_> {
+        match dispatch.kernel.shape {
+            Shape::Run => self.state.clocks.coefs_of(dispatch.chunks[0].clock),
+            Shape::Table => self.state.clocks.coefs.as_entire_buffer_binding(),
+        }
+    }
+
     /// Room for what the measure kernels of a plan find. The partials of another plan would count as found, so that a new
     /// division takes a new buffer. What lies between two spans stays 0.
     fn partials(&self, plan: &Plan, last: Option<&BoundPlan>) -> Result<Partials, Error> {
@@ -123,13 +150,9 @@ impl Binder<'_> {
     fn update(&mut self, windows: &Windows<'_>) -> Result<BoundKernel, Error> {
         let dispatch = windows.dispatch;
         let pipeline = self.kernels.update(self.memory, dispatch.kernel)?;
-        let coefs = match dispatch.kernel.shape {
-            Shape::Run => self.state.clocks.coefs_of(dispatch.chunks[0].clock),
-            Shape::Table => self.state.clocks.coefs.as_entire_buffer_binding(),
-        };
         let page = &self.state.pages[dispatch.page];
         let own = [
-            (update::COEFS, coefs),
+            (update::COEFS, self.coefs(dispatch)),
             (update::MOMENTS, page.moments.as_entire_buffer_binding()),
             (update::INTEGRALS, page.integrals.as_entire_buffer_binding()),
         ];
@@ -246,6 +269,16 @@ impl BoundPlan {
     /// Dispatches that measure or update.
     pub fn dispatches(&self) -> usize {
         self.dispatches.iter().map(|dispatch| 1 + usize::from(dispatch.measure.is_some())).sum()
+    }
+}
+
+/// The dispatches of a swap of averages, bound.
+#[derive(Debug)]
+pub(super) struct BoundSwap(Vec<BoundKernel>);
+
+impl BoundSwap {
+    pub fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
+        self.0.iter().for_each(|kernel| kernel.record(pass));
     }
 }
 

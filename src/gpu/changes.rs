@@ -161,6 +161,7 @@ impl Optimizer<Gpu> {
         change: &Change,
         bindings: impl IntoIterator<Item = Binding<'a>>,
     ) -> Result<(), Error> {
+        self.course.check_averages_out()?;
         let bindings = course.sort_bindings(bindings, |binding| binding.name)?;
         let places = bindings.into_iter().zip(&course.members).zip(&change.members);
         let bound = places.map(|((binding, Member { param, .. }), source)| match (binding, source) {

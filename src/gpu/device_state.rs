@@ -37,6 +37,7 @@ pub(super) struct PageBuffers {
 pub(super) struct ClockBuffers {
     /// Words from a clock to the next.
     pub words: usize,
+    /// All clocks, and [`AVERAGES_IN`] bytes behind them.
     pub counts: wgpu::Buffer,
     pub coefs: wgpu::Buffer,
 }
@@ -47,7 +48,7 @@ impl ClockBuffers {
         let words = Clock::words();
         let size = (count * size_of::<Coefs>()) as u64;
         check_binding(limits, size)?;
-        let counts = (4 * count * words) as u64;
+        let counts = (4 * count * words) as u64 + AVERAGES_IN;
         let [counts, coefs] = memory.zeros([("miadam clocks", counts), ("miadam coefs", size)], STATE)?;
         Ok(Self { words, counts, coefs })
     }
@@ -58,6 +59,9 @@ impl ClockBuffers {
         wgpu::BufferBinding { buffer: &self.coefs, offset: u64::from(clock) * size, size: wgpu::BufferSize::new(size) }
     }
 }
+
+/// Bytes behind the clocks' counts: a quad whose first word is 1 while averages are in the parameters' place.
+pub(super) const AVERAGES_IN: u64 = 4 * QUAD;
 
 /// The usage of buffers that hold state: kernels and copies reach them.
 pub(super) const STATE: wgpu::BufferUsages =
@@ -147,6 +151,7 @@ impl DeviceState {
         members: &[Member],
         states: &[Option<&ParamState>],
         clocks: &[Clock],
+        averages_in: bool,
         progress: &Progress,
     ) -> Result<(), Error> {
         let mut upload = Upload::new(memory);
@@ -171,7 +176,8 @@ impl DeviceState {
             }
         }
         upload.flush()?;
-        let words: Vec<_> = clocks.iter().flat_map(|clock| clock.to_words(self.clocks.words)).collect();
+        let words = clocks.iter().flat_map(|clock| clock.to_words(self.clocks.words));
+        let words: Vec<_> = words.chain([u32::from(averages_in)]).collect();
         memory.write(&self.clocks.counts, 0, bytemuck::cast_slice(&words))?;
         memory.write(&self.progress, 0, bytemuck::bytes_of(progress))
     }

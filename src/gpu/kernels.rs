@@ -1,6 +1,7 @@
 //! The compiled kernels. They depend on nothing but the device, so that they survive the loading of a checkpoint.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 
 use super::memory::Memory;
 use super::shader::{self, Shader};
@@ -21,6 +22,8 @@ pub(super) struct Kernels {
     gather: [Option<wgpu::ComputePipeline>; 2],
     update: HashMap<Kernel, wgpu::ComputePipeline>,
     adopt: HashMap<Kernel, wgpu::ComputePipeline>,
+    /// With whether the parameters go back, and the words of a clock.
+    swap: HashMap<(Kernel, bool, usize), wgpu::ComputePipeline>,
     measure: HashMap<Kernel, wgpu::ComputePipeline>,
 }
 
@@ -42,8 +45,8 @@ impl Kernels {
         let size = limits.windows as u64 * limits.alignment;
         let [spare] = memory.zeros([("miadam spare windows", size)], wgpu::BufferUsages::STORAGE)?;
         let [update, adopt, measure] = Default::default();
-        let (moves, gather) = (None, [None, None]);
-        Ok(Self { limits, spare, advance_bindings, advance: [None, None], moves, gather, update, adopt, measure })
+        let (swap, moves, gather) = (HashMap::new(), None, [None, None]);
+        Ok(Self { limits, spare, advance_bindings, advance: [None, None], moves, gather, update, adopt, swap, measure })
     }
 
     /// The kernel that advances the step counter. `measures` says whether measure kernels run before it.
@@ -110,6 +113,25 @@ impl Kernels {
         })
     }
 
+    /// The kernel that swaps parameters and averages, `out` if the parameters go back. It has the update's bindings, but for the
+    /// clocks in place of the integrals, each of so many words.
+    pub fn swap(
+        &mut self,
+        memory: &Memory,
+        kernel: Kernel,
+        out: bool,
+        words: usize,
+    ) -> Result<wgpu::ComputePipeline, Error> {
+        let windows = self.window_count(kernel.form);
+        get(&mut self.swap, (kernel, out, words), || {
+            memory.scoped("compile the swap kernel", 0, || {
+                let bindings = update_bindings(&memory.device, windows);
+                let shader = shader::swap(kernel, windows, out, words);
+                compile(&memory.device, "miadam swap", &shader, "each_quad", &bindings)
+            })
+        })
+    }
+
     /// The kernel that measures the gradients of an update kernel.
     pub fn measure(&mut self, memory: &Memory, kernel: Kernel) -> Result<wgpu::ComputePipeline, Error> {
         let windows = self.window_count(kernel.form);
@@ -129,6 +151,7 @@ impl Kernels {
         self.gather = [None, None];
         self.update.clear();
         self.adopt.clear();
+        self.swap.clear();
         self.measure.clear();
     }
 
@@ -163,9 +186,9 @@ impl Kernels {
     }
 }
 
-fn get(
-    known: &mut HashMap<Kernel, wgpu::ComputePipeline>,
-    kernel: Kernel,
+fn get<Key: Eq + Hash>(
+    known: &mut HashMap<Key, wgpu::ComputePipeline>,
+    kernel: Key,
     make: impl FnOnce() -> Result<wgpu::ComputePipeline, Error>,
 ) -> Result<wgpu::ComputePipeline, Error> {
     if let Some(known) = known.get(&kernel) {

@@ -40,7 +40,7 @@ impl Gpu {
         let state = DeviceState::new(&self.memory, limits, layout, &course.groups, clocks.len(), scaler)?;
         let recorded = RecordedSteps::new(&self.memory, &self.kernels, &state, clocks.len(), limits.alignment, None)?;
         let (progress, scaler) = header.counts();
-        state.fill(&self.memory, &course.members, &fit.states, clocks, &progress)?;
+        state.fill(&self.memory, &course.members, &fit.states, clocks, header.averages_in, &progress)?;
         let clock_steps = clocks.iter().map(|clock| clock.step).collect();
         Ok(Restored { state, recorded, progress, scaler, clock_steps })
     }

@@ -171,7 +171,7 @@ impl Memory {
     /// A read-only storage buffer with the given contents from the queue's next submission on.
     pub fn filled<T: bytemuck::NoUninit>(&self, label: &'static str, contents: &[T]) -> Result<wgpu::Buffer, Error> {
         let contents: &[u8] = bytemuck::cast_slice(contents);
-        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST;
+        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC;
         let [buffer] = self.zeros([(label, contents.len() as u64)], usage)?;
         self.write(&buffer, 0, contents)?;
         Ok(buffer)

@@ -1,6 +1,7 @@
 //! The GPU half: kernels, buffers, the recording of steps, and the way to and from the device.
 
 mod adoption;
+mod averages;
 mod binding;
 mod bound_plan;
 mod changes;

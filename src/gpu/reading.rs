@@ -4,7 +4,7 @@ use super::binding::end;
 use std::sync::Arc;
 
 use super::device::Gpu;
-use super::device_state::{plane_bytes, plane_offset};
+use super::device_state::{AVERAGES_IN, plane_bytes, plane_offset};
 use super::known::{ClockSteps, Known};
 use super::readback::{Contents, Copies, Range, Readback, head};
 use crate::abi::{Progress, Scaler};
@@ -54,7 +54,7 @@ impl Optimizer<Gpu> {
         let counts = device.counts();
         let (measured, groups) = (course.measured, course.reported_groups().collect::<Vec<_>>());
         Ok(Readback::new(&device.memory, copies, move |contents| {
-            let Counted { progress, scaler, clocks } = counts.read(contents)?;
+            let Counted { progress, scaler, clocks, .. } = counts.read(contents)?;
             let steps: Vec<_> = clocks.iter().map(|clock| clock.step).collect();
             Ok(Report::new(&progress, &scaler, measured, &steps, groups.into_iter()))
         }))
@@ -110,7 +110,8 @@ impl Optimizer<Gpu> {
         let (assembler, counts) = (self.assembler(), device.counts());
         let (mut header, measured) = (course.header(), course.measured);
         Ok(Readback::new(&device.memory, copies, move |contents| {
-            let Counted { progress, scaler, clocks } = counts.read(contents)?;
+            let Counted { progress, scaler, clocks, averages_in } = counts.read(contents)?;
+            header.averages_in = averages_in;
             header.set_counts(&progress, &scaler, measured);
             let mut checkpoint = Checkpoint::new(header, assembler.assemble(contents, &clocks));
             for (number, param) in (states..).zip(params) {
@@ -138,6 +139,7 @@ struct Counted {
     progress: Progress,
     scaler: Scaler,
     clocks: Vec<Clock>,
+    averages_in: bool,
 }
 
 /// What a readback of the counts needs once they have come.
@@ -156,11 +158,12 @@ impl Counts {
             return Err(Error::ReadbackLost);
         }
         let words: Vec<u32> = bytemuck::pod_collect_to_vec(contents.range(2));
-        let clocks: Vec<_> = words.chunks_exact(self.words).map(Clock::from_words).collect();
+        let (clocks, averages_in) = words.split_at(words.len() - AVERAGES_IN as usize / 4);
+        let clocks: Vec<_> = clocks.chunks_exact(self.words).map(Clock::from_words).collect();
         let progress = head(contents.range(0));
         self.known.raise(&progress);
         self.clock_steps.raise(&clocks.iter().map(|clock| clock.step).collect::<Vec<_>>());
-        Ok(Counted { progress, scaler, clocks })
+        Ok(Counted { progress, scaler, clocks, averages_in: averages_in[0] == 1 })
     }
 }
 

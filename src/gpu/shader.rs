@@ -30,7 +30,7 @@ impl fmt::Display for Shader {
 }
 
 /// The files that can be imported.
-const FILES: [(&str, &str); 19] = [
+const FILES: [(&str, &str); 22] = [
     ("access/elements.wgsl", include_str!("../../shaders/access/elements.wgsl")),
     ("access/mixed.wgsl", include_str!("../../shaders/access/mixed.wgsl")),
     ("access/mixed_elements.wgsl", include_str!("../../shaders/access/mixed_elements.wgsl")),
@@ -50,6 +50,9 @@ const FILES: [(&str, &str); 19] = [
     ("shared/wide.wgsl", include_str!("../../shaders/shared/wide.wgsl")),
     ("shared/words.wgsl", include_str!("../../shaders/shared/words.wgsl")),
     ("shared/workgroup.wgsl", include_str!("../../shaders/shared/workgroup.wgsl")),
+    ("swap/master.wgsl", include_str!("../../shaders/swap/master.wgsl")),
+    ("swap/packed.wgsl", include_str!("../../shaders/swap/packed.wgsl")),
+    ("swap/whole.wgsl", include_str!("../../shaders/swap/whole.wgsl")),
 ];
 
 /// The advance kernel. `measures` says whether measure kernels run before it.
@@ -90,6 +93,22 @@ pub fn adopt(kernel: Kernel, windows: usize) -> Shader {
     let variant = Variant::new(kernel, windows);
     let source = assemble("adopt.wgsl", include_str!("../../shaders/adopt.wgsl"), &variant);
     Shader { source, constants: variant.constants }
+}
+
+/// The kernel that swaps parameters and averages, `out` if the parameters go back. A clock has so many words. The update's
+/// extras do not matter.
+#[must_use]
+pub fn swap(kernel: Kernel, windows: usize, out: bool, words: usize) -> Shader {
+    let mut variant = Variant::new(kernel, windows);
+    let exchange = match kernel.format.rounding {
+        Rounding::Exact => "swap/whole.wgsl",
+        Rounding::Master => "swap/master.wgsl",
+        Rounding::Stochastic => "swap/packed.wgsl",
+    };
+    variant.files.push(("EXCHANGE", exchange));
+    let source = assemble("swap.wgsl", include_str!("../../shaders/swap.wgsl"), &variant);
+    let own = vec![("OUT", switch(out)), ("CLOCK_WORDS", words as f64)];
+    Shader { source, constants: [own, variant.constants].concat() }
 }
 
 /// The kernel that measures the gradients of an update kernel. The update's extras do not matter.

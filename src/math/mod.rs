@@ -7,6 +7,8 @@ pub(crate) mod advance;
 #[cfg(feature = "cpu")]
 pub(crate) mod measure;
 #[cfg(feature = "cpu")]
+pub(crate) mod swap;
+#[cfg(feature = "cpu")]
 pub(crate) mod update;
 #[cfg(feature = "cpu")]
 pub(crate) mod verdict;

@@ -221,6 +221,7 @@ impl Batch {
                 moments: (segment.moments + quads) as u32,
                 integrals: (segment.integrals + quads) as u32,
                 stride: segment.stride as u32,
+                master: tensor.master,
                 average: tensor.average,
                 len: piece.len as u32,
                 clock: tensor.clock,

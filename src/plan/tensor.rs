@@ -14,6 +14,8 @@ pub struct Tensor {
     pub len: u64,
     /// Planes of moments: first and second, under amsgrad the largest second, and the master copy if there is one.
     pub moment_planes: u64,
+    /// The number of the master copy among the planes of moments, or 0 where there is none.
+    pub master: u32,
     /// The number of the average of θ among the planes of moments, or 0 where there is none.
     pub average: u32,
     /// Planes of integrals: the group's order, or 0 once they are released.

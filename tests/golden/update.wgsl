@@ -42,6 +42,7 @@ struct Chunk {
     moments: u32,
     integrals: u32,
     stride: u32,
+    master: u32,
     average: u32,
     len: u32,
     clock: u32,
@@ -60,9 +61,9 @@ fn quads_each(chunk: Chunk) -> u32 {
     return share(quads_of(chunk));
 }
 
-// The first quad of a chunk's master copy: after its two moments, and under amsgrad the largest second moment.
-fn first_master(chunk: Chunk, amsgrad: u32) -> u32 {
-    return chunk.moments + (2u + amsgrad) * chunk.stride;
+// The first quad of a chunk's master copy, where it has one.
+fn first_master(chunk: Chunk) -> u32 {
+    return chunk.moments + chunk.master * chunk.stride;
 }
 
 // The first quad of a chunk's average of θ, where it has one.
@@ -219,7 +220,7 @@ fn visit(chunk: Chunk, c: Coefs, quad: u32) {
         reset_grad(chunk, quad);
         return;
     }
-    let theta = load_theta(chunk, c, quad);
+    let theta = load_theta(chunk, quad);
     let g = adjust(c, theta, load_grad(chunk, quad));
     let m = average(chunk, c, quad, g);
     let root = raise(chunk, c, quad, m.second);
@@ -329,9 +330,9 @@ fn follow(chunk: Chunk, c: Coefs, quad: u32, theta: vec4<f32>) {
     }
 }
 
-fn load_theta(chunk: Chunk, c: Coefs, quad: u32) -> vec4<f32> {
+fn load_theta(chunk: Chunk, quad: u32) -> vec4<f32> {
     if MASTER {
-        return moments[first_master(chunk, c.amsgrad) + quad];
+        return moments[first_master(chunk) + quad];
     }
     return load_param(chunk, quad);
 }
@@ -339,7 +340,7 @@ fn load_theta(chunk: Chunk, c: Coefs, quad: u32) -> vec4<f32> {
 // Gives θ as it is kept: rounded, if it was rounded at random.
 fn store_theta(chunk: Chunk, c: Coefs, quad: u32, theta: vec4<f32>) -> vec4<f32> {
     if MASTER {
-        moments[first_master(chunk, c.amsgrad) + quad] = theta;
+        moments[first_master(chunk) + quad] = theta;
     }
     return store_param(chunk, quad, theta, c.step);
 }

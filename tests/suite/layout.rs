@@ -29,7 +29,7 @@ macro_rules! rust_struct {
 #[test]
 fn structs_agree() {
     let rust = [
-        rust_struct!(Chunk: param, grad, moments, integrals, stride, average, len, clock, windows, stream, first),
+        rust_struct!(Chunk: param, grad, moments, integrals, stride, master, average, len, clock, windows, stream, first),
         rust_struct!(Group: beta1_powers, beta2_powers, one_minus_beta1, one_minus_beta2, one_minus_kappa, eps,
             coupled_decay, cautious, grad_sign, order, switch_step, amsgrad, average_least, average_over, average_under, average_from,
             average_every, padding),
@@ -127,7 +127,11 @@ fn expected_bindings(shader_name: &str, found: &Bindings) -> Bindings {
         let integrals = (INTEGRALS, "integrals", write);
         let all = [(CHUNKS, chunks, read), (COEFS, "coefs", read), (MOMENTS, "moments", write), integrals];
         // To make master copies takes no integrals, which are bound all the same.
-        own(if shader_name.starts_with("adopt") { &all[..3] } else { &all })
+        if shader_name.starts_with("swap") {
+            own(&[all[0], all[1], all[2], (abi::swap::CLOCKS, "clocks", write)])
+        } else {
+            own(if shader_name.starts_with("adopt") { &all[..3] } else { &all })
+        }
     };
     let windows = windows(&own);
     own.into_iter().chain(windows).collect()

@@ -2,6 +2,7 @@
 //! `apt-get install mesa-vulkan-drivers libvulkan1`) and fail without one, unless MIADAM_ALLOW_NO_ADAPTER is set.
 
 mod asynchronous;
+mod averages;
 mod bindings;
 mod bridge;
 mod checkpoint;

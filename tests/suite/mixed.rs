@@ -12,7 +12,7 @@ use crate::parity::{assert_states_agree, assert_updates_agree};
 
 /// Where tensors lie.
 #[derive(Clone, Copy, Debug)]
-enum Home {
+pub enum Home {
     /// All in one buffer, with gaps of this many words.
     Pool(usize),
     /// Two buffers each, starting at this word.
@@ -20,7 +20,7 @@ enum Home {
 }
 
 /// A group for each of the formats, with tensors of these lengths.
-fn rig(gpu: Gpu, home: Home, formats: &[(Dtype, Dtype)], hyperparams: &Hyperparams, lens: &[usize]) -> Rig {
+pub fn rig(gpu: Gpu, home: Home, formats: &[(Dtype, Dtype)], hyperparams: &Hyperparams, lens: &[usize]) -> Rig {
     let mut buffers = Vec::new();
     let mut place = |len: usize, dtype: Dtype| {
         let (buffer, gap) = match home {
@@ -56,7 +56,7 @@ fn step(rig: &mut Rig) -> Contents {
     std::mem::replace(&mut rig.expected, found)
 }
 
-const PAIRS: [(Dtype, Dtype); 8] = [
+pub const PAIRS: [(Dtype, Dtype); 8] = [
     (Dtype::F16, Dtype::F16),
     (Dtype::Bf16, Dtype::Bf16),
     (Dtype::Bf16, Dtype::F32),
@@ -67,9 +67,9 @@ const PAIRS: [(Dtype, Dtype); 8] = [
     (Dtype::F32, Dtype::F32),
 ];
 
-const LENS: [usize; 9] = [0, 1, 2, 3, 5, 64, 1757, 4099, 20_000];
+pub const LENS: [usize; 9] = [0, 1, 2, 3, 5, 64, 1757, 4099, 20_000];
 
-const HOMES: [Home; 4] = [Home::Pool(0), Home::Pool(2), Home::Separate(0), Home::Separate(1)];
+pub const HOMES: [Home; 4] = [Home::Pool(0), Home::Pool(2), Home::Separate(0), Home::Separate(1)];
 
 /// Every option that meets a parameter's type.
 fn options() -> [GradOptions; 3] {

@@ -34,11 +34,17 @@ pub fn shaders() -> Vec<(String, Shader)> {
                     let kernel = Kernel { format, ..kernel };
                     shaders.push((format!("measure {kernel:?} over {windows}"), shader::measure(kernel, windows)));
                     shaders.push((format!("update {kernel:?} over {windows}"), shader::update(kernel, windows)));
+                    if format.param == format.grad {
+                        let out = windows % 2 == 0;
+                        let swap = shader::swap(kernel, windows, out, 4);
+                        shaders.push((format!("swap {kernel:?} over {windows}"), swap));
+                    }
                     if format.rounding == Rounding::Master {
                         shaders.push((format!("adopt {kernel:?} over {windows}"), shader::adopt(kernel, windows)));
                     }
                 }
                 shaders.push((format!("measure {kernel:?} over {windows}"), shader::measure(kernel, windows)));
+                shaders.push((format!("swap {kernel:?} over {windows}"), shader::swap(kernel, windows, true, 4)));
                 for (number, integrals) in [0, 1, 2, 3, 4].map(Integrals::of).into_iter().enumerate() {
                     let bits = [0, 1, 2].map(|bit| (number + windows) >> bit & 1 == 1);
                     let extras = Extras {

@@ -40,6 +40,9 @@ pub struct Header {
     /// The parameters that are frozen.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub frozen: Vec<String>,
+    /// Whether the averages were in the parameters' place.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub averages_in: bool,
     /// The caller's own.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "unique")]
     pub user_data: BTreeMap<String, String>,

@@ -14,7 +14,9 @@ mod writers;
 
 use std::collections::BTreeMap;
 
-use miadam::{Checkpoint, Dtype, GradOptions, GradScaler, HalfParams, Hyperparams, Schedule, StepScale, WeightDecay};
+use miadam::{
+    Average, Checkpoint, Dtype, GradOptions, GradScaler, HalfParams, Hyperparams, Schedule, StepScale, WeightDecay,
+};
 
 use crate::common::{Gpu, Groups, OnGpu, Random, Run, Start};
 
@@ -41,12 +43,14 @@ fn groups() -> [Hyperparams; 3] {
             step_scale: StepScale::UnitGain,
             switch_step: 4,
             schedule: Schedule::Sequence(vec![(0, warmup), (3, cosine)]),
+            average: Average::Ema { decay: 0.75, warmup: true },
             ..Hyperparams::default()
         },
         Hyperparams {
             order: 1,
             switch_step: 3,
             half_params: HalfParams::Stochastic { seed: 5 },
+            average: Average::Equal { from: 2, every: 2 },
             weight_decay: WeightDecay::Decoupled(0.01),
             ..Hyperparams::default()
         },
@@ -54,6 +58,7 @@ fn groups() -> [Hyperparams; 3] {
             order: 0,
             amsgrad: true,
             schedule: Schedule::Exponential { gamma: 0.9 },
+            average: Average::Ema { decay: 0.5, warmup: false },
             ..Hyperparams::default()
         },
     ]

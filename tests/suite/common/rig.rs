@@ -147,6 +147,17 @@ impl Rig {
         }
     }
 
+    /// Swaps parameters and averages on the CPU.
+    pub fn swap_twin(&mut self) {
+        let mut params: Vec<_> = self.spots.iter().map(|spot| spot.values_in(&self.expected)).collect();
+        let bindings = self.names.iter().zip(&mut params);
+        let bindings = bindings.map(|(name, param)| cpu::Binding::new(name, param, &mut [0.0; 0]));
+        self.twin.swap_averages(bindings.collect::<Vec<_>>()).unwrap();
+        for (spot, param) in self.spots.iter().zip(&params) {
+            put(&mut self.expected, spot.param, param);
+        }
+    }
+
     /// One step on the GPU, submitted.
     pub fn step_gpu(&mut self) {
         self.gpu.step(&mut self.optimizer);

@@ -59,6 +59,14 @@ pub struct OnCpu {
     params: Vec<(String, Values)>,
 }
 
+impl OnCpu {
+    /// Swaps parameters and averages.
+    pub fn swap(&mut self) {
+        let bindings = self.params.iter_mut().map(|(name, param)| cpu::Binding::new(name, param, &mut [0.0; 0]));
+        self.optimizer.swap_averages(bindings).unwrap();
+    }
+}
+
 impl Run for OnCpu {
     type Device = cpu::Cpu;
 

@@ -1,0 +1,15 @@
+// EXCHANGE of a parameter in half precision with a master copy, which keeps θ. The average stays where it is.
+
+fn exchange(chunk: Chunk, quad: u32) {
+    let at = first_master(chunk) + quad;
+    let master = bitcast<vec4<f32>>(moments[at]);
+    if OUT {
+        store_param(chunk, quad, master, 0u);
+        return;
+    }
+    // As adopt.wgsl does, so that what others have written comes back.
+    let param = load_param(chunk, quad);
+    let is_other = bitcast<vec4<u32>>(param) != bitcast<vec4<u32>>(rounded_param(master));
+    moments[at] = select(bitcast<vec4<u32>>(master), bitcast<vec4<u32>>(param), is_other);
+    store_param(chunk, quad, bitcast<vec4<f32>>(moments[first_average(chunk) + quad]), 0u);
+}
