@@ -3,12 +3,14 @@
 //
 //     after[row·width + i] <- before[rows[row]·width + i]
 //
-// The state after is 0, and stays so for a fresh row and for one that is not there, which is counted. State is moved as
+// The state after is 0, and stays so for a fresh row and for one that is not there, which is counted. An average is NO_AVERAGE
+// there, so that its next averaging copies. State is moved as
 // integers, so that no device takes subnormal numbers for 0.
 //
 // Twin of src/cpu/rows.rs.
 
 #import shared/workgroup.wgsl
+#import shared/average.wgsl
 #import ELEMENT
 
 // A plane of a tensor, from one segment before to one after. All numbers count elements of the type that is imported.
@@ -26,6 +28,8 @@ struct Gather {
     count: u32,
     // 1 for the plane that counts the rows that are not there.
     counts: u32,
+    // 1 for an average, whose fresh rows have none yet.
+    fills: u32,
 }
 
 // The row that nothing is taken from.
@@ -66,8 +70,13 @@ fn gather_rows(
             if source >= own.from_start && source < own.from_end {
                 after[own.after + at] = before[own.before + source - own.from_start];
             }
-        } else if row != FRESH_ROW && column == 0u && own.counts == 1u {
-            atomicAdd(&progress[BAD_ROWS], 1u);
+        } else {
+            if own.fills == 1u {
+                after[own.after + at] = Element(NO_AVERAGE);
+            }
+            if row != FRESH_ROW && column == 0u && own.counts == 1u {
+                atomicAdd(&progress[BAD_ROWS], 1u);
+            }
         }
         number += whole;
         column += rest;

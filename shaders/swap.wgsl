@@ -6,10 +6,12 @@
 // EXCHANGE is the file that keeps θ meanwhile. It depends on where θ is kept else.
 //
 // The device knows by itself whether the averages are in, so that an encoder that is dropped does no harm: to put in what is
-// in, or out what is out, changes nothing. Parameters that no step has averaged yet stay as they are.
+// in, or out what is out, changes nothing. Parameters that no step has averaged yet stay as they are,
+// and so do fresh rows, whose average is NO_AVERAGE.
 //
 // Twin of src/math/swap.rs, which has the exchanges alone.
 
+#import shared/average.wgsl
 #import shared/chunk.wgsl
 #import shared/coefs.wgsl
 #import GRID

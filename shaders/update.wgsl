@@ -22,6 +22,7 @@
 // Twin of src/math/update.rs, whose functions have the same names and order. The twin takes moments and integrals below
 // 1e-34 for 0, because a processor is slow with subnormal numbers.
 
+#import shared/average.wgsl
 #import shared/chunk.wgsl
 #import shared/coefs.wgsl
 #import GRID
@@ -171,7 +172,8 @@ fn follow(chunk: Chunk, c: Coefs, quad: u32, theta: vec4<f32>) {
         let at = first_average(chunk) + quad;
         let old = moments[at];
         // A copy is one to the bit.
-        moments[at] = select(old + c.average_rate * (theta - old), theta, c.average_rate == 1.0);
+        let copies = vec4(c.average_rate == 1.0) | (bitcast<vec4<u32>>(old) == vec4(NO_AVERAGE));
+        moments[at] = select(old + c.average_rate * (theta - old), theta, copies);
     }
 }
 

@@ -258,7 +258,12 @@ pub struct Gather {
     pub count: u32,
     /// 1 for the plane that counts the rows that are not there.
     pub counts: u32,
+    /// 1 for an average, whose fresh rows have none yet.
+    pub fills: u32,
 }
+
+/// The bits of an average that a fresh row has: its next averaging copies.
+pub const NO_AVERAGE: u32 = u32::MAX;
 
 /// The row that takes its state from none.
 pub const FRESH_ROW: u32 = u32::MAX;

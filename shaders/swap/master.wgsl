@@ -11,5 +11,6 @@ fn exchange(chunk: Chunk, quad: u32) {
     let param = load_param(chunk, quad);
     let is_other = bitcast<vec4<u32>>(param) != bitcast<vec4<u32>>(rounded_param(master));
     moments[at] = select(bitcast<vec4<u32>>(master), bitcast<vec4<u32>>(param), is_other);
-    store_param(chunk, quad, bitcast<vec4<f32>>(moments[first_average(chunk) + quad]), 0u);
+    let average = moments[first_average(chunk) + quad];
+    store_param(chunk, quad, select(bitcast<vec4<f32>>(average), param, average == vec4(NO_AVERAGE)), 0u);
 }

@@ -12,11 +12,13 @@ fn exchange(chunk: Chunk, quad: u32) {
     let average = moments[at];
     let param = halves(load_half(chunk, PARAM, chunk.param, quad)) & vec4(0xffffu);
     let lower = average & vec4(0xffffu);
+    let has_none = average == vec4(NO_AVERAGE);
     if OUT {
-        moments[at] = ((param - (lower >> vec4(15u))) << vec4(16u)) | lower;
-        store_half(chunk, PARAM, chunk.param, quad, words(average >> vec4(16u)));
+        moments[at] = select(((param - (lower >> vec4(15u))) << vec4(16u)) | lower, average, has_none);
+        store_half(chunk, PARAM, chunk.param, quad, words(select(average >> vec4(16u), param, has_none)));
     } else {
-        moments[at] = (param << vec4(16u)) | lower;
-        store_half(chunk, PARAM, chunk.param, quad, words((average + vec4(0x8000u)) >> vec4(16u)));
+        moments[at] = select((param << vec4(16u)) | lower, average, has_none);
+        let rounded = (average + vec4(0x8000u)) >> vec4(16u);
+        store_half(chunk, PARAM, chunk.param, quad, words(select(rounded, param, has_none)));
     }
 }

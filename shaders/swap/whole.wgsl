@@ -2,7 +2,9 @@
 
 fn exchange(chunk: Chunk, quad: u32) {
     let at = first_average(chunk) + quad;
-    let average = bitcast<vec4<f32>>(moments[at]);
-    moments[at] = bitcast<vec4<u32>>(load_param(chunk, quad));
-    store_param(chunk, quad, average, 0u);
+    let average = moments[at];
+    let param = load_param(chunk, quad);
+    let has_none = average == vec4(NO_AVERAGE);
+    moments[at] = select(bitcast<vec4<u32>>(param), average, has_none);
+    store_param(chunk, quad, select(bitcast<vec4<f32>>(average), param, has_none), 0u);
 }

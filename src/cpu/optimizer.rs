@@ -122,6 +122,7 @@ impl Optimizer<Cpu> {
     /// # Errors
     /// As for [`new`](Self::new), and if the optimizer has a parameter of such a name. Nothing is changed then.
     pub fn add_group(&mut self, group: ParamGroup) -> Result<usize, Error> {
+        self.course.check_averages_out()?;
         let (course, change) = self.course.with_group(group)?;
         self.device.take_change(&self.course, &course, &change)?;
         self.course.replace(course);
@@ -133,6 +134,7 @@ impl Optimizer<Cpu> {
     /// # Errors
     /// As for [`add_group`](Self::add_group), and if there is no such group.
     pub fn add_params(&mut self, group: usize, params: impl IntoIterator<Item = Param>) -> Result<(), Error> {
+        self.course.check_averages_out()?;
         let (course, change) = self.course.with_params(group, params.into_iter().collect(), None)?;
         self.device.take_change(&self.course, &course, &change)?;
         self.course.replace(course);

@@ -5,11 +5,11 @@ use rayon::prelude::*;
 use super::changes::starts;
 use super::chunk::CHUNK;
 use super::optimizer::Cpu;
-use crate::abi::FRESH_ROW;
+use crate::abi::{FRESH_ROW, NO_AVERAGE};
 use crate::error::Error;
 use crate::optimizer::Optimizer;
 use crate::param::Member;
-use crate::planes::Bank;
+use crate::planes::{Bank, Plane};
 
 /// Rows that one task gathers.
 const ROWS: usize = 4096;
@@ -20,7 +20,8 @@ impl Optimizer<Cpu> {
     ///
     /// Each of the parameters has `before` rows of equal width now, and `rows.len()` rows from the next step on. All of its state
     /// follows: moments, integrals, master copy and average. The parameter itself is the caller's: gather it alike, and
-    /// give fresh rows a value. Its count of steps stays, so that fresh rows have no bias correction of their own.
+    /// give fresh rows a value. Its count of steps stays, so that fresh rows have no bias correction of their own. The average of
+    /// a fresh row starts with its first averaging, and is NaN before.
     ///
     /// ```
     /// use miadam::{FRESH_ROW, Hyperparams, Param, ParamGroup, Plane, cpu};
@@ -45,6 +46,7 @@ impl Optimizer<Cpu> {
         before: usize,
         rows: &[u32],
     ) -> Result<(), Error> {
+        self.course.check_averages_out()?;
         let numbers = self.course.find(names)?;
         for (index, &row) in rows.iter().enumerate() {
             if row != FRESH_ROW && row as usize >= before {
@@ -78,7 +80,9 @@ impl Cpu {
                 for (range, _) in parts(member, bank, index) {
                     plane.extend_from_slice(&own[range]);
                 }
-                gathered.push(take_rows(&plane, width, rows));
+                let is_average = bank == Bank::Moments && member.planes.moments().nth(index) == Some(Plane::Average);
+                let fresh = f32::from_bits(if is_average { NO_AVERAGE } else { 0 });
+                gathered.push(take_rows(&plane, width, rows, fresh));
             }
         }
         gathered
@@ -100,9 +104,9 @@ impl Cpu {
     }
 }
 
-/// The rows of a plane, on all cores. A fresh one is 0.
-fn take_rows(plane: &[f32], width: usize, rows: &[u32]) -> Vec<f32> {
-    let mut gathered = vec![0.0; rows.len() * width];
+/// The rows of a plane, on all cores.
+fn take_rows(plane: &[f32], width: usize, rows: &[u32], fresh: f32) -> Vec<f32> {
+    let mut gathered = vec![fresh; rows.len() * width];
     let parts = gathered.par_chunks_mut(width * ROWS).zip(rows.par_chunks(ROWS));
     parts.for_each(|(gathered, rows)| {
         for (target, &row) in gathered.chunks_exact_mut(width).zip(rows) {

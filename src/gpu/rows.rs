@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::optimizer::Optimizer;
 use crate::param::Member;
 use crate::plan::{Segment, grid};
-use crate::planes::Bank;
+use crate::planes::{Bank, Plane};
 
 /// The rows that parameters go on with.
 ///
@@ -63,7 +63,8 @@ impl Optimizer<Gpu> {
     /// All of their state follows, on the device: moments, integrals, master copy and average. The parameters themselves are
     /// the caller's: gather them alike, and give fresh rows a value. `bindings` names the parameters, with their new places, each of
     /// [`Rows::count`] rows of the width that it had. Their counts of steps stay, so that fresh rows have no bias correction of
-    /// their own. Parameters of the same rows are best named in one call.
+    /// their own. The average of a fresh row starts with its first averaging, and is NaN before. Parameters of the same rows are
+    /// best named in one call.
     ///
     /// A number that is neither that of a row nor [`FRESH_ROW`](crate::FRESH_ROW) is found on the device: nothing is read for
     /// it, its row starts at 0, and [`Report::bad_rows`](crate::Report::bad_rows) counts it.
@@ -107,6 +108,7 @@ impl Optimizer<Gpu> {
         bindings: impl IntoIterator<Item = Binding<'a>>,
         rows: &Rows,
     ) -> Result<(), Error> {
+        self.course.check_averages_out()?;
         self.device.memory.check_alive()?;
         let limits = self.device.limits;
         let size = rows.check(limits.binding, limits.alignment)?;
@@ -164,7 +166,7 @@ impl Gpu {
             for to in after.layout.segments.iter().filter(own) {
                 for bank in Bank::ALL {
                     let element = |segment: &Segment, index| (plane_offset(segment, bank, index) / (4 * unit)) as u32;
-                    let list = (0..member.planes.count(bank)).flat_map(|index| {
+                    let list = member.planes.within(bank).enumerate().flat_map(|(index, plane)| {
                         cut(Gather {
                             before: element(from, index),
                             from_start: (from.start / unit) as u32,
@@ -174,7 +176,8 @@ impl Gpu {
                             len: (to.len / unit) as u32,
                             width: width as u32 / unit as u32,
                             count: rows.before as u32,
-                            counts: u32::from(first == 0 && bank == Bank::Moments && index == 0),
+                            counts: u32::from(first == 0 && plane == Plane::FirstMoment),
+                            fills: u32::from(first == 0 && plane == Plane::Average),
                         })
                     });
                     let list: Vec<_> = list.collect();

@@ -30,7 +30,7 @@ impl fmt::Display for Shader {
 }
 
 /// The files that can be imported.
-const FILES: [(&str, &str); 22] = [
+const FILES: [(&str, &str); 23] = [
     ("access/elements.wgsl", include_str!("../../shaders/access/elements.wgsl")),
     ("access/mixed.wgsl", include_str!("../../shaders/access/mixed.wgsl")),
     ("access/mixed_elements.wgsl", include_str!("../../shaders/access/mixed_elements.wgsl")),
@@ -38,6 +38,7 @@ const FILES: [(&str, &str); 22] = [
     ("access/quad.wgsl", include_str!("../../shaders/access/quad.wgsl")),
     ("access/quads.wgsl", include_str!("../../shaders/access/quads.wgsl")),
     ("access/word.wgsl", include_str!("../../shaders/access/word.wgsl")),
+    ("shared/average.wgsl", include_str!("../../shaders/shared/average.wgsl")),
     ("shared/chunk.wgsl", include_str!("../../shaders/shared/chunk.wgsl")),
     ("shared/coefs.wgsl", include_str!("../../shaders/shared/coefs.wgsl")),
     ("shared/half.wgsl", include_str!("../../shaders/shared/half.wgsl")),

@@ -3,10 +3,12 @@
 use half::bf16;
 
 use super::adopt::adopt;
+use crate::abi::NO_AVERAGE;
 
 /// `swap/whole.wgsl`: an `f32` parameter trades places with its average, in and out.
 pub(crate) fn exchange_whole(param: &mut [f32], average: &mut [f32]) {
-    param.swap_with_slice(average);
+    let averaged = param.iter_mut().zip(average).filter(|(_, average)| average.to_bits() != NO_AVERAGE);
+    averaged.for_each(|(param, average)| std::mem::swap(param, average));
 }
 
 /// `swap/master.wgsl`: the master copy keeps θ. `out` says whether the parameters go back.
@@ -22,14 +24,14 @@ pub(crate) fn exchange_master<T: Copy>(
         adopt(master, param, widen, &round);
     }
     let source = if out { &*master } else { average };
-    for (param, &value) in param.iter_mut().zip(source) {
+    for (param, &value) in param.iter_mut().zip(source).filter(|(_, value)| out || value.to_bits() != NO_AVERAGE) {
         *param = round(value);
     }
 }
 
 /// `swap/packed.wgsl`: a parameter without a master copy, and its average, share their bits.
 pub(crate) fn exchange_packed(param: &mut [bf16], average: &mut [f32], out: bool) {
-    for (param, average) in param.iter_mut().zip(average) {
+    for (param, average) in param.iter_mut().zip(average).filter(|(_, average)| average.to_bits() != NO_AVERAGE) {
         let (theta, bits) = (u32::from(param.to_bits()), average.to_bits());
         let lower = bits & 0xffff;
         let upper = if out { theta.wrapping_sub(lower >> 15) } else { theta };

@@ -4,7 +4,7 @@
 //! No operation is fused, so that results do not depend on the instruction set. One thing differs from the shader: first
 //! moments and integrals below [`TINY`], and second moments that are subnormal, become 0.
 
-use crate::abi::Coefs;
+use crate::abi::{Coefs, NO_AVERAGE};
 
 /// Below this, first moments and integrals count as 0. Where gradients stay 0 they decay without end, and processors take a
 /// hundred times as long for subnormal numbers; GPUs do not, or flush them. Divided by any sensible ε, the loss is nothing.
@@ -58,7 +58,11 @@ pub(crate) fn apply(c: &Coefs, theta: f32, num: f32, root: f32) -> f32 {
 #[inline(always)]
 pub(crate) fn follow(c: &Coefs, theta: f32, average: &mut f32) {
     // A copy is one to the bit.
-    *average = if c.average_rate == 1.0 { theta } else { *average + c.average_rate * (theta - *average) };
+    *average = if c.average_rate == 1.0 || average.to_bits() == NO_AVERAGE {
+        theta
+    } else {
+        *average + c.average_rate * (theta - *average)
+    };
 }
 
 /// Between ±max. NaN stays NaN.

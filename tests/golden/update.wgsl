@@ -10,6 +10,12 @@
 // override PLANES = 1
 // override MASTER = 0
 
+// ==== shared/average.wgsl
+
+// The bits of an average that a fresh row has: its next averaging copies. src/abi.rs has the same number.
+
+const NO_AVERAGE = 0xffffffffu;
+
 // ==== shared/workgroup.wgsl
 
 // The invocations of every workgroup. src/abi.rs has the same number.
@@ -326,7 +332,8 @@ fn follow(chunk: Chunk, c: Coefs, quad: u32, theta: vec4<f32>) {
         let at = first_average(chunk) + quad;
         let old = moments[at];
         // A copy is one to the bit.
-        moments[at] = select(old + c.average_rate * (theta - old), theta, c.average_rate == 1.0);
+        let copies = vec4(c.average_rate == 1.0) | (bitcast<vec4<u32>>(old) == vec4(NO_AVERAGE));
+        moments[at] = select(old + c.average_rate * (theta - old), theta, copies);
     }
 }
 

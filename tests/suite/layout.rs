@@ -39,7 +39,7 @@ fn structs_agree() {
         rust_struct!(GradSettings: factor, clips, max_norm, max_value, skips, growth_interval, growth_factor, backoff_factor),
         rust_struct!(Progress: step, skipped, norm, generation, bad_rows, padding),
         rust_struct!(Move: before, after, len),
-        rust_struct!(Gather: before, from_start, from_end, after, start, len, width, count, counts),
+        rust_struct!(Gather: before, from_start, from_end, after, start, len, width, count, counts, fills),
         rust_struct!(Scaler: scale, good_steps, padding),
         rust_struct!(Partial: squares, small_squares, large_squares, largest),
     ];

@@ -29,6 +29,8 @@ pub trait Host: Sized {
     /// Parameters with their gathered values.
     fn remap(&mut self, moved: &[Start], before: usize, rows: &[u32]);
 
+    fn swap_averages(&mut self);
+
     fn step(&mut self, grads: &Grads);
 
     /// A step that is recorded but never runs, if the device has such.
@@ -83,6 +85,13 @@ impl Host for HostOnCpu {
     fn remap(&mut self, moved: &[Start], before: usize, rows: &[u32]) {
         self.optimizer.remap(moved.iter().map(|start| &start.name), before, rows).unwrap();
         self.take(moved);
+    }
+
+    fn swap_averages(&mut self) {
+        let mut none = vec![[0.0; 0]; self.params.len()];
+        let bindings = self.params.iter_mut().zip(&mut none);
+        let bindings = bindings.map(|((name, param), none)| cpu::Binding::new(name, param, none));
+        self.optimizer.swap_averages(bindings).unwrap();
     }
 
     fn step(&mut self, grads: &Grads) {
@@ -170,6 +179,12 @@ impl<const SMALL: bool> Host for HostOnGpu<SMALL> {
         self.optimizer.remap(&mut encoder, Self::bindings(moved, &buffers), &rows).unwrap();
         self.gpu.submit(encoder);
         self.take(moved, buffers);
+    }
+
+    fn swap_averages(&mut self) {
+        let mut encoder = self.gpu.encoder();
+        self.optimizer.swap_averages(&mut encoder).unwrap();
+        self.gpu.submit(encoder);
     }
 
     fn step(&mut self, grads: &Grads) {

@@ -1,6 +1,6 @@
 //! Rows that are split, pruned, duplicated and put in another order.
 
-use miadam::{Dtype, FRESH_ROW, HalfParams, Hyperparams, ParamGroup, ParamState, Plane};
+use miadam::{Average, Dtype, FRESH_ROW, HalfParams, Hyperparams, ParamGroup, ParamState, Plane};
 
 use super::host::{Grads, Host, HostOnCpu, HostOnGpu, param};
 use crate::common::{Random, Start, Values};
@@ -24,10 +24,12 @@ fn grads<H: Host>(host: &mut H, random: &mut Random) -> Grads {
     params.into_iter().map(|param| (param.name, grad(param.len))).collect()
 }
 
-/// NumPy's `values.reshape(before, width)[rows]`, where a fresh row is 0.
-pub fn index(values: &[f32], width: usize, rows: &[u32]) -> Vec<f32> {
-    let row =
-        |&row: &u32| if row == FRESH_ROW { vec![0.0; width] } else { values[row as usize * width..][..width].to_vec() };
+/// NumPy's `values.reshape(before, width)[rows]`, but for fresh rows.
+fn index(values: &[f32], width: usize, rows: &[u32], fresh: f32) -> Vec<f32> {
+    let row = |&row: &u32| match row {
+        FRESH_ROW => vec![fresh; width],
+        row => values[row as usize * width..][..width].to_vec(),
+    };
     rows.iter().flat_map(row).collect()
 }
 
@@ -40,14 +42,21 @@ fn check(before: &ParamState, after: &ParamState, width: usize, rows: &[u32]) {
     assert_eq!((before.step(), rows.len() * width), (after.step(), after.len()));
     assert_eq!(before.planes().count(), after.planes().count());
     for (plane, values) in before.planes() {
-        assert!(after.plane(plane) == Some(&index(values, width, rows)[..]), "{plane} of {}", before.name);
+        // An average of a fresh row is not there yet.
+        let fresh = if plane == Plane::Average { f32::from_bits(u32::MAX) } else { 0.0 };
+        let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+        let expected = bits(&index(values, width, rows, fresh));
+        assert!(after.plane(plane).map(bits) == Some(expected), "{plane} of {}", before.name);
     }
 }
 
 fn all_state_follows<H: Host>() {
     let mut random = Random(5);
-    for (dtype, amsgrad) in [(Dtype::F32, false), (Dtype::F32, true), (Dtype::Bf16, false)] {
-        let hyperparams = Hyperparams { order: 2, amsgrad, half_params: HalfParams::Master, ..Hyperparams::default() };
+    let (master, stochastic) = (HalfParams::Master, HalfParams::Stochastic { seed: 1 });
+    let kinds = [(Dtype::F32, false, master), (Dtype::F32, true, master), (Dtype::Bf16, false, master)];
+    for (dtype, amsgrad, half_params) in kinds.into_iter().chain([(Dtype::Bf16, true, stochastic)]) {
+        let average = Average::Ema { decay: 0.5, warmup: false };
+        let hyperparams = Hyperparams { order: 2, amsgrad, half_params, average, ..Hyperparams::default() };
         for count in [BEFORE, 0, 1, 1500] {
             let starts = starts(&mut random, dtype);
             let other = Start { name: "other".into(), dtype, values: vec![1.0; 5000] };
@@ -66,6 +75,7 @@ fn all_state_follows<H: Host>() {
                 check(before, after, width, &rows);
             }
             assert!(before[WIDTHS.len()] == after[WIDTHS.len()], "the other parameter");
+            averages_of_fresh_rows_are_not_swapped(&mut host, &moved, &rows);
             // A step goes on from what was gathered: a gradient of 0 moves all rows but those that are fresh.
             let zeros = grads(&mut host, &mut random).into_iter().map(|(name, grad)| (name, vec![0.0; grad.len()]));
             host.step(&zeros.collect());
@@ -77,8 +87,12 @@ fn all_state_follows<H: Host>() {
                     assert!(same || *row != FRESH_ROW, "{}: row {row}", moved.name);
                     assert!(!same || *row == FRESH_ROW || dtype == Dtype::Bf16, "{}: row {row}", moved.name);
                 }
-                if dtype == Dtype::Bf16 {
-                    let state = host.state().into_iter().find(|state| state.name == moved.name).unwrap();
+                let state = host.state().into_iter().find(|state| state.name == moved.name).unwrap();
+                let averages = state.plane(Plane::Average).unwrap().chunks(width);
+                for ((row, average), found) in rows.iter().zip(averages).zip(found.chunks(width)) {
+                    assert!(*row != FRESH_ROW || average == found, "the first averaging copies");
+                }
+                if half_params == master && dtype == Dtype::Bf16 {
                     let master = Values::new(dtype, state.plane(Plane::Master).unwrap());
                     assert_eq!(master, host.values(&moved.name));
                 }
@@ -87,12 +101,23 @@ fn all_state_follows<H: Host>() {
     }
 }
 
+/// They have none yet, so that they stay what they are.
+fn averages_of_fresh_rows_are_not_swapped<H: Host>(host: &mut H, moved: &[Start], rows: &[u32]) {
+    host.swap_averages();
+    for (moved, width) in moved.iter().zip(WIDTHS) {
+        let found = host.values(&moved.name).single();
+        let fresh = rows.iter().zip(found.chunks(width)).filter(|(row, _)| **row == FRESH_ROW);
+        fresh.for_each(|(_, values)| assert!(values.iter().all(|value| *value == 1.0)));
+    }
+    host.swap_averages();
+    for moved in moved {
+        assert!(host.values(&moved.name) == Values::new(moved.dtype, &moved.values), "{}", moved.name);
+    }
+}
+
 /// The parameter's own rows, which are the caller's to gather. Fresh ones are 1.
 fn gathered<H: Host>(host: &H, start: &Start, width: usize, rows: &[u32]) -> Start {
-    let mut values = index(&host.values(&start.name).single(), width, rows);
-    let fresh = rows.iter().zip(values.chunks_mut(width)).filter(|(row, _)| **row == FRESH_ROW);
-    fresh.for_each(|(_, values)| values.fill(1.0));
-    Start { values, ..start.clone() }
+    Start { values: index(&host.values(&start.name).single(), width, rows, 1.0), ..start.clone() }
 }
 
 #[test]
