@@ -121,6 +121,22 @@ fn gathered<H: Host>(host: &H, start: &Start, width: usize, rows: &[u32]) -> Sta
 }
 
 #[test]
+fn rows_are_those_of_numpy() {
+    #[derive(serde::Deserialize)]
+    struct Case {
+        width: usize,
+        values: Vec<f32>,
+        rows: Vec<u32>,
+        gathered: Vec<f32>,
+    }
+    let cases: Vec<Case> = serde_json::from_str(include_str!("../../golden/rows.json")).unwrap();
+    assert_eq!(cases.len(), 5);
+    for Case { width, values, rows, gathered } in cases {
+        assert_eq!(index(&values, width, &rows, 0.0), gathered);
+    }
+}
+
+#[test]
 fn all_state_follows_on_the_cpu() {
     all_state_follows::<HostOnCpu>();
 }
