@@ -1,7 +1,9 @@
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
-use miadam::{Binding, Dtype, MiAdam, OnDevice, Optimizer, Param, ParamGroup, ParamState, Rows, cpu};
+use miadam::{
+    Binding, Checkpoint, Dtype, Hyperparams, MiAdam, OnDevice, Optimizer, Param, ParamGroup, ParamState, Rows, cpu,
+};
 
 use crate::common::{Gpu, Start, Values, gpu};
 
@@ -31,6 +33,12 @@ pub trait Host: Sized {
 
     fn swap_averages(&mut self);
 
+    /// With the parameters in it.
+    fn checkpoint(&self) -> Checkpoint;
+
+    /// Goes on in another optimizer, which has loaded what this one has saved.
+    fn resume(&mut self);
+
     fn step(&mut self, grads: &Grads);
 
     /// A step that is recorded but never runs, if the device has such.
@@ -46,6 +54,18 @@ fn small_gpu() -> Option<Gpu> {
     static GPU: OnceLock<Option<Gpu>> = OnceLock::new();
     let limits = wgpu::Limits { max_storage_buffer_binding_size: 1 << 16, ..wgpu::Limits::default() };
     GPU.get_or_init(|| Gpu::new(limits)).clone()
+}
+
+/// The groups of a checkpoint, with other hyperparameters where that does not change the planes: it has those to go on with.
+fn groups(checkpoint: &Checkpoint) -> Vec<ParamGroup> {
+    let param = |name: &String| {
+        let (dtype, bytes) = checkpoint.param(name).unwrap();
+        Param::new(name, bytes.len() / dtype.width() as usize).with_dtype(dtype)
+    };
+    let group = |(hyperparams, names): (&Hyperparams, &[String])| {
+        ParamGroup::new(Hyperparams { lr: 7.0, ..hyperparams.clone() }, names.iter().map(param))
+    };
+    checkpoint.groups().map(group).collect()
 }
 
 pub struct HostOnCpu {
@@ -85,6 +105,20 @@ impl Host for HostOnCpu {
     fn remap(&mut self, moved: &[Start], before: usize, rows: &[u32]) {
         self.optimizer.remap(moved.iter().map(|start| &start.name), before, rows).unwrap();
         self.take(moved);
+    }
+
+    fn checkpoint(&self) -> Checkpoint {
+        let mut checkpoint = self.optimizer.read_checkpoint();
+        for (name, values) in &self.params {
+            checkpoint.insert_param(name, &values.clone().as_mut()).unwrap();
+        }
+        checkpoint
+    }
+
+    fn resume(&mut self) {
+        let checkpoint = self.checkpoint();
+        self.optimizer = cpu::MiAdam::new(groups(&checkpoint)).unwrap();
+        self.optimizer.load(&checkpoint).unwrap();
     }
 
     fn swap_averages(&mut self) {
@@ -179,6 +213,17 @@ impl<const SMALL: bool> Host for HostOnGpu<SMALL> {
         self.optimizer.remap(&mut encoder, Self::bindings(moved, &buffers), &rows).unwrap();
         self.gpu.submit(encoder);
         self.take(moved, buffers);
+    }
+
+    fn checkpoint(&self) -> Checkpoint {
+        self.gpu.checkpoint(&self.optimizer, true)
+    }
+
+    fn resume(&mut self) {
+        let checkpoint = self.checkpoint();
+        let bindings = self.optimizer.bindings();
+        self.optimizer = MiAdam::new(&self.gpu.device, &self.gpu.queue, groups(&checkpoint), bindings).unwrap();
+        self.optimizer.load(&checkpoint).unwrap();
     }
 
     fn swap_averages(&mut self) {

@@ -3,5 +3,6 @@
 mod alone;
 mod host;
 mod refused;
+mod resumed;
 mod rows;
 mod settings;
