@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::course::{Change, Course};
 use crate::error::Error;
-use crate::options::{GradOptions, Hyperparams};
+use crate::options::{GradOptions, Hyperparams, LoadOptions};
 use crate::param::Param;
 use crate::state::{Checkpoint, Skipped};
 
@@ -56,10 +56,9 @@ impl<D: backend::Backend> OnDevice for D {}
 
 /// The device's part of what both optimizers do. It is sealed: only this crate has devices.
 pub(crate) mod backend {
-    use crate::clock::Clock;
+    use crate::course::resumed::Resumed;
     use crate::course::{Change, Course};
     use crate::error::Error;
-    use crate::state::{Fit, Header};
 
     pub trait Backend {
         /// Steps that are known to be taken.
@@ -75,7 +74,7 @@ pub(crate) mod backend {
         fn set_scale(&mut self, scale: f32) -> Result<(), Error>;
 
         /// Takes the state and the counts of a checkpoint. On an error nothing has changed.
-        fn restore(&mut self, course: &Course, fit: &Fit<'_>, clocks: &[Clock], header: &Header) -> Result<(), Error>;
+        fn resume(&mut self, resumed: &Resumed<'_>) -> Result<(), Error>;
 
         /// Frees the integrals; gives their bytes. On an error nothing has changed.
         fn release_integrals(&mut self) -> Result<u64, Error>;
@@ -338,52 +337,44 @@ impl<D: OnDevice> Optimizer<D> {
 
     /// Goes on from a checkpoint, with its state, hyperparameters, schedules, gradient options, loss scale and counts in
     /// place of the optimizer's own. Parameters are matched by name. Groups may be in another order, but the parameters of
-    /// one group must be one group there, too. Steps recorded before keep the state that they were recorded with. While it
-    /// loads, the GPU holds the state twice. The checkpoint's hyperparameters win; of these only `lr` can be changed afterwards.
+    /// one group must be one group there, too. Whatever the optimizer was made with, its order, amsgrad and half precision
+    /// become those of the checkpoint, and integrals that it has released are there again if the checkpoint has them.
+    /// [`load_with`](Self::load_with) takes less than all this.
     ///
-    /// On the GPU the loss scale takes its new value before the queue's next submission.
+    /// Steps and readbacks recorded before keep the state that they were recorded with. While it loads, the optimizer may
+    /// hold the state twice. On the GPU the loss scale takes its new value before the queue's next submission, so submit
+    /// what is recorded before.
     ///
     /// # Errors
     /// [`Error::CheckpointEntry`] for the first parameter or group that does not fit, or if the device has no memory, or is
     /// lost. Nothing is changed then.
     pub fn load(&mut self, checkpoint: &Checkpoint) -> Result<(), Error> {
-        self.restore(checkpoint, false).map(drop)
+        self.load_with(checkpoint, &LoadOptions::default()).map(drop)
     }
 
-    /// [`load`](Self::load) of whatever fits. The rest is listed: the state of such a parameter becomes 0, and such a group
-    /// keeps its own hyperparameters.
+    /// [`load`](Self::load) with a choice of what is taken. [`LoadOptions`] has examples: a prolonged schedule, a run that
+    /// goes on from Adam, and a new head.
     ///
-    /// A parameter that starts from 0 this way counts steps with the others, so that its moments have no bias correction of
-    /// their own: with the default betas its first steps are three to seven times as large as under a new optimizer.
+    /// With [`lenient`](LoadOptions::lenient), what does not fit is listed:
+    /// - A parameter that only one side has, or has in another length. It starts anew, with bias corrections of its own, or
+    ///   is left out.
+    /// - A group with other parameters than in the file. It keeps its own hyperparameters.
+    /// - Integrals that the file lacks start at 0; those that the group's order has no place for are dropped.
+    /// - The largest second moment, where amsgrad is new, starts from the second moment, the largest that is known of.
+    /// - A master copy that the file lacks starts from the parameter, at the next step. One that a parameter in `f32`, or one
+    ///   rounded at random, has no use for is dropped. [`write_params`](crate::MiAdam::write_params) and
+    ///   [`copy_param`](Checkpoint::copy_param) write a parameter in `f32` from it.
     ///
-    /// ```
-    /// use miadam::{Hyperparams, Param, ParamGroup, cpu};
-    ///
-    /// let group = |params: &[(&str, usize)]| {
-    ///     ParamGroup::new(Hyperparams::default(), params.iter().map(|&(name, len)| Param::new(name, len)))
-    /// };
-    /// let saved = cpu::MiAdam::new([group(&[("body", 3), ("old head", 2)])])?.read_checkpoint();
-    /// // The head is new; the body goes on where it was.
-    /// let mut optimizer = cpu::MiAdam::new([group(&[("body", 3), ("head", 4)])])?;
-    /// for skipped in optimizer.load_lenient(&saved)? {
-    ///     println!("{skipped}"); // `head`: the checkpoint has no such parameter …
-    /// }
-    /// # Ok::<(), miadam::Error>(())
-    /// ```
+    /// Without `lenient`, each of them is an error, and the list is empty.
     ///
     /// # Errors
     /// As for [`load`](Self::load), except for what is listed.
-    pub fn load_lenient(&mut self, checkpoint: &Checkpoint) -> Result<Vec<Skipped>, Error> {
-        self.restore(checkpoint, true)
-    }
-
-    fn restore(&mut self, checkpoint: &Checkpoint, lenient: bool) -> Result<Vec<Skipped>, Error> {
-        let fit = self.course.fit(checkpoint, lenient)?;
-        let (course, clocks) = self.course.restored(&fit, &checkpoint.header);
-        self.device.restore(&course, &fit, &clocks, &checkpoint.header)?;
-        self.course.replace(course);
+    pub fn load_with(&mut self, checkpoint: &Checkpoint, options: &LoadOptions) -> Result<Vec<Skipped>, Error> {
+        let resumed = self.course.resumed(checkpoint, options)?;
+        self.device.resume(&resumed)?;
+        self.course.replace(resumed.course);
         self.device.course_changed(&self.course);
-        Ok(fit.skipped)
+        Ok(resumed.skipped)
     }
 
     /// Tells that others have written parameters since the last recorded step: the host set them, or copied them from

@@ -126,17 +126,12 @@ impl Member {
         !self.is_frozen && !self.is_skipped
     }
 
-    /// Draws by the seed of these hyperparameters from now on.
-    pub fn set_stream(&mut self, hyperparams: &Hyperparams) {
-        self.stream = stream(self.rounding, hyperparams.half_params, &self.param.name);
-    }
-
     /// The parameter in a group of these hyperparameters, after so many steps that are known to be taken. It has all planes
     /// that it may need; released integrals come back if ζ is not behind it.
     pub fn in_group(&self, group: usize, hyperparams: &Hyperparams, known_step: u32) -> Self {
         let mut member = Self { group, ..self.clone() };
         member.rounding = Rounding::new(member.param.dtype, hyperparams.half_params);
-        member.set_stream(hyperparams);
+        member.stream = stream(member.rounding, hyperparams.half_params, &member.param.name);
         let planes = Planes::new(hyperparams, member.param.dtype);
         let needs_none = self.planes.integrals == 0 && known_step >= hyperparams.last_integrating();
         member.planes = if needs_none { planes.without_integrals() } else { planes };

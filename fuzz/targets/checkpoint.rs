@@ -5,7 +5,7 @@
 use half::bf16;
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
 use miadam::cpu::{Binding, MiAdam};
-use miadam::{Checkpoint, Dtype, Hyperparams, Param, ParamGroup};
+use miadam::{Checkpoint, Dtype, Hyperparams, LoadOptions, Param, ParamGroup};
 use miadam_fuzz::mutator;
 
 fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
@@ -19,12 +19,12 @@ fuzz_target!(|bytes: &[u8]| {
     let again = Checkpoint::from_bytes(&written).expect("what was written can be read");
     assert_eq!(again.to_bytes().unwrap(), written);
 
-    for lenient in [false, true] {
+    for (lenient, own) in [(false, false), (true, false), (true, true)] {
         let mut optimizer = optimizer();
         let before = optimizer.read_checkpoint();
-        let loaded = if lenient { optimizer.load_lenient(&again).map(drop) } else { optimizer.load(&again) };
-        match loaded {
-            Ok(()) => go_on(&mut optimizer),
+        let options = LoadOptions { lenient, own_hyperparams: own, own_grad_options: own, own_recorded: own };
+        match optimizer.load_with(&again, &options) {
+            Ok(_) => go_on(&mut optimizer),
             Err(_) => assert_eq!(optimizer.read_checkpoint(), before, "an error changes nothing"),
         }
     }

@@ -2,18 +2,18 @@
 
 mod changes;
 mod clocks;
+pub(crate) mod resumed;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 pub(crate) use clocks::Change;
 use clocks::CourseClock;
 
 use crate::abi::Tick;
-use crate::clock::Clock;
 use crate::error::Error;
 use crate::options::{GradOptions, Hyperparams};
 use crate::param::{Member, ParamGroup, check_groups};
-use crate::state::{Checkpoint, Fit, Header, HeaderGroup, VERSION};
+use crate::state::{Header, HeaderGroup, VERSION};
 
 /// The part that the GPU and the CPU optimizer have in common.
 #[derive(Debug, Clone)]
@@ -228,41 +228,6 @@ impl Course {
             averages_in: self.averages_in,
             user_data: Default::default(),
         }
-    }
-
-    /// The parts of a checkpoint that this optimizer takes. Anything that does not fit is an error, or listed if `lenient`.
-    pub(crate) fn fit<'a>(&self, checkpoint: &'a Checkpoint, lenient: bool) -> Result<Fit<'a>, Error> {
-        Fit::new(checkpoint, &self.groups, &self.members, lenient)
-    }
-
-    /// The course that goes on with the settings and counts of a checkpoint, and its clocks.
-    pub(crate) fn restored(&self, fit: &Fit<'_>, header: &Header) -> (Self, Vec<Clock>) {
-        let mut course = self.clone();
-        course.groups.clone_from(&fit.hyperparams);
-        course.grad_options = header.gradients;
-        course.recorded = header.recorded;
-        course.averages_in = header.averages_in;
-        course.measured = header.grad_norm_bits.is_some();
-        course.lrs = course.groups.iter().map(|group| group.lr_at(header.recorded.saturating_sub(1))).collect();
-        let frozen: HashSet<_> = header.frozen.iter().collect();
-        let mut known = HashMap::new();
-        let (mut clocks, mut counts) = (Vec::new(), Vec::new());
-        for (member, state) in course.members.iter_mut().zip(&fit.states) {
-            member.set_stream(&course.groups[member.group]);
-            member.is_skipped = false;
-            if state.is_some() {
-                member.is_frozen = frozen.contains(&member.param.name);
-            }
-            let count = state.map(|state| state.clock.clone()).unwrap_or_default();
-            // Those who share their counts may as well share their history.
-            member.clock = *known.entry((member.group, count.clone())).or_insert_with(|| {
-                clocks.push(CourseClock { group: member.group, rests: false });
-                counts.push(count);
-                clocks.len() - 1
-            });
-        }
-        (course.clocks, course.is_settled) = (clocks, false);
-        (course, counts)
     }
 
     /// Takes a course in place of this one, and reports groups that are new or other than they were.

@@ -273,11 +273,15 @@ impl Cpu {
 
 /// All planes of a bank, or an error where a plain allocation would abort the program.
 pub(super) fn zeros(members: &[Member], bank: Bank) -> Result<Vec<f32>, Error> {
-    let planes = |member: &Member| member.param.len as u128 * member.planes.count(bank) as u128;
-    let elements = members.iter().map(planes).sum::<u128>();
+    let elements = bank_len(members, bank);
     let out_of_memory = || Error::OutOfMemory { bytes: u64::try_from(4 * elements).unwrap_or(u64::MAX) };
     let elements = usize::try_from(elements).map_err(|_| out_of_memory())?;
     // This only asks. `vec!` then gets memory that the system has zeroed, untouched.
     Vec::<f32>::new().try_reserve_exact(elements).map_err(|_| out_of_memory())?;
     Ok(vec![0.0; elements])
+}
+
+/// The elements of a bank.
+pub(super) fn bank_len(members: &[Member], bank: Bank) -> u128 {
+    members.iter().map(|member| member.param.len as u128 * member.planes.count(bank) as u128).sum()
 }

@@ -1,14 +1,15 @@
 //! The CPU optimizer's state and numbers: out to the caller, and back from a checkpoint.
 
 use super::chunk::{CHUNK, split_off};
-use super::optimizer::Cpu;
+use super::optimizer::{Cpu, bank_len, zeros};
 use crate::abi::{Group, Scaler};
-use crate::clock::Clock;
+use crate::course::resumed::Resumed;
 use crate::course::{Change, Course};
 use crate::error::Error;
 use crate::optimizer::{Optimizer, backend::Backend};
 use crate::param::Member;
-use crate::state::{Checkpoint, Fit, Header, ParamState, Report, State};
+use crate::planes::Bank;
+use crate::state::{Checkpoint, ParamState, Report, State};
 
 impl Optimizer<Cpu> {
     /// The numbers that a training loop logs. `loss_scale` is the factor for the next loss. The norm is `None` unless steps
@@ -61,6 +62,15 @@ impl Cpu {
         members.iter().map(state).collect()
     }
 
+    /// Memory for the planes of these members, all of which is to be filled: the present one, or new memory beside it.
+    fn room_for(&mut self, members: &[Member]) -> Result<[Vec<f32>; 2], Error> {
+        let lens = Bank::ALL.map(|bank| bank_len(members, bank));
+        if lens == [self.moments.len(), self.integrals.len()].map(|len| len as u128) {
+            return Ok([&mut self.moments, &mut self.integrals].map(std::mem::take));
+        }
+        Ok([zeros(members, Bank::Moments)?, zeros(members, Bank::Integrals)?])
+    }
+
     /// Puts the planes of all parameters where they belong; 0 where there are none.
     fn fill(&mut self, members: &[Member], states: &[Option<&ParamState>]) {
         let mut banks = [&mut self.moments[..], &mut self.integrals[..]];
@@ -69,9 +79,8 @@ impl Cpu {
                 let within = start..member.param.len.min(start + CHUNK);
                 for plane in member.planes.iter() {
                     let target = split_off(&mut banks[plane.bank() as usize], within.len());
-                    match state.and_then(|state| state.plane(plane)) {
+                    match state.and_then(|state| state.source(plane)) {
                         Some(values) => target.copy_from_slice(&values[within.clone()]),
-                        // Integrals that were released there are not needed here, either.
                         None => target.fill(0.0),
                     }
                 }
@@ -98,11 +107,14 @@ impl Backend for Cpu {
         self.clocks[clock].step
     }
 
-    fn restore(&mut self, course: &Course, fit: &Fit<'_>, clocks: &[Clock], header: &Header) -> Result<(), Error> {
-        self.fill(&course.members, &fit.states);
-        self.clocks = clocks.to_vec();
-        self.constants = fit.hyperparams.iter().map(Group::new).collect();
-        (self.progress, self.scaler) = header.counts();
+    fn resume(&mut self, resumed: &Resumed<'_>) -> Result<(), Error> {
+        let Resumed { course, clocks, states, progress, scaler, .. } = resumed;
+        // All that can fail.
+        [self.moments, self.integrals] = self.room_for(&course.members)?;
+        self.fill(&course.members, states);
+        self.clocks.clone_from(clocks);
+        self.constants = course.groups.iter().map(Group::new).collect();
+        (self.progress, self.scaler) = (*progress, *scaler);
         self.adopted.fill(false);
         Ok(())
     }

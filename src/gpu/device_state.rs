@@ -164,8 +164,7 @@ impl DeviceState {
                     for segment in slab {
                         let plane = planes(segment).within(bank).nth(index);
                         let state = states[segment.tensor];
-                        // Integrals that the checkpoint lacks are not needed.
-                        if let Some(values) = state.zip(plane).and_then(|(state, plane)| state.plane(plane)) {
+                        if let Some(values) = state.zip(plane).and_then(|(state, plane)| state.source(plane)) {
                             let values = &values[segment.start as usize..(segment.start + segment.len) as usize];
                             let (buffer, offset) =
                                 (self.pages[segment.page].bank(bank), plane_offset(segment, bank, index));

@@ -2,24 +2,28 @@
 
 use std::sync::Arc;
 
+use super::adoption::Adoption;
+use super::binding::number_buffers;
 use super::device::{Gpu, tensor};
 use super::device_state::{DeviceState, PageBuffers};
 use super::known::{ClockSteps, Known};
 use super::moves::Moves;
 use super::recorded::RecordedSteps;
 use crate::abi::{Progress, Scaler};
-use crate::clock::Clock;
+use crate::course::resumed::Resumed;
 use crate::course::{Change, Course};
 use crate::error::{Error, Role};
 use crate::optimizer::{Optimizer, backend::Backend};
-use crate::options::GradOptions;
+use crate::options::{GradOptions, LoadOptions};
 use crate::param::Member;
-use crate::state::{Checkpoint, Fit, Header, Skipped};
+use crate::plan::{StateLayout, Tensor};
+use crate::state::{Checkpoint, Skipped};
 
 /// State made of a checkpoint, on buffers that nobody uses yet.
-struct Restored {
+struct Loaded {
     state: DeviceState,
     recorded: RecordedSteps,
+    tensors: Vec<Tensor>,
     progress: Progress,
     scaler: Scaler,
     clock_steps: ClockSteps,
@@ -27,28 +31,23 @@ struct Restored {
 
 impl Gpu {
     /// Everything of a loading that can fail.
-    fn make_restored(
-        &self,
-        course: &Course,
-        fit: &Fit<'_>,
-        clocks: &[Clock],
-        header: &Header,
-    ) -> Result<Restored, Error> {
+    fn make_loaded(&self, resumed: &Resumed<'_>) -> Result<Loaded, Error> {
         self.memory.check_alive()?;
-        let scaler = Some(self.state.scaler.clone());
-        let (layout, limits) = (self.state.layout.clone(), &self.limits);
-        let state = DeviceState::new(&self.memory, limits, layout, &course.groups, clocks.len(), scaler)?;
+        let Resumed { course, clocks, states, progress, scaler, .. } = resumed;
+        let members = course.members.iter().zip(&self.bound);
+        let tensors: Vec<_> = members.map(|(member, bound)| tensor(course, member, bound)).collect();
+        let limits = &self.limits;
+        let layout = StateLayout::new(&tensors, &number_buffers(&self.bound, |_| true).0, limits)?;
+        let scale = Some(self.state.scaler.clone());
+        let state = DeviceState::new(&self.memory, limits, layout, &course.groups, clocks.len(), scale)?;
         let recorded = RecordedSteps::new(&self.memory, &self.kernels, &state, clocks.len(), limits.alignment, None)?;
-        let (progress, scaler) = header.counts();
-        state.fill(&self.memory, &course.members, &fit.states, clocks, header.averages_in, &progress)?;
+        state.fill(&self.memory, &course.members, states, clocks, course.averages_in, progress)?;
         let clock_steps = clocks.iter().map(|clock| clock.step).collect();
-        Ok(Restored { state, recorded, progress, scaler, clock_steps })
+        Ok(Loaded { state, recorded, tensors, progress: *progress, scaler: *scaler, clock_steps })
     }
 
-    fn take_restored(
-        &mut self,
-        Restored { state, recorded, progress, scaler, clock_steps }: Restored,
-    ) -> Result<(), Error> {
+    fn take_loaded(&mut self, loaded: Loaded) -> Result<(), Error> {
+        let Loaded { state, recorded, tensors, progress, scaler, clock_steps } = loaded;
         // The callers' kernels are bound to the loss scale, so that nothing must fail after this.
         state.set_scaler(&self.memory, &scaler)?;
         self.state = state;
@@ -59,7 +58,8 @@ impl Gpu {
         self.known = Arc::new(Known::new(&progress));
         self.clock_steps = Arc::new(clock_steps);
         self.moves = Moves::default();
-        self.adoption.ask(&self.tensors, self.generation);
+        self.adoption = Adoption::new(&tensors, self.generation);
+        self.tensors = tensors;
         Ok(())
     }
 
@@ -94,9 +94,9 @@ impl Backend for Gpu {
         Ok(())
     }
 
-    fn restore(&mut self, course: &Course, fit: &Fit<'_>, clocks: &[Clock], header: &Header) -> Result<(), Error> {
-        let restored = self.make_restored(course, fit, clocks, header)?;
-        self.take_restored(restored)
+    fn resume(&mut self, resumed: &Resumed<'_>) -> Result<(), Error> {
+        let loaded = self.make_loaded(resumed)?;
+        self.take_loaded(loaded)
     }
 
     fn release_integrals(&mut self) -> Result<u64, Error> {
@@ -138,6 +138,9 @@ impl Optimizer<Gpu> {
     /// becomes 0. The next recorded step makes master copies anew where they differ from what was written. Submit before
     /// what is recorded already: such a step would go on from the old copies.
     ///
+    /// A parameter in `f32` takes one that was saved in half precision, too: as its master copy has it, where the copy's
+    /// rounding is the parameter. So a run in half precision goes on in `f32`, without a loss.
+    ///
     /// # Errors
     /// If the checkpoint lacks a parameter, or has it with another length or type, or a buffer cannot be written. Nothing is
     /// written then.
@@ -146,7 +149,7 @@ impl Optimizer<Gpu> {
     }
 
     /// [`write_params`](Self::write_params) of the parameters that the checkpoint has with the same length and type, as
-    /// [`load_lenient`](Self::load_lenient) loads what fits. The others are listed, and keep their values.
+    /// [`LoadOptions::lenient`] loads what fits. The others are listed, and keep their values.
     ///
     /// # Errors
     /// As for [`write_params`](Self::write_params), except for what is listed.
@@ -206,27 +209,26 @@ impl Optimizer<Gpu> {
     /// # Errors
     /// As for [`load`](Self::load).
     pub async fn load_async(&mut self, checkpoint: &Checkpoint) -> Result<(), Error> {
-        self.restore_async(checkpoint, false).await.map(drop)
+        self.load_with_async(checkpoint, &LoadOptions::default()).await.map(drop)
     }
 
-    /// [`load_lenient`](Self::load_lenient) for a browser, where wgpu says later whether it refuses something.
+    /// [`load_with`](Self::load_with) for a browser, where wgpu says later whether it refuses something.
     ///
     /// # Errors
-    /// As for [`load_lenient`](Self::load_lenient).
-    pub async fn load_lenient_async(&mut self, checkpoint: &Checkpoint) -> Result<Vec<Skipped>, Error> {
-        self.restore_async(checkpoint, true).await
-    }
-
-    async fn restore_async(&mut self, checkpoint: &Checkpoint, lenient: bool) -> Result<Vec<Skipped>, Error> {
+    /// As for [`load_with`](Self::load_with).
+    pub async fn load_with_async(
+        &mut self,
+        checkpoint: &Checkpoint,
+        options: &LoadOptions,
+    ) -> Result<Vec<Skipped>, Error> {
         let Self { course, device } = self;
-        let fit = course.fit(checkpoint, lenient)?;
-        let (next, clocks) = course.restored(&fit, &checkpoint.header);
-        let restored = device.make_restored(&next, &fit, &clocks, &checkpoint.header)?;
+        let resumed = course.resumed(checkpoint, options)?;
+        let loaded = device.make_loaded(&resumed)?;
         device.memory.settle().await?;
-        device.take_restored(restored)?;
-        course.replace(next);
+        device.take_loaded(loaded)?;
+        course.replace(resumed.course);
         device.course_changed(course);
-        Ok(fit.skipped)
+        Ok(resumed.skipped)
     }
 
     /// [`release_integrals`](Self::release_integrals) for a browser, where wgpu says later whether it refuses something.

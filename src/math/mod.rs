@@ -1,6 +1,5 @@
 //! The shaders' twins, one file for each, with the same names.
 
-#[cfg(feature = "cpu")]
 pub(crate) mod adopt;
 #[cfg(feature = "cpu")]
 pub(crate) mod advance;

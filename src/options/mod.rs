@@ -4,10 +4,12 @@ mod average;
 mod check;
 mod gradients;
 mod hyperparams;
+mod loading;
 mod schedule;
 
 pub use average::Average;
 pub(crate) use gradients::LARGEST_SCALE;
 pub use gradients::{GradOptions, GradScaler};
 pub use hyperparams::{HalfParams, Hyperparams, StepScale, WeightDecay};
+pub use loading::LoadOptions;
 pub use schedule::Schedule;

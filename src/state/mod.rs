@@ -7,6 +7,6 @@ mod report;
 #[cfg(feature = "gpu")]
 pub(crate) use checkpoint::SavedParam;
 pub use checkpoint::{Checkpoint, Skipped};
-pub(crate) use checkpoint::{Fit, Header, HeaderGroup, VERSION};
+pub(crate) use checkpoint::{Fit, FitParam, Header, HeaderGroup, VERSION};
 pub use params::{ParamState, State};
 pub use report::{GroupReport, Phase, Report};

@@ -83,6 +83,16 @@ impl ParamState {
         self.planes().find(|(own, _)| *own == plane).map(|(_, values)| values)
     }
 
+    /// The values that a plane goes on from in an optimizer that takes this state: its own, or those of the plane that it is
+    /// made of. `None` is 0.
+    pub(crate) fn source(&self, plane: Plane) -> Option<&[f32]> {
+        match plane {
+            // v is the largest that is known of.
+            Plane::MaxSecondMoment if !self.list.amsgrad => self.plane(Plane::SecondMoment),
+            _ => self.plane(plane),
+        }
+    }
+
     /// All planes with their values: first and second moment, the largest second moment, the master copy, the average, the
     /// integrals.
     pub fn planes(&self) -> impl Iterator<Item = (Plane, &[f32])> {

@@ -5,7 +5,7 @@ use miadam::{
 };
 use pollster::block_on;
 
-use crate::common::{Gpu, Random, gpu};
+use crate::common::{Gpu, Random, gpu, lenient};
 
 const LENS: [usize; 2] = [1000, 37];
 
@@ -76,7 +76,7 @@ fn run(gpu: &Gpu, is_async: bool) -> Outcome {
     let mut half = cpu::MiAdam::new([group]).unwrap();
     half.step([cpu::Binding::new("a", &mut [0.0; LENS[0]], &mut [1.0; LENS[0]])]).unwrap();
     let half = half.read_checkpoint();
-    let skipped = call!(is_async, optimizer.load_lenient or load_lenient_async(&half)).unwrap();
+    let skipped = call!(is_async, optimizer.load_with or load_with_async(&half, &lenient())).unwrap();
 
     for _ in 0..3 {
         gpu.step(&mut optimizer);

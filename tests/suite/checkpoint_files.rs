@@ -6,7 +6,7 @@ use std::time::Duration;
 use miadam::{Checkpoint, Error, Hyperparams, Param, ParamGroup, Plane, cpu};
 
 use crate::checkpoint::{LAYOUTS, begin, steps};
-use crate::common::{OnCpu, OnGpu, Random, Run};
+use crate::common::{OnCpu, OnGpu, Random, Run, lenient};
 
 /// Optimizers that differ from the saved one, and what an error says.
 fn misfits() -> Vec<(&'static str, Vec<ParamGroup>, &'static str, &'static str)> {
@@ -14,14 +14,11 @@ fn misfits() -> Vec<(&'static str, Vec<ParamGroup>, &'static str, &'static str)>
     let group = |hyperparams, names: &[(&str, usize)]| {
         ParamGroup::new(hyperparams, names.iter().map(|&(name, len)| Param::new(name, len)))
     };
-    let other = |hyperparams| vec![group(hyperparams, &[("a", 4), ("b", 5)])];
     vec![
         ("missing", vec![group(base(), &[("a", 4), ("b", 5), ("c", 6)])], "c", "no such parameter"),
         ("extra", vec![group(base(), &[("a", 4)])], "b", "no such parameter"),
         ("renamed", vec![group(base(), &[("a", 4), ("B", 5)])], "B", "no such parameter"),
         ("another length", vec![group(base(), &[("a", 4), ("b", 6)])], "b", "5 elements"),
-        ("another order", other(Hyperparams { order: 2, ..base() }), "a", "integrals"),
-        ("amsgrad", other(Hyperparams { amsgrad: true, ..base() }), "a", "amsgrad"),
         ("other groups", vec![group(base(), &[("a", 4)]), group(base(), &[("b", 5)])], "a", "group"),
     ]
 }
@@ -43,19 +40,18 @@ fn what_does_not_fit_is_named_and_changes_nothing() {
         assert!(error.to_string().contains(text), "{case}: {error}");
         assert_eq!(format!("{optimizer:?}"), format!("{before:?}"), "{case}");
 
-        let skipped = optimizer.load_lenient(&checkpoint).unwrap();
+        let skipped = optimizer.load_with(&checkpoint, &lenient()).unwrap();
         assert!(
             skipped.iter().any(|skipped| skipped.entry == entry && skipped.reason.contains(text)),
             "{case}: {skipped:?}"
         );
         assert_eq!(optimizer.read_report().step, 1, "{case}");
-        let fits = !["another order", "amsgrad"].contains(&case);
         let first = |states: &[miadam::ParamState]| states[0].plane(Plane::FirstMoment).unwrap().to_vec();
-        assert_eq!(first(&optimizer.read_state().params) == first(checkpoint.states()), fits, "{case}");
+        assert_eq!(first(&optimizer.read_state().params), first(checkpoint.states()), "{case}");
     }
     let mut same =
         cpu::MiAdam::new([ParamGroup::new(Hyperparams::default(), [Param::new("b", 5), Param::new("a", 4)])]).unwrap();
-    assert_eq!(same.load_lenient(&checkpoint), Ok(vec![]));
+    assert_eq!(same.load_with(&checkpoint, &lenient()), Ok(vec![]));
     assert_eq!(same.hyperparams().next().unwrap().lr, 0.02, "hyperparameters are the checkpoint's");
 }
 

@@ -1,12 +1,18 @@
 //! The checkpoint itself.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+
+use half::{bf16, f16};
 
 use super::entries::SavedParam;
 use super::header::Header;
 use crate::dtype::Dtype;
 use crate::error::{Error, Role};
+use crate::math::adopt::adopt;
+use crate::math::half::{bf16_nearest, bf16_to_f32, f16_nearest, f16_to_f32};
 use crate::options::Hyperparams;
+use crate::planes::Plane;
 use crate::state::params::ParamState;
 use crate::values::{Values, ValuesMut};
 
@@ -69,6 +75,12 @@ impl Checkpoint {
         &self.states
     }
 
+    /// The state of every parameter by its name, beside the hyperparameters of its group.
+    pub(super) fn states_by_name(&self) -> HashMap<&str, (&ParamState, &Hyperparams)> {
+        let groups = self.header.groups.iter().flat_map(|group| group.params.iter().map(|_| &group.hyperparams));
+        self.states.iter().zip(groups).map(|(state, group)| (&state.name[..], (state, group))).collect()
+    }
+
     /// Strings of your own, which are saved with the checkpoint and given back by it: an epoch, a data seed, a version. It is
     /// empty in one that an optimizer has made.
     #[must_use]
@@ -110,14 +122,15 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// Copies the values of a parameter out, into a tensor of the same length and type.
+    /// Copies the values of a parameter out, into a tensor of the same length and type. A parameter that was saved in half
+    /// precision goes into `f32`, too: as its master copy has it, where the copy's rounding is the parameter.
     ///
     /// # Errors
     /// If the parameter was not saved, or has another length or type. Nothing is written then.
     pub fn copy_param<'a>(&self, name: &str, target: impl Into<ValuesMut<'a>>) -> Result<(), Error> {
         let mut target = target.into();
         let bytes = self.param_of(name, target.dtype(), target.len())?;
-        target.copy_from_bytes(bytes);
+        target.copy_from_bytes(&bytes);
         Ok(())
     }
 
@@ -128,7 +141,7 @@ impl Checkpoint {
     }
 
     /// The bytes of a parameter of this type and length.
-    pub(crate) fn param_of(&self, name: &str, dtype: Dtype, len: usize) -> Result<&[u8], Error> {
+    pub(crate) fn param_of(&self, name: &str, dtype: Dtype, len: usize) -> Result<Cow<'_, [u8]>, Error> {
         let Some(SavedParam { dtype: found, bytes }) = self.params.get(name) else {
             return Err(Error::CheckpointEntry {
                 entry: format!("param/{name}"),
@@ -137,12 +150,30 @@ impl Checkpoint {
         };
         let (entry, saved) = (format!("param/{name}"), bytes.len() / found.width() as usize);
         if (*found, saved) == (dtype, len) {
-            return Ok(bytes);
+            return Ok(Cow::Borrowed(bytes));
+        }
+        if (dtype, saved) == (Dtype::F32, len) {
+            let master =
+                self.states.iter().find(|state| state.name == name).and_then(|state| state.plane(Plane::Master));
+            return Ok(Cow::Owned(single_bytes(*found, bytes, master)));
         }
         let reason =
             format!("it has {saved} elements of {found}, but the parameter has {len} of {dtype}; give it the same");
         Err(Error::CheckpointEntry { entry, reason })
     }
+}
+
+/// A parameter in half precision as bytes of `f32`. Its master copy is what it would be in `f32`, unless others have written
+/// it since.
+fn single_bytes(dtype: Dtype, bytes: &[u8], master: Option<&[f32]>) -> Vec<u8> {
+    let halves = bytes.as_chunks().0.iter().map(|&half| u16::from_le_bytes(half));
+    // Where there is no copy, 0 is one that is taken from the parameter or is the parameter.
+    let mut values = master.map_or_else(|| vec![0.0; bytes.len() / 2], <[f32]>::to_vec);
+    match dtype {
+        Dtype::Bf16 => adopt(&mut values, &halves.map(bf16::from_bits).collect::<Vec<_>>(), bf16_to_f32, bf16_nearest),
+        _ => adopt(&mut values, &halves.map(f16::from_bits).collect::<Vec<_>>(), f16_to_f32, f16_nearest),
+    }
+    values.into_iter().flat_map(f32::to_le_bytes).collect()
 }
 
 fn wrong_length(name: &str, found: usize, expected: usize) -> Error {

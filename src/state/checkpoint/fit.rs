@@ -4,16 +4,21 @@ use std::collections::HashMap;
 use std::fmt;
 
 use super::contents::Checkpoint;
+use super::header::HeaderGroup;
+use super::kept::Kept;
+use crate::clock::Clock;
+use crate::dtype::Dtype;
 use crate::error::Error;
-use crate::options::{Average, HalfParams, Hyperparams};
+use crate::options::{HalfParams, Hyperparams, LoadOptions};
 use crate::param::Member;
+use crate::planes::Planes;
 use crate::state::params::ParamState;
 
-/// Something that a lenient loading left out.
+/// Something that a lenient call left out, dropped, or started anew.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Skipped {
-    /// The parameter, or the group by its first parameter.
+    /// The parameter; a plane of it by its [entry](Checkpoint#format) in the file; or the group by its first parameter.
     pub entry: String,
     /// Why.
     pub reason: String,
@@ -29,124 +34,127 @@ impl fmt::Display for Skipped {
 pub struct Fit<'a> {
     /// The hyperparameters of each of its groups.
     pub hyperparams: Vec<Hyperparams>,
-    /// The state of each of its parameters. `None` becomes 0, which only a lenient loading has.
-    pub states: Vec<Option<&'a ParamState>>,
+    /// What each of its parameters goes on from. `None` starts anew, which only a lenient loading has.
+    pub params: Vec<Option<FitParam<'a>>>,
     pub skipped: Vec<Skipped>,
 }
 
+/// What a parameter goes on from.
+pub struct FitParam<'a> {
+    pub state: &'a ParamState,
+    /// The planes that it has from then on. What the state lacks starts from [`ParamState::source`] or from 0.
+    pub planes: Planes,
+    pub clock: Clock,
+}
+
+impl FitParam<'_> {
+    /// Refuses to drop θ, which averages in the parameters' place have put into theirs.
+    pub(crate) fn check_averages_in(&self) -> Result<(), Error> {
+        let found = self.state.list();
+        if (found.average, found.master) == (self.planes.average, self.planes.master) {
+            return Ok(());
+        }
+        let entry = format!("average/{}", self.state.name);
+        let reason = "the averages are in the parameters' place, so that it cannot be dropped or added; load it as it was, \
+                      swap the averages back, and save it again";
+        Err(Error::CheckpointEntry { entry, reason: reason.to_owned() })
+    }
+}
+
+/// What does not fit: a list if the loading is lenient, else an error.
+struct Misfits {
+    is_lenient: bool,
+    skipped: Vec<Skipped>,
+}
+
+impl Misfits {
+    fn add(&mut self, entry: String, reason: String) -> Result<(), Error> {
+        if self.is_lenient {
+            self.skipped.push(Skipped { entry, reason });
+            return Ok(());
+        }
+        let reason = format!("{reason}; make the optimizer as it was, or use `LoadOptions::lenient`");
+        Err(Error::CheckpointEntry { entry, reason })
+    }
+}
+
 impl<'a> Fit<'a> {
-    /// `groups` are the optimizer's. The first thing that does not fit is an error, or all such are skipped if `lenient`.
+    /// `groups` are the optimizer's.
     pub(crate) fn new(
         checkpoint: &'a Checkpoint,
         groups: &[Hyperparams],
         members: &[Member],
-        lenient: bool,
+        options: &LoadOptions,
     ) -> Result<Self, Error> {
-        let mut skipped = Vec::new();
-        let mut skip = |entry: &str, reason: String| {
-            let entry = entry.to_owned();
-            if lenient {
-                skipped.push(Skipped { entry, reason });
-                return Ok(());
-            }
-            let reason = format!("{reason}; make the optimizer as it was, or use `load_lenient`");
-            Err(Error::CheckpointEntry { entry, reason })
-        };
-        let known: HashMap<_, _> = members.iter().map(|own| (&own.param.name[..], own.group)).collect();
-        let mut counts = vec![0; groups.len()];
-        members.iter().for_each(|own| counts[own.group] += 1);
+        let mut misfits = Misfits { is_lenient: options.lenient, skipped: Vec::new() };
+        let known: HashMap<_, _> = members.iter().map(|own| (&own.param.name[..], own)).collect();
         let mut hyperparams = groups.to_vec();
-        let mut misfits = Vec::new();
-        for saved in &checkpoint.header.groups {
-            let Some(&group) = saved.params.iter().find_map(|name| known.get(&name[..])) else { continue };
-            let is_same = counts[group] == saved.params.len()
-                && saved.params.iter().all(|name| known.get(&name[..]) == Some(&group));
-            if !is_same {
-                misfits.push((saved, "its group in the checkpoint has other parameters than the optimizer's"));
-            } else if kinds_of_planes(&saved.hyperparams) != kinds_of_planes(&groups[group]) {
-                misfits
-                    .push((saved, "its group has another order, amsgrad or half_params, or only one has an average"));
-            } else {
-                hyperparams[group] = saved.hyperparams.clone();
-            }
-        }
-        let saved: HashMap<_, _> = checkpoint.states.iter().map(|state| (&state.name[..], state)).collect();
-        let mut states = Vec::with_capacity(members.len());
+        let misfit_groups = if options.own_hyperparams {
+            Vec::new()
+        } else {
+            take_groups(&checkpoint.header.groups, &known, &mut hyperparams)
+        };
+        let saved = checkpoint.states_by_name();
+        let mut params = Vec::with_capacity(members.len());
         for own in members {
-            let found = match saved.get(&own.param.name[..]) {
+            let (name, len) = (&own.param.name, own.param.len);
+            let param = match saved.get(&name[..]) {
                 None => Err("the checkpoint has no such parameter".to_owned()),
-                Some(state) => check_state(state, own, &hyperparams[own.group]).map(|()| *state),
+                Some((state, _)) if state.len() != len => {
+                    Err(format!("it has {} elements in the checkpoint and {len} in the optimizer", state.len()))
+                }
+                Some(&(state, before)) => {
+                    Ok((state, Kept::new(state, before, &hyperparams[own.group], own.param.dtype)))
+                }
             };
-            match found {
-                Ok(state) => states.push(Some(state)),
+            match param {
+                Ok((state, Kept { planes, clock, changes })) => {
+                    for (plane, reason) in changes {
+                        misfits.add(format!("{plane}/{name}"), reason)?;
+                    }
+                    params.push(Some(FitParam { state, planes, clock }));
+                }
                 Err(reason) => {
-                    skip(&own.param.name, reason)?;
-                    states.push(None);
+                    misfits.add(name.clone(), reason)?;
+                    params.push(None);
                 }
             }
         }
         for state in &checkpoint.states {
             if !known.contains_key(&state.name[..]) {
-                skip(&state.name, "the optimizer has no such parameter".to_owned())?;
+                misfits.add(state.name.clone(), "the optimizer has no such parameter".to_owned())?;
             }
         }
-        for (saved, reason) in misfits {
-            skip(&saved.params[0], reason.to_owned())?;
+        for (group, reason) in misfit_groups {
+            misfits.add(group.params[0].clone(), reason.to_owned())?;
         }
-        check_released(members, &hyperparams, &states)?;
-        Ok(Self { hyperparams, states, skipped })
+        Ok(Self { hyperparams, params, skipped: misfits.skipped })
     }
 }
 
-/// Refuses a checkpoint that needs integrals which this optimizer has released. Nothing can be skipped to mend that.
-fn check_released(
-    members: &[Member],
-    hyperparams: &[Hyperparams],
-    states: &[Option<&ParamState>],
-) -> Result<(), Error> {
-    let step = |state: &Option<&ParamState>| state.map_or(0, ParamState::step);
-    let needs = |(own, state): &(&Member, &Option<&ParamState>)| {
-        step(state) < hyperparams[own.group].last_integrating() && own.planes.integrals == 0
-    };
-    match members.iter().zip(states).find(needs) {
-        None => Ok(()),
-        Some((own, state)) => {
-            let reason = format!(
-                "it uses its integrals again at step {}, but the optimizer has released them; make a new optimizer",
-                step(state) + 1
-            );
-            Err(Error::CheckpointEntry { entry: own.param.name.clone(), reason })
+/// Gives each group that has the same parameters in the file the hyperparameters of the file. The other groups of the file
+/// are listed, but for those that the optimizer has no parameter of.
+fn take_groups<'a>(
+    saved: &'a [HeaderGroup],
+    known: &HashMap<&str, &Member>,
+    hyperparams: &mut [Hyperparams],
+) -> Vec<(&'a HeaderGroup, &'static str)> {
+    let mut counts = vec![0; hyperparams.len()];
+    known.values().for_each(|own| counts[own.group] += 1);
+    let mut misfits = Vec::new();
+    for saved in saved {
+        let Some(group) = saved.params.iter().find_map(|name| Some(known.get(&name[..])?.group)) else { continue };
+        let is_here = |name: &String| known.get(&name[..]).is_some_and(|own| own.group == group);
+        // It would overflow an f16.
+        let overflows = |name: &String| known.get(&name[..]).is_some_and(|own| own.param.dtype == Dtype::F16);
+        let is_random = matches!(saved.hyperparams.half_params, HalfParams::Stochastic { .. });
+        if counts[group] != saved.params.len() || !saved.params.iter().all(is_here) {
+            misfits.push((saved, "its group in the checkpoint has other parameters than the optimizer's"));
+        } else if is_random && saved.params.iter().any(overflows) {
+            misfits.push((saved, "its group in the checkpoint is rounded at random, and a parameter here is f16"));
+        } else {
+            hyperparams[group] = saved.hyperparams.clone();
         }
     }
-}
-
-/// The hyperparameters that decide on the planes of a group's state.
-fn kinds_of_planes(hyperparams: &Hyperparams) -> (u32, bool, bool, bool) {
-    let is_master = hyperparams.half_params == HalfParams::Master;
-    (hyperparams.order, hyperparams.amsgrad, is_master, hyperparams.average == Average::None)
-}
-
-fn check_state(state: &ParamState, own: &Member, group: &Hyperparams) -> Result<(), String> {
-    let (found, expected) = (state.len(), own.param.len);
-    if found != expected {
-        return Err(format!("it has {found} elements in the checkpoint and {expected} in the optimizer"));
-    }
-    let (saved, own) = (state.list(), own.planes);
-    let has = |has: bool| if has { "has" } else { "has not" };
-    if saved.amsgrad != own.amsgrad {
-        return Err(format!("the checkpoint {} a largest second moment (amsgrad) of it", has(saved.amsgrad)));
-    }
-    if saved.master != own.master {
-        return Err(format!("the checkpoint {} a master copy of it", has(saved.master)));
-    }
-    if saved.average != own.average {
-        return Err(format!("the checkpoint {} an average of it", has(saved.average)));
-    }
-    let (found, expected) = (saved.integrals, own.integrals);
-    // From ζ on nobody needs the integrals, and either side may have released its own.
-    let needed = state.step() < group.last_integrating();
-    if found != expected && (needed || (found > 0 && expected > 0)) {
-        return Err(format!("it has {found} integrals in the checkpoint and {expected} in the optimizer"));
-    }
-    Ok(())
+    misfits
 }

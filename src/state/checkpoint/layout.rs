@@ -72,12 +72,13 @@ struct Entries<'a> {
 impl Entries<'_> {
     /// The place of a parameter of a group with these hyperparameters.
     fn place(&mut self, name: &str, hyperparams: &Hyperparams, clock: Clock) -> Result<Place, Error> {
+        // All integrals are there, or none once they are released.
+        let needed = clock.step < hyperparams.last_integrating();
         let list = Planes {
             amsgrad: hyperparams.amsgrad,
             master: self.has(Plane::Master, name),
             average: self.has(Plane::Average, name),
-            // All integrals are there, or none once they are released.
-            integrals: if self.has(Plane::Integral(1), name) { hyperparams.order } else { 0 },
+            integrals: if needed || self.has(Plane::Integral(1), name) { hyperparams.order } else { 0 },
         };
         let (mut len, mut planes) = (None, Vec::new());
         for plane in list.iter() {

@@ -5,13 +5,15 @@ mod entries;
 mod files;
 mod fit;
 mod header;
+mod kept;
 mod layout;
 mod reading;
+mod renaming;
 mod writing;
 
 pub use contents::Checkpoint;
 #[cfg(feature = "gpu")]
 pub(crate) use entries::SavedParam;
-pub(crate) use fit::Fit;
 pub use fit::Skipped;
+pub(crate) use fit::{Fit, FitParam};
 pub(crate) use header::{Header, HeaderGroup, VERSION};

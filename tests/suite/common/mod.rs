@@ -15,3 +15,8 @@ pub use miadam_support::values::Values;
 pub use rig::{Contents, Rig};
 pub use run::{Groups, OnCpu, OnGpu, Run, Start};
 pub use scatter::{Home, Spot, scatter};
+
+/// What does not fit is listed.
+pub fn lenient() -> miadam::LoadOptions {
+    miadam::LoadOptions { lenient: true, ..Default::default() }
+}
