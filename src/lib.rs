@@ -70,7 +70,9 @@ pub use error::{Error, Role};
 #[cfg(feature = "gpu")]
 pub use gpu::{Binding, Gpu, MiAdam, Readback, Rows, Slice};
 pub use optimizer::{OnDevice, Optimizer};
-pub use options::{Average, GradOptions, GradScaler, HalfParams, Hyperparams, LoadOptions, Schedule, StepScale, WeightDecay};
+pub use options::{
+    Average, GradOptions, GradScaler, HalfParams, Hyperparams, LoadOptions, Schedule, StepScale, WeightDecay,
+};
 pub use param::{Param, ParamGroup};
 pub use planes::Plane;
 pub use state::{Checkpoint, GroupReport, ParamState, Phase, Report, Skipped, State};

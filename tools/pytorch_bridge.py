@@ -22,7 +22,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save, save_file
 
-VERSION = 1
+# Written; version 1 is read as well.
+VERSION = 2
 PLANES = ["first_moment", "second_moment", "max_second_moment"]
 KEYS = {
     "adam": {"step": "step"} | dict(zip(PLANES, ["exp_avg", "exp_avg_sq", "max_exp_avg_sq"])),
@@ -48,14 +49,28 @@ def to_miadam(optimizer, names, path):
         for name, param in own.items():
             steps[name], planes = state_of(kind, name, param, optimizer.state.get(param), h)
             tensors |= {f"{plane}/{name}": flat(values) for plane, values in {"param": param, **planes}.items()}
-    if len(set(steps.values())) > 1:
-        least, most = min(steps, key=steps.get), max(steps, key=steps.get)
-        counts = f"{least} has taken {steps[least]} steps and {most} {steps[most]}"
-        raise BridgeError(f"{counts}; miadam counts once for all, and has a gradient of each at every step")
+    # PyTorch has no count of the steps of all.
     step = max(steps.values(), default=0)
     header = {"version": VERSION, "step": step, "skipped": 0, "recorded": step, "grad_norm_bits": None}
-    header |= {"loss_scale": 1.0, "good_steps": 0, "gradients": NO_OPTIONS, "groups": groups}
+    header |= {"loss_scale": 1.0, "good_steps": 0, "gradients": NO_OPTIONS, "groups": groups, "clocks": clocks(steps)}
+    frozen = [name for param, name in names.items() if name in steps and not param.requires_grad]
+    header |= {"frozen": frozen} if frozen else {}
     write(tensors, path, {"miadam": json.dumps(header, allow_nan=False)})
+
+
+def clocks(steps):
+    """The parameters that have taken as many steps as each other."""
+    names = {}
+    for name, step in steps.items():
+        names.setdefault(step, []).append(name)
+    return [{"params": own, "counts": {"step": step}} for step, own in names.items()]
+
+
+def steps_of(header):
+    """The steps that each parameter has taken. Version 1 counts once for all."""
+    if header["version"] == 1:
+        return {name: header["step"] for group in header["groups"] for name in group["params"]}
+    return {name: clock["counts"]["step"] for clock in header["clocks"] for name in clock["params"]}
 
 
 def write(tensors, path, metadata):
@@ -84,8 +99,11 @@ def from_miadam(path, optimizer, names):
     with safe_open(path, "pt") as file:
         header = json.loads((file.metadata() or {}).get("miadam", '{"version": null}'))
         tensors = {key: file.get_tensor(key) for key in file.keys()}
-    if header["version"] != VERSION:
-        raise BridgeError(f"{path} is no checkpoint of version {VERSION}, but of {header['version']}")
+    if header["version"] not in range(1, VERSION + 1):
+        raise BridgeError(f"{path} is no checkpoint of version 1 to {VERSION}, but of {header['version']}")
+    if header.get("averages_in"):
+        raise BridgeError(f"{path} has averages in the parameters' place; swap them back before saving")
+    steps = steps_of(header)
     saved = {frozenset(group["params"]): group["hyperparams"] for group in header["groups"]}
     changes = []
     for group in optimizer.param_groups:
@@ -93,10 +111,10 @@ def from_miadam(path, optimizer, names):
         h = saved.pop(frozenset(own), None)
         if h is None:
             raise BridgeError(f"the checkpoint has no group of these parameters and no others: {', '.join(own)}")
-        settings = settings_of(kind, optimizer, h, header["step"])
+        settings = settings_of(kind, optimizer, h, min((steps[name] for name in own), default=0))
         if torch.is_tensor(group["lr"]):
             settings["lr"] = torch.full_like(group["lr"], h["lr"])
-        new = [(param, *new_state(kind, name, param, group, h, header["step"], tensors)) for name, param in own.items()]
+        new = [(param, *new_state(kind, name, param, group, h, steps[name], tensors)) for name, param in own.items()]
         changes.append((group, settings, new))
         if h["schedule"] != "Constant":
             warnings.warn(f"lr is {h['lr']}, and its schedule yours to make, from step {header['recorded']} on")
@@ -104,6 +122,9 @@ def from_miadam(path, optimizer, names):
             warnings.warn(f"an AveragedModel is yours to make, from the file's average/NAME: {h['average']}")
     if saved:
         raise BridgeError(f"the optimizer has no group of these parameters: {', '.join(next(iter(saved)))}")
+    trained = {name for param, name in names.items() if param.requires_grad}
+    if frozen := [name for name in header.get("frozen", []) if name in trained]:
+        warnings.warn(f"the checkpoint has these frozen, and requires_grad is yours to set: {', '.join(frozen)}")
     if header["gradients"] != NO_OPTIONS:
         warnings.warn(f"what happens to the gradients is yours to do: {header['gradients']}")
     # Nothing fails from here on.
@@ -167,7 +188,9 @@ def settings_of(kind, optimizer, h, step):
     if decay_kind == "Cautious":
         raise BridgeError("a group has cautious weight decay, which no optimizer of PyTorch has")
     if kind == "miadam":
-        scale = next(key for key, name in STEP_SCALES.items() if name == h["step_scale"])
+        scale = next((key for key, name in STEP_SCALES.items() if name == h["step_scale"]), None)
+        if scale is None:
+            raise BridgeError(f"a group has the step scale {h['step_scale']}, which has no counterpart here")
         same = {key: h[key] for key in ["beta1", "beta2", "order", "kappa", "switch_step"]}
         return settings | same | {"step_scale": scale, "decoupled": decoupled}
     # From the switching step on it is Adam.

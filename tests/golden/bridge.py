@@ -10,9 +10,9 @@
     uv run tests/golden/bridge.py --check tests/golden/bridge/adam.rust.safetensors
                                                     continues with PyTorch what Rust has begun; any number of files
 
-in this order, the last for `adamw` and `miadam`, too. Without uv: python with the packages above. For every CASE
+in this order, the last for the other cases, too. Without uv: python with the packages above. For every CASE
 
-    CASE.run      `start/NAME`, and `grad/T/NAME` of 10 steps; of steps 6 to 10, counted from CASE.torch, the updates
+    CASE.run      `start/NAME`, and `grad/T/NAME` of 10 steps, but for those that leave NAME out; of steps 6 to 10, counted from CASE.torch, the updates
                   as in make.py's files, from PyTorch in float64, and PyTorch's own worst error in float32
     CASE.torch    a checkpoint, by the bridge, of PyTorch in float32 after 5 steps
     CASE.rust     a checkpoint, by Rust on the CPU, after the same 5 steps
@@ -38,7 +38,7 @@ from safetensors.torch import load_file, save_file
 FOLDER = pathlib.Path(__file__).parent
 sys.path.insert(0, str(FOLDER.parents[1] / "tools"))
 import bridge_checks  # noqa: E402
-from pytorch_bridge import from_miadam, settings_of, to_miadam  # noqa: E402
+from pytorch_bridge import from_miadam, settings_of, steps_of, to_miadam  # noqa: E402
 
 EPSILON = 2.0**-23
 BEFORE, STEPS = 5, 10
@@ -55,7 +55,11 @@ CASES = {
         (dict(lr=0.01, order=2, kappa=0.75, step_scale="unit-gain", weight_decay=0.5, decoupled=True), BIASES),
         (dict(lr=0.5, order=1, step_scale="reference", amsgrad=True, beta2=0.75), {"other": (3,)}),
     ]),
+    "pauses": (torch.optim.Adam, [(dict(lr=0.125, betas=(0.5, 0.75), amsgrad=True, weight_decay=0.5), WEIGHTS | BIASES)]),
+    "miadam_pauses": (MIAdam, [(dict(lr=0.125, order=1, switch_step=5, beta1=0.5, beta2=0.75), WEIGHTS | BIASES)]),
 }  # fmt: skip
+# The steps at which a parameter has no gradient: PyTorch leaves it out then. One has taken none when the file is written.
+MISSING = {name: {"scalar": {2, 3, 8}, "layer/bias": {1, 2, 3, 4, 5, 6, 9}} for name in ["pauses", "miadam_pauses"]}
 
 
 def make(case, params, plain=False):
@@ -75,7 +79,8 @@ def steps(optimizer, params, run, first, last):
     found = {name: [param.detach().clone()] for name, param in params.items()}
     for t in range(first, last + 1):
         for name, param in params.items():
-            param.grad = run[f"grad/{t}/{name}"].to(param.dtype)
+            grad = run.get(f"grad/{t}/{name}")
+            param.grad = None if grad is None else grad.to(param.dtype)
         optimizer.step()
         for name, param in params.items():
             found[name].append(param.detach().clone())
@@ -91,6 +96,7 @@ def oracle(path, run):
     with safe_open(path, "np") as file:
         header, tensors = json.loads(file.metadata()["miadam"]), {key: file.get_tensor(key) for key in file.keys()}
     assert header["step"] == BEFORE
+    counts = steps_of(header)
     for group in header["groups"]:
         h = settings_of("miadam", None, group["hyperparams"], BEFORE)
         for name in group["params"]:
@@ -102,7 +108,10 @@ def oracle(path, run):
                 if h["amsgrad"]:
                     accumulators.max_second_moment = plane("max_second_moment")
                 accumulators.integrals = [plane(f"integral/{j}") for j in range(1, h["order"] + 1)]
-            pairs = [parameter.step(t, run[f"grad/{t}/{name}"].numpy()) for t in range(BEFORE + 1, STEPS + 1)]
+            t, pairs = counts[name], []
+            for grad in (run.get(f"grad/{step}/{name}") for step in range(BEFORE + 1, STEPS + 1)):
+                t += grad is not None
+                pairs.append((np.zeros(shape),) * 2 if grad is None else parameter.step(t, grad.numpy()))
             yield name, h["order"], *(np.array(part) for part in zip(*pairs))
 
 
@@ -111,7 +120,8 @@ def write(case):
     shapes = {name: param.shape for name, param in zeros(case).items()}
     run = {f"start/{name}": normal(rng, shape, 0.1) for name, shape in shapes.items()}
     run |= {f"grad/{t}/{name}": normal(rng, shape) for t in range(1, STEPS + 1) for name, shape in shapes.items()}
-    run = {key: torch.from_numpy(np.asarray(value)) for key, value in run.items()}
+    missing = {f"grad/{t}/{name}" for name, steps in MISSING.get(case, {}).items() for t in steps}
+    run = {key: torch.from_numpy(np.asarray(value)) for key, value in run.items() if key not in missing}
     params = {name: torch.nn.Parameter(run[f"start/{name}"].clone()) for name in shapes}
     optimizer = make(case, params)
     steps(optimizer, params, run, 1, BEFORE)

@@ -1,11 +1,12 @@
 """What tools/pytorch_bridge.py takes, and what it refuses; run by bridge.py."""
 
+import json
 import os
 import warnings
 
 import torch
 from pytorch import MIAdam
-from pytorch_bridge import BridgeError, from_miadam, to_miadam
+from pytorch_bridge import BridgeError, from_miadam, steps_of, to_miadam
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
@@ -73,9 +74,6 @@ def refuses_what_cannot_be_mapped(path):
     double = torch.nn.Parameter(torch.zeros(2).double())
     refused("float64", to_miadam, torch.optim.Adam([double]), [("w", double)], path)
     step(net, adam, 0)
-    params[0].grad = None
-    adam.step()
-    refused("0.weight has taken 1 steps and 0.bias 2", to_miadam, adam, named, path)
     assert not path.exists()
 
     changed = dict(lr=0.5, weight_decay=0.5, decoupled=False, order=1, switch_step=4)
@@ -103,6 +101,57 @@ def refuses_what_cannot_be_mapped(path):
     for one, other in zip(params, by_adam):
         torch.testing.assert_close(one, other)
     assert adam.param_groups[0]["lr"] == 0.5
+
+
+def counts_each_parameters_steps(path):
+    """Also those of one that has no gradient, or is frozen, at some steps."""
+    models = [model() for _ in range(2)]
+    first, second = (torch.optim.Adam(model.parameters()) for model in models)
+    step(models[0], first, 0)
+    models[0][0].weight.grad = None
+    first.step()
+    models[0][1].bias.requires_grad_(False)
+    models[0][1].bias.grad = None
+    first.step()
+    to_miadam(first, models[0].named_parameters(), path)
+    header = json.loads(contents(path)[1]["miadam"])
+    assert header["step"] == header["recorded"] == 3 and header["frozen"] == ["1.bias"]
+    expected = {"0.weight": 1, "0.bias": 3, "1.weight": 3, "1.bias": 2}
+    assert steps_of(header) == expected
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        from_miadam(path, second, models[1].named_parameters())
+    assert len(caught) == 1 and "1.bias" in str(caught[0].message)
+    for name, param in models[1].named_parameters():
+        assert second.state[param]["step"] == expected[name]
+    models[1][1].bias.requires_grad_(False)
+    for one, other in zip(models, [first, second]):
+        for param in one.parameters():
+            param.grad = torch.ones_like(param) if param.requires_grad else None
+        other.step()
+    for one, other in zip(*(model.parameters() for model in models)):
+        assert torch.equal(one, other)
+    # A version 1 file counts once for all.
+    tensors, metadata = contents(path)
+    old = json.loads(metadata["miadam"]) | {"version": 1}
+    del old["clocks"], old["frozen"]
+    save_file(tensors, path, {"miadam": json.dumps(old)})
+    from_miadam(path, second, models[1].named_parameters())
+    assert all(state["step"] == 3 for state in second.state.values())
+
+
+def refuses_integrals_that_any_parameter_needs(path):
+    net = model()
+    named = list(net.named_parameters())
+    miadam = MIAdam([{"params": list(net.parameters()), "order": 1, "switch_step": 3}])
+    step(net, miadam, 0)
+    step(net, miadam, 1)
+    adam = torch.optim.Adam(net.parameters())
+    to_miadam(miadam, named, path)
+    from_miadam(path, adam, named)
+    miadam.state[net[1].bias]["t"] = 1
+    to_miadam(miadam, named, path)
+    refused("integrals until step 3", from_miadam, path, adam, named)
 
 
 def takes_master_copies(path):
@@ -148,7 +197,9 @@ def warns_of_what_is_left_to_do(path):
     cautious = header.replace('"weight_decay": "None"', '"weight_decay": {"Cautious": 0.5}', 1)
     save_file(tensors, path, {"miadam": cautious})
     refused("cautious", from_miadam, path, adam, net.named_parameters())
-    save_file(tensors, path, {"miadam": header.replace('"version": 1', '"version": 2')})
+    save_file(tensors, path, {"miadam": header.replace('"version": 2', '"averages_in": true, "version": 2')})
+    refused("swap them back", from_miadam, path, adam, net.named_parameters())
+    save_file(tensors, path, {"miadam": header.replace('"version": 2', '"version": 3')})
     refused("version", from_miadam, path, adam, net.named_parameters())
     save_file(tensors, path)
     refused("version", from_miadam, path, adam, net.named_parameters())
@@ -187,6 +238,8 @@ def run(folder):
     for number, test in enumerate([
         resumes_through_all_ways,
         refuses_what_cannot_be_mapped,
+        counts_each_parameters_steps,
+        refuses_integrals_that_any_parameter_needs,
         takes_master_copies,
         leaves_out_what_was_never_trained,
         warns_of_what_is_left_to_do,

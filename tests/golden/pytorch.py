@@ -14,7 +14,7 @@ class MIAdam(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self):
         for group in self.param_groups:
-            for theta in group["params"]:
+            for theta in (theta for theta in group["params"] if theta.grad is not None):
                 self.step_parameter(theta, self.state[theta], group)
 
     def step_parameter(self, theta, state, group):

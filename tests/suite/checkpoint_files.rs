@@ -65,6 +65,9 @@ fn small() -> (Vec<u8>, String) {
     (bytes, header)
 }
 
+/// Where the clocks begin in a header.
+const CLOCKS: &str = r#"\"clocks\":[{\"params\":["#;
+
 #[test]
 fn hostile_files_are_errors() {
     let (bytes, header) = small();
@@ -80,6 +83,15 @@ fn hostile_files_are_errors() {
         ("a step given twice", r#"\"step\":1"#, r#"\"step\":1,\"step\":2"#, "duplicate field"),
         ("an unknown field", r#"\"step\":1"#, r#"\"step\":1,\"stop\":2"#, "unknown field"),
         ("a parameter that nobody counts", r#"\"nothing\"],\"counts\""#, r#"\"e\"],\"counts\""#, "`e`"),
+        ("a parameter counted twice", CLOCKS, r#"\"clocks\":[{\"params\":[\"a\","#, "each parameter once"),
+        ("a stranger counted", CLOCKS, r#"\"clocks\":[{\"params\":[\"z\","#, "`z`"),
+        ("a clock without counts", r#",\"counts\":{\"step\":1}"#, "", "counts"),
+        ("a count that is no number", r#"{\"step\":1}"#, r#"{\"step\":1.5}"#, "miadam"),
+        ("a count beyond all", r#"{\"step\":1}"#, r#"{\"step\":4294967296}"#, "miadam"),
+        ("an unknown count", r#"{\"step\":1}"#, r#"{\"step\":1,\"stop\":2}"#, "unknown field"),
+        ("a frozen stranger", CLOCKS, r#"\"frozen\":[\"z\"],\"clocks\":[{\"params\":["#, "`z`: it is frozen"),
+        ("frozen twice", CLOCKS, r#"\"frozen\":[\"a\",\"a\"],\"clocks\":[{\"params\":["#, "named twice"),
+        ("clocks in version 1", r#"\"version\":2"#, r#"\"version\":1"#, "version 1 has neither"),
         ("no clocks", r#",\"clocks\":"#, r#",\"user_data\":{},\"clocks\":[],\"frozen\":"#, "miadam"),
         ("kappa", r#"\"kappa\":0.5"#, r#"\"kappa\":1.5"#, "kappa"),
         ("loss scale", r#"\"loss_scale\":8.0"#, r#"\"loss_scale\":0.0"#, "loss_scale"),

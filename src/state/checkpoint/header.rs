@@ -111,6 +111,10 @@ impl Header {
         }
         let mut header: Self = serde_json::from_str(json).map_err(malformed)?;
         if version == 1 {
+            if !header.clocks.is_empty() || !header.frozen.is_empty() {
+                let reason = "`miadam`: version 1 has neither clocks nor frozen parameters".to_owned();
+                return Err(Error::CheckpointFormat { reason });
+            }
             let params = header.groups.iter().flat_map(|group| group.params.clone()).collect();
             header.clocks = vec![HeaderClock { params, counts: Clock { step: header.step, ..Clock::default() } }];
             header.version = VERSION;
@@ -147,7 +151,7 @@ impl Header {
 }
 
 impl Header {
-    /// Refuses clocks that do not have each parameter once, and frozen parameters that are not there.
+    /// Refuses clocks that do not have each parameter once, and frozen parameters that are not there or named twice.
     fn check_counted(&self, names: &HashSet<&String>) -> Result<(), Error> {
         let mut counted = HashSet::new();
         for name in self.clocks.iter().flat_map(|clock| &clock.params) {
@@ -158,8 +162,9 @@ impl Header {
         if let Some(name) = names.iter().find(|name| !counted.contains(**name)) {
             return Err(malformed_entry(name, "no clock names it"));
         }
-        match self.frozen.iter().find(|name| !names.contains(*name)) {
-            Some(name) => Err(malformed_entry(name, "it is frozen, but belongs to no group")),
+        let mut frozen = HashSet::new();
+        match self.frozen.iter().find(|name| !names.contains(*name) || !frozen.insert(*name)) {
+            Some(name) => Err(malformed_entry(name, "it is frozen, but belongs to no group, or is named twice")),
             None => Ok(()),
         }
     }

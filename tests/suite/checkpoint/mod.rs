@@ -3,6 +3,7 @@
 mod contents;
 mod loading;
 mod older;
+mod options;
 mod peaks;
 mod resuming;
 #[cfg(unix)]

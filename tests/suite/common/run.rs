@@ -40,8 +40,14 @@ pub trait Run: Sized {
     /// With the parameters in it.
     fn checkpoint(&self) -> Checkpoint;
 
+    /// The parameters of a checkpoint.
+    fn write_params(&mut self, checkpoint: &Checkpoint);
+
     /// State and parameters.
-    fn load(&mut self, checkpoint: &Checkpoint);
+    fn load(&mut self, checkpoint: &Checkpoint) {
+        self.optimizer().load(checkpoint).unwrap();
+        self.write_params(checkpoint);
+    }
 
     /// In the order of the groups.
     fn params(&self) -> Vec<Vec<f32>> {
@@ -94,8 +100,7 @@ impl Run for OnCpu {
         checkpoint
     }
 
-    fn load(&mut self, checkpoint: &Checkpoint) {
-        self.optimizer.load(checkpoint).unwrap();
+    fn write_params(&mut self, checkpoint: &Checkpoint) {
         for (name, values) in &mut self.params {
             checkpoint.copy_param(name, values).unwrap();
         }
@@ -156,8 +161,7 @@ impl Run for OnGpu {
         self.gpu.checkpoint(&self.optimizer, true)
     }
 
-    fn load(&mut self, checkpoint: &Checkpoint) {
-        self.optimizer.load(checkpoint).unwrap();
+    fn write_params(&mut self, checkpoint: &Checkpoint) {
         self.optimizer.write_params(checkpoint).unwrap();
     }
 }
