@@ -18,7 +18,13 @@ fn file(name: &str) -> PathBuf {
 /// Files of an older version, and the seeds of the fuzzers where they are.
 fn corpus() -> Vec<Vec<u8>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let golden = ["checkpoints/version_1", "bridge/adam.rust", "bridge/adamw.rust", "bridge/miadam.rust"];
+    let golden = [
+        "checkpoints/version_1",
+        "checkpoints/version_2",
+        "bridge/adam.rust",
+        "bridge/adamw.rust",
+        "bridge/miadam.rust",
+    ];
     let golden = golden.map(|name| root.join("tests/golden").join(format!("{name}.safetensors")));
     let seeds = fs::read_dir(root.join("fuzz/corpus/checkpoint")).into_iter().flatten();
     let mut paths: Vec<_> = seeds.map(|seed| seed.unwrap().path()).collect();
