@@ -20,7 +20,7 @@
 //! | `values` | host tensors of any type |
 //! | `file` | files that are whole or not there |
 //! | `state` | copies of the state, reports, checkpoints |
-//! | `course`, `optimizer` | what both optimizers do alike |
+//! | `course`, `optimizer`, `loading` | what both optimizers do alike |
 //! | `gpu` | kernels, buffers, recording, readbacks |
 //! | `cpu` | the twin, on all cores |
 //!
@@ -41,6 +41,7 @@ mod error;
 mod file;
 #[cfg(feature = "gpu")]
 mod gpu;
+mod loading;
 mod optimizer;
 mod options;
 mod param;
