@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
 use miadam::plan::{Access, Extras, Form, Format, Integrals, Kernel, Shape};
-use miadam::shader::{self, Shader};
+use miadam::shader::{self, Judgement, Shader};
 use miadam::{Dtype, HalfParams};
 use miadam_support::command_line::{self, number};
 
@@ -61,8 +61,11 @@ struct Flags {
     #[arg(long)]
     average: bool,
     /// In the advance kernel: gradients that are measured
-    #[arg(long)]
+    #[arg(long, conflicts_with = "follows")]
     measures: bool,
+    /// In the advance kernel: another optimizer's verdict
+    #[arg(long)]
+    follows: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -127,7 +130,9 @@ impl Flags {
             Name::Update => shader::update(kernel, windows),
             Name::Measure => shader::measure(kernel, windows),
             Name::Adopt => shader::adopt(kernel, windows),
-            Name::Advance => shader::advance(self.measures),
+            Name::Advance if self.follows => shader::advance(Judgement::Followed),
+            Name::Advance if self.measures => shader::advance(Judgement::Measured),
+            Name::Advance => shader::advance(Judgement::Blind),
         }
     }
 }

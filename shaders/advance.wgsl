@@ -84,12 +84,15 @@ fn advance(@builtin(local_invocation_index) lane: u32) {
     if lane == 0u {
         progress.step = count(progress.step, verdict);
         progress.generation = recorded.generation;
-        if MEASURE {
+        if MEASURE || FOLLOW {
             progress.skipped += u32(verdict.skip && progress.skipped != 0xffffffffu);
             progress.norm = verdict.norm;
-            if recorded.settings.growth_interval > 0u {
-                update_scaler(recorded.settings, found);
-            }
+        }
+        if MEASURE && recorded.settings.growth_interval > 0u {
+            update_scaler(recorded.settings, found);
+        }
+        if !FOLLOW {
+            tell(verdict);
         }
     }
 }

@@ -330,7 +330,7 @@ pub struct Progress {
     pub padding: [u32; 3],
 }
 
-/// The loss scale, in a buffer that the caller's kernels may bind.
+/// The loss scale, and the verdict on the gradients of the last step, in a buffer that the caller's kernels may bind.
 #[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
 #[repr(C)]
 pub struct Scaler {
@@ -338,8 +338,18 @@ pub struct Scaler {
     pub scale: f32,
     /// Steps since the last that was skipped or let the scale grow.
     pub good_steps: u32,
+    /// 1 if the last step was skipped, else 0.
+    pub skip: u32,
     /// Fills a quad.
-    pub padding: [u32; 2],
+    pub padding: u32,
+    /// The factor on every gradient of the last step.
+    pub factor: f32,
+    /// A power of two that is a second factor on it.
+    pub unit: f32,
+    /// The norm of all gradients at the last step, as bits: it may be infinite or NaN. 0 if it was not measured.
+    pub norm: u32,
+    /// Fills a quad.
+    pub tail: u32,
 }
 
 /// The sums over the gradients of one workgroup.
@@ -457,6 +467,6 @@ impl Scaler {
     /// Loss scaling that starts at `scale`.
     #[must_use]
     pub fn starting_at(scale: f32) -> Self {
-        Self { scale, ..Self::zeroed() }
+        Self { scale, factor: 1.0, unit: 1.0, ..Self::zeroed() }
     }
 }

@@ -62,6 +62,32 @@ pub enum Error {
         expected: &'static str,
     },
 
+    /// An option of an optimizer that follows another, which has the say on it.
+    #[error(
+        "an optimizer that follows another takes the verdict on the gradients from it; leave `{option}` to the leader, or \
+         do not follow"
+    )]
+    LeadersOption {
+        /// The field of [`GradOptions`](crate::GradOptions), or `set_other_grads`.
+        option: &'static str,
+    },
+
+    /// The gradient of a tensor that somebody else updates cannot be measured.
+    #[error("other gradient {index} {reason}")]
+    OtherGrad {
+        /// Its number among those that were given.
+        index: usize,
+        /// What is wrong with it, and what to do.
+        reason: String,
+    },
+
+    /// A buffer from which no verdict can be taken.
+    #[error("the leader's buffer {reason}")]
+    LeaderBuffer {
+        /// What is wrong with it, and what to do.
+        reason: String,
+    },
+
     /// The step scale, a power of the learning rate, leaves the normal range of `f32`.
     #[error(
         "group {group}: `lr` {lr:e} at `order` {order} gives a step scale of {scale:e}, outside the normal range of f32; \

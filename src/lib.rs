@@ -69,7 +69,7 @@ pub use abi::FRESH_ROW;
 pub use dtype::Dtype;
 pub use error::{Error, Role};
 #[cfg(feature = "gpu")]
-pub use gpu::{Binding, Gpu, MiAdam, Readback, Rows, Slice};
+pub use gpu::{Binding, Gpu, MiAdam, OtherGrad, Readback, Rows, Slice};
 pub use optimizer::{OnDevice, Optimizer};
 pub use options::{
     Average, GradOptions, GradScaler, HalfParams, Hyperparams, LoadOptions, Schedule, StepScale, WeightDecay,

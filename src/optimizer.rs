@@ -328,6 +328,7 @@ impl<D: OnDevice> Optimizer<D> {
     /// If a value is out of range, or a scaler comes or goes and the device is lost. Nothing is changed then.
     pub fn set_grad_options(&mut self, options: GradOptions) -> Result<(), Error> {
         options.validate()?;
+        self.course.check_options(&options)?;
         if let Some(scale) = self.course.fresh_scale(&options) {
             self.device.set_scale(scale)?;
         }

@@ -7,6 +7,8 @@
 //
 // A loss scale may be anywhere in the range of f32, and gradients with it: factors and norm are wide.
 //
+// A step that follows another optimizer's takes that one's verdict, by which the scaler is the leader's, and is only read.
+//
 // Twin of src/math/verdict.rs, where the norm is an f64.
 
 #import shared/workgroup.wgsl
@@ -15,6 +17,8 @@
 
 // True if the gradients have been measured.
 override MEASURE: bool = false;
+// True if the verdict is another optimizer's.
+override FOLLOW: bool = false;
 
 struct GradSettings {
     factor: f32,
@@ -27,10 +31,16 @@ struct GradSettings {
     backoff_factor: f32,
 }
 
+// src/abi.rs describes each field.
 struct Scaler {
     scale: f32,
     good_steps: u32,
-    @size(8) padding: u32,
+    skip: u32,
+    padding: u32,
+    factor: f32,
+    unit: f32,
+    norm: u32,
+    tail: u32,
 }
 
 struct Found {
@@ -69,6 +79,9 @@ fn find(lane: u32) -> Found {
 }
 
 fn judge(settings: GradSettings, found: Found) -> Verdict {
+    if FOLLOW {
+        return told();
+    }
     var factor = widen(settings.factor, 0);
     if settings.growth_interval > 0u {
         factor = product(factor, reciprocal(widen(scaler.scale, 0)));
@@ -86,6 +99,19 @@ fn judge(settings: GradSettings, found: Found) -> Verdict {
         both = select(vec2(poison, 1.0), factors(clip(settings.max_norm, norm, factor)), finite);
     }
     return Verdict(settings.skips == 1u && !finite, both, norm_bits);
+}
+
+// The verdict that the last step has told.
+fn told() -> Verdict {
+    return Verdict(scaler.skip == 1u, vec2(scaler.factor, scaler.unit), scaler.norm);
+}
+
+// Tells it to the kernels that come after the step.
+fn tell(verdict: Verdict) {
+    scaler.skip = u32(verdict.skip);
+    scaler.factor = verdict.factors.x;
+    scaler.unit = verdict.factors.y;
+    scaler.norm = verdict.norm;
 }
 
 // factor · min(1, max_norm / (norm + 1e-6))

@@ -29,6 +29,8 @@ pub struct Course {
     /// The number of each parameter in `members`, by its name.
     numbers: HashMap<String, usize>,
     pub(crate) grad_options: GradOptions,
+    /// Whether all steps take the verdict on the gradients from another optimizer.
+    pub(crate) follows: bool,
     /// Steps recorded, by which schedules go.
     pub(crate) recorded: u32,
     /// Each group's learning rate at the last of them.
@@ -50,6 +52,7 @@ impl Course {
             groups,
             members,
             grad_options: GradOptions::default(),
+            follows: false,
             recorded: 0,
             measured: false,
             averages_in: false,
@@ -133,10 +136,14 @@ impl Course {
             *lr = group.lr_at(recorded);
         }
         self.recorded = recorded.saturating_add(1);
-        self.measured = self.grad_options.measures();
+        self.measured = self.grad_options.measures() || self.follows;
         for (number, group) in self.groups.iter().enumerate() {
             if group.integrates() && self.recorded == group.switch_step {
-                let later = if self.grad_options.skips() { ", later by as many steps as are skipped" } else { "" };
+                let later = if self.grad_options.skips() || self.follows {
+                    ", later by as many steps as are skipped"
+                } else {
+                    ""
+                };
                 log::info!("group {number}: plain Adam from step {} on{later}", self.recorded);
             }
         }
@@ -160,6 +167,11 @@ impl Course {
         let target = self.groups.get_mut(group).ok_or(Error::UnknownGroup { group, groups })?;
         *target = target.with_lr(group, lr)?;
         Ok(())
+    }
+
+    /// Checks that options are not a leader's, if the steps follow one.
+    pub(crate) fn check_options(&self, options: &GradOptions) -> Result<(), Error> {
+        if self.follows { options.check_follower() } else { Ok(()) }
     }
 
     /// The loss scale to start from when these options replace the present ones, if it starts anew.

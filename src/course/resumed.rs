@@ -27,6 +27,9 @@ pub struct Resumed<'a> {
 impl Course {
     /// What this becomes by the loading of a checkpoint.
     pub(crate) fn resumed<'a>(&self, checkpoint: &'a Checkpoint, options: &LoadOptions) -> Result<Resumed<'a>, Error> {
+        if !options.own_grad_options {
+            self.check_options(&checkpoint.header.gradients)?;
+        }
         let Fit { hyperparams, params, skipped } = Fit::new(checkpoint, &self.groups, &self.members, options)?;
         let header = &checkpoint.header;
         if header.averages_in {

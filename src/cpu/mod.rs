@@ -9,7 +9,9 @@ mod chunk;
 mod measuring;
 mod optimizer;
 mod rows;
+mod sharing;
 mod state;
 mod values;
 
 pub use optimizer::{Binding, Cpu, MiAdam};
+pub use sharing::Verdict;

@@ -12,7 +12,7 @@ use crate::error::{Error, Role};
 use crate::math::adopt::adopt;
 use crate::math::advance::{advance_clock, count};
 use crate::math::half::{bf16_nearest, bf16_to_f32, f16_nearest, f16_to_f32};
-use crate::math::verdict::{Verdict, judge, update_scaler};
+use crate::math::verdict::{Verdict, judge, tell, update_scaler};
 use crate::optimizer::Optimizer;
 use crate::param::{Member, Param, ParamGroup};
 use crate::planes::{Bank, Plane};
@@ -97,6 +97,15 @@ pub struct Cpu {
     pub(super) integrals: Vec<f32>,
 }
 
+/// Where the verdict on the gradients of a step comes from.
+#[derive(Clone, Copy)]
+pub(super) enum Judgement<'a> {
+    /// From the options, and from the gradients themselves and these of others.
+    Own(&'a [Values<'a>]),
+    /// From another optimizer.
+    Followed(Verdict),
+}
+
 impl Optimizer<Cpu> {
     /// An optimizer over the groups' parameters, its state all 0.
     ///
@@ -150,6 +159,15 @@ impl Optimizer<Cpu> {
     /// If a parameter is missing, unknown or bound twice, or if a tensor has another length, or a parameter another type, than
     /// the optimizer was made with. Nothing is changed then.
     pub fn step<'a>(&mut self, bindings: impl IntoIterator<Item = Binding<'a>>) -> Result<(), Error> {
+        self.take_step(bindings, Judgement::Own(&[]))
+    }
+
+    /// A step with the verdict on its gradients from here or there.
+    pub(super) fn take_step<'a>(
+        &mut self,
+        bindings: impl IntoIterator<Item = Binding<'a>>,
+        judgement: Judgement<'_>,
+    ) -> Result<(), Error> {
         let rests = |member: &Member| !member.takes_part();
         let mut bindings = self.course.sort_all_bindings(bindings, |binding| binding.name, rests)?;
         for (binding, member) in bindings.iter_mut().zip(&self.course.members) {
@@ -165,13 +183,21 @@ impl Optimizer<Cpu> {
         device.adopt(&course.members, &bindings);
         let settings = GradSettings::new(&course.grad_options);
         let grads = bindings.iter().flatten().map(|binding| Values::from(&binding.grad));
-        let verdict = device.advance(&settings, course.grad_options.measures(), grads);
+        let verdict = match judgement {
+            Judgement::Own(others) => device.judge(&settings, course.grad_options.measures(), grads, others),
+            Judgement::Followed(verdict) => verdict,
+        };
+        let has_norm = course.grad_options.measures() || matches!(judgement, Judgement::Followed(_));
+        device.take_verdict(verdict, has_norm);
+        device.progress.step = count(device.progress.step, &verdict);
         if !verdict.skip {
             device.update(course, &settings, &verdict, bindings);
         } else if course.grad_options.zero {
             bindings.iter_mut().flatten().for_each(|binding| binding.grad.zero());
         }
         course.record();
+        // A follower has the norm of its leader.
+        course.measured = has_norm;
         Ok(())
     }
 }
@@ -202,24 +228,29 @@ impl Cpu {
         }
     }
 
-    /// The twin of `advance.wgsl`, but for the coefficients: counts the step.
-    fn advance<'a>(
+    /// Judges the gradients of a step, those of others included.
+    fn judge<'a>(
         &mut self,
         settings: &GradSettings,
         measures: bool,
         grads: impl Iterator<Item = Values<'a>>,
+        others: &[Values<'a>],
     ) -> Verdict {
-        let found = measures.then(|| measuring::find(grads));
+        let found = measures.then(|| measuring::find(grads.chain(others.iter().copied())));
         let verdict = judge(settings, &self.scaler, found);
-        if let Some(found) = found {
+        if let Some(found) = found.filter(|_| settings.growth_interval > 0) {
+            update_scaler(&mut self.scaler, settings, found);
+        }
+        verdict
+    }
+
+    /// Takes note of the verdict on a step, and of its norm if it has one.
+    fn take_verdict(&mut self, verdict: Verdict, has_norm: bool) {
+        if has_norm {
             self.progress.norm = verdict.norm.to_bits();
             self.progress.skipped = self.progress.skipped.saturating_add(u32::from(verdict.skip));
-            if settings.growth_interval > 0 {
-                update_scaler(&mut self.scaler, settings, found);
-            }
         }
-        self.progress.step = count(self.progress.step, &verdict);
-        verdict
+        tell(&mut self.scaler, &verdict);
     }
 
     /// Updates every element.

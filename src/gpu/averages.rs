@@ -1,9 +1,10 @@
 //! Averages of the weights in the parameters' place, and back, on the GPU.
 
 use super::binding::number_buffers;
-use super::bound_plan::{Binder, BoundSwap};
+use super::bound_plan::{Binder, BoundSwap, Placed};
 use super::device::Gpu;
 use super::device_state::{AVERAGES_IN, ClockBuffers};
+use super::shader::Judgement;
 use crate::abi::Progress;
 use crate::error::Error;
 use crate::optimizer::Optimizer;
@@ -80,14 +81,13 @@ impl Gpu {
         let (placements, buffers) = number_buffers(&self.bound, |number| !tensors[number].rests);
         let placements: Vec<_> =
             placements.iter().map(|&Placement { param, .. }| Placement { param, grad: param }).collect();
-        let plan = Plan::new(&tensors, &placements, &self.state.layout, &self.limits);
+        let plan = Placed { plan: Plan::new(&tensors, &placements, &self.state.layout, &self.limits), buffers };
         let binder = Binder {
             memory: &self.memory,
             limits: &self.limits,
             kernels: &mut self.kernels,
             state: &self.state,
-            buffers: &buffers,
-            measures: false,
+            judgement: Judgement::Blind,
         };
         binder.bind_swap(plan, out)
     }

@@ -110,7 +110,7 @@ impl Bound {
     }
 
     /// The parameter and its gradient, each with the byte after its last.
-    fn tensors(&self, param: &Param) -> [(Role, &Slice, u64); 2] {
+    pub fn tensors(&self, param: &Param) -> [(Role, &Slice, u64); 2] {
         [
             (Role::Param, &self.param, end(&self.param, param.dtype, param.len)),
             (Role::Grad, &self.grad, end(&self.grad, self.grad_dtype, param.len)),
@@ -161,21 +161,4 @@ pub(super) fn number_buffers(bound: &[Bound], is_used: impl Fn(usize) -> bool) -
     };
     let placements = bound.iter().enumerate().map(placement).collect();
     (placements, buffers)
-}
-
-/// Checks that no two tensors overlap. Natively wgpu does not check that writable bindings are disjoint.
-pub(super) fn check_overlap<'a>(tensors: impl Iterator<Item = (&'a Param, &'a Bound)>) -> Result<(), Error> {
-    let tensors = tensors.filter(|(param, _)| param.len > 0);
-    let mut slices: Vec<_> = tensors
-        .flat_map(|(param, bound)| bound.tensors(param).map(|(role, slice, end)| (slice, end, &param.name, role)))
-        .collect();
-    slices.sort_by(|(a, ..), (b, ..)| a.buffer.cmp(&b.buffer).then(a.offset.cmp(&b.offset)));
-    for pair in slices.windows(2) {
-        let [(before, end, other, other_role), (after, _, name, role)] = pair else { continue };
-        if before.buffer == after.buffer && *end > after.offset {
-            let (name, other) = ((*name).clone(), (*other).clone());
-            return Err(Error::Overlap { name, role: *role, other, other_role: *other_role });
-        }
-    }
-    Ok(())
 }

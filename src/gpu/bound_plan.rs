@@ -3,6 +3,7 @@
 use super::device_state::DeviceState;
 use super::kernels::Kernels;
 use super::memory::Memory;
+use super::shader::Judgement;
 use crate::abi::{Partial, measure, swap, update};
 use crate::error::Error;
 use crate::plan::{Dispatch, Limits, Plan, Shape, Window, grid};
@@ -32,7 +33,8 @@ struct BoundDispatch {
     buffers: Vec<wgpu::Buffer>,
     /// The buffer that the dispatch's chunks lie in, and their first byte.
     chunks: (wgpu::Buffer, u64),
-    update: BoundKernel,
+    /// The kernel that updates, unless the gradients are of tensors that somebody else updates.
+    update: Option<BoundKernel>,
     /// The kernel that makes master copies, if there are any. It has the update's bind group.
     adopt: Option<wgpu::ComputePipeline>,
     /// The kernel that looks at the gradients before the first is used, if the step needs that.
@@ -47,34 +49,53 @@ struct BoundKernel {
     workgroups: [u32; 2],
 }
 
+/// A plan, and the caller's buffers by the numbers that it has for them.
+#[derive(Default)]
+pub(super) struct Placed {
+    pub plan: Plan,
+    pub buffers: Vec<wgpu::Buffer>,
+}
+
+impl Placed {
+    /// The dispatches, each with the buffers of its windows.
+    fn dispatches(self) -> impl Iterator<Item = (Dispatch, Vec<wgpu::Buffer>)> {
+        let Self { plan, buffers } = self;
+        plan.dispatches.into_iter().map(move |dispatch| {
+            let windows = dispatch.windows.iter().map(|window| buffers[window.buffer].clone()).collect();
+            (dispatch, windows)
+        })
+    }
+}
+
 /// Everything that a plan is bound to.
 pub(super) struct Binder<'a> {
     pub memory: &'a Memory,
     pub limits: &'a Limits,
     pub kernels: &'a mut Kernels,
     pub state: &'a DeviceState,
-    /// The caller's buffers, by number.
-    pub buffers: &'a [wgpu::Buffer],
-    /// Whether steps measure their gradients.
-    pub measures: bool,
+    /// Where steps have the verdict on their gradients from.
+    pub judgement: Judgement,
 }
 
 impl Binder<'_> {
-    /// Binds a plan. What it has in common with the last one is kept: engines move a few tensors, or all gradients to the
-    /// same offsets in other buffers.
-    pub fn bind(mut self, plan: Plan, last: Option<&BoundPlan>) -> Result<BoundPlan, Error> {
-        let advance = self.kernels.advance(self.memory, self.measures)?;
-        let partials = if self.measures { Some(self.partials(&plan, last)?) } else { None };
+    /// Binds a plan, and after it the measure kernels of `others`, whose tensors are not the optimizer's. What it has in common
+    /// with the last one is kept: engines move a few tensors, or all gradients to the same offsets in other buffers.
+    pub fn bind(mut self, plan: Placed, others: Placed, last: Option<&BoundPlan>) -> Result<BoundPlan, Error> {
+        let advance = self.kernels.advance(self.memory, self.judgement)?;
+        let own = plan.plan.dispatches.len();
+        let plan: Vec<_> = plan.dispatches().chain(others.dispatches()).collect();
+        let partials = if self.judgement.measures() { Some(self.partials(&plan, last)?) } else { None };
         let keeps_partials = last.is_some_and(|last| last.partials == partials);
         let known = |number: usize, dispatch: &Dispatch| {
-            last.and_then(|last| last.dispatches.get(number)).filter(|known| known.has_work_of(dispatch))
+            let known = last.and_then(|last| last.dispatches.get(number));
+            known.filter(|known| known.update.is_some() == (number < own) && known.has_work_of(dispatch))
         };
-        let fresh = plan.dispatches.iter().enumerate().filter(|(number, dispatch)| known(*number, dispatch).is_none());
+        let dispatches = plan.iter().map(|(dispatch, _)| dispatch).enumerate();
+        let fresh = dispatches.filter(|(number, dispatch)| known(*number, dispatch).is_none());
         let mut tables = tables(self.memory, self.limits, fresh.map(|(_, dispatch)| dispatch))?.into_iter();
 
-        let mut dispatches = Vec::with_capacity(plan.dispatches.len());
-        for (number, dispatch) in plan.dispatches.into_iter().enumerate() {
-            let buffers: Vec<_> = dispatch.windows.iter().map(|window| self.buffers[window.buffer].clone()).collect();
+        let mut dispatches = Vec::with_capacity(plan.len());
+        for (number, (dispatch, buffers)) in plan.into_iter().enumerate() {
             let known = known(number, &dispatch);
             let placed = known.filter(|known| known.has_windows_of(&dispatch, &buffers));
             if let Some(placed) = placed.filter(|_| keeps_partials) {
@@ -88,11 +109,12 @@ impl Binder<'_> {
             let windows = Windows { dispatch: &dispatch, buffers: &buffers, chunks: &chunks };
             let update = match placed {
                 Some(placed) => placed.update.clone(),
-                None => self.update(&windows)?,
+                None if number < own => Some(self.update(&windows)?),
+                None => None,
             };
             let adopt = match dispatch.kernel.format.rounding {
-                Rounding::Master => Some(self.kernels.adopt(self.memory, dispatch.kernel)?),
-                Rounding::Exact | Rounding::Stochastic => None,
+                Rounding::Master if number < own => Some(self.kernels.adopt(self.memory, dispatch.kernel)?),
+                _ => None,
             };
             let measure = match &partials {
                 Some(Partials { buffer, spans }) => Some(self.measure(&windows, buffer, spans[number])?),
@@ -104,11 +126,11 @@ impl Binder<'_> {
     }
 
     /// Binds a swap of averages, `out` if the parameters go back.
-    pub fn bind_swap(self, plan: Plan, out: bool) -> Result<BoundSwap, Error> {
-        let tables = tables(self.memory, self.limits, plan.dispatches.iter())?;
-        let mut kernels = Vec::with_capacity(plan.dispatches.len());
-        for (dispatch, chunks) in plan.dispatches.iter().zip(&tables) {
-            let buffers: Vec<_> = dispatch.windows.iter().map(|window| self.buffers[window.buffer].clone()).collect();
+    pub fn bind_swap(self, plan: Placed, out: bool) -> Result<BoundSwap, Error> {
+        let tables = tables(self.memory, self.limits, plan.plan.dispatches.iter())?;
+        let mut kernels = Vec::with_capacity(tables.len());
+        for ((dispatch, buffers), chunks) in plan.dispatches().zip(&tables) {
+            let dispatch = &dispatch;
             let clocks = &self.state.clocks;
             let pipeline = self.kernels.swap(self.memory, dispatch.kernel, out, clocks.words)?;
             let own = [
@@ -132,14 +154,14 @@ impl Binder<'_> {
 
     /// Room for what the measure kernels of a plan find. The partials of another plan would count as found, so that a new
     /// division takes a new buffer. What lies between two spans stays 0.
-    fn partials(&self, plan: &Plan, last: Option<&BoundPlan>) -> Result<Partials, Error> {
+    fn partials(&self, plan: &[(Dispatch, Vec<wgpu::Buffer>)], last: Option<&BoundPlan>) -> Result<Partials, Error> {
         let mut end = 0;
-        let span = |dispatch: &Dispatch| {
+        let span = |(dispatch, _): &(Dispatch, Vec<wgpu::Buffer>)| {
             let span = (end, dispatch.partials() * size_of::<Partial>() as u64);
             end = (span.0 + span.1).next_multiple_of(self.limits.alignment);
             span
         };
-        let spans: Vec<_> = plan.dispatches.iter().map(span).collect();
+        let spans: Vec<_> = plan.iter().map(span).collect();
         if let Some(known) = last.and_then(|last| last.partials.as_ref()).filter(|known| known.spans == spans) {
             return Ok(known.clone());
         }
@@ -250,15 +272,15 @@ impl BoundPlan {
     /// Records the kernels that make master copies, after the coefficients are advanced.
     pub fn record_adopt(&self, pass: &mut wgpu::ComputePass<'_>) {
         for dispatch in &self.dispatches {
-            if let Some(adopt) = &dispatch.adopt {
-                dispatch.update.record_with(adopt, pass);
+            if let (Some(adopt), Some(update)) = (&dispatch.adopt, &dispatch.update) {
+                update.record_with(adopt, pass);
             }
         }
     }
 
     /// Records the update kernels.
     pub fn record_update(&self, pass: &mut wgpu::ComputePass<'_>) {
-        self.dispatches.iter().for_each(|dispatch| dispatch.update.record(pass));
+        self.dispatches.iter().filter_map(|dispatch| dispatch.update.as_ref()).for_each(|bound| bound.record(pass));
     }
 
     /// Dispatches that make master copies.
@@ -268,7 +290,8 @@ impl BoundPlan {
 
     /// Dispatches that measure or update.
     pub fn dispatches(&self) -> usize {
-        self.dispatches.iter().map(|dispatch| 1 + usize::from(dispatch.measure.is_some())).sum()
+        let kernels = |dispatch: &BoundDispatch| [&dispatch.update, &dispatch.measure].into_iter().flatten().count();
+        self.dispatches.iter().map(kernels).sum()
     }
 }
 

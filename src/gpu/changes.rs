@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use super::binding::{Binding, Bound, check_overlap, number_buffers};
+use super::binding::{Binding, Bound, number_buffers};
 use super::device::{Gpu, tensor};
 use super::device_state::{ClockBuffers, DeviceState, PageBuffers, constants};
 use super::known::ClockSteps;
 use super::moves::Moves;
+use super::overlap::check_overlap;
 use super::recorded::RecordedSteps;
 use super::routes::Routes;
 use crate::course::{Change, Course};
@@ -171,7 +172,7 @@ impl Optimizer<Gpu> {
         });
         let bound: Vec<_> = bound.collect::<Result<_, _>>()?;
         let members = course.members.iter().zip(&bound).filter(|(member, _)| member.takes_part());
-        check_overlap(members.map(|(member, bound)| (&member.param, bound)))?;
+        check_overlap(members.map(|(member, bound)| (&member.param, bound)), &self.device.others.grads)?;
         let changed = self.device.make_change(&self.course, &course, change, bound)?;
         self.device.take_change(changed);
         self.course.replace(course);

@@ -3,14 +3,17 @@
 use std::sync::Arc;
 
 use super::adoption::Adoption;
-use super::binding::{Bound, check_overlap, number_buffers};
-use super::bound_plan::{Binder, BoundPlan};
+use super::binding::{Bound, number_buffers};
+use super::bound_plan::{Binder, BoundPlan, Placed};
 use super::device_state::{DeviceState, PageBuffers};
 use super::kernels::Kernels;
 use super::known::{ClockSteps, Known};
 use super::memory::Memory;
 use super::moves::Moves;
+use super::others::Others;
+use super::overlap::check_overlap;
 use super::recorded::RecordedSteps;
+use super::shader::Judgement;
 use crate::abi::{GradSettings, Recorded};
 use crate::course::Course;
 use crate::error::{Error, Role};
@@ -27,6 +30,8 @@ pub struct Gpu {
     pub(super) bound: Vec<Bound>,
     /// The parameters as the planner knows them.
     pub(super) tensors: Vec<Tensor>,
+    /// The gradients of tensors that somebody else updates.
+    pub(super) others: Others,
     pub(super) kernels: Kernels,
     pub(super) state: DeviceState,
     pub(super) recorded: RecordedSteps,
@@ -42,12 +47,18 @@ pub struct Gpu {
     pub(super) clock_steps: Arc<ClockSteps>,
 }
 
+/// What to do where wgpu refuses a buffer.
+pub(super) const LIVE_BUFFER: &str =
+    "give one that was made on the optimizer's device and is neither destroyed nor mapped";
+
 /// A parameter as the planner knows it.
 pub(super) fn tensor(course: &Course, member: &Member, bound: &Bound) -> Tensor {
     let hyperparams = course.group_of(member);
     let planes = member.planes;
     let extras = Extras::new(hyperparams, &course.grad_options);
     let integrals = if planes.integrals == 0 { Integrals::None } else { extras.integrals };
+    // A leader may say anything.
+    let (adjust, skip) = (extras.adjust || course.follows, extras.skip || course.follows);
     Tensor {
         clock: member.clock as u32,
         rests: !member.takes_part(),
@@ -58,7 +69,7 @@ pub(super) fn tensor(course: &Course, member: &Member, bound: &Bound) -> Tensor 
         integral_planes: planes.count(Bank::Integrals) as u64,
         format: Format::new(member.param.dtype, bound.grad_dtype, hyperparams.half_params),
         stream: member.stream,
-        extras: Extras { integrals, ..extras },
+        extras: Extras { adjust, skip, integrals, ..extras },
     }
 }
 
@@ -81,29 +92,35 @@ impl Gpu {
             return Ok(());
         }
         let members = course.members.iter().zip(&self.bound).filter(|(member, _)| member.takes_part());
-        check_overlap(members.map(|(member, bound)| (&member.param, bound)))?;
+        check_overlap(members.map(|(member, bound)| (&member.param, bound)), &self.others.grads)?;
         let (placements, buffers) = number_buffers(&self.bound, |number| !self.tensors[number].rests);
-        self.bind(course, &placements, &buffers)
+        self.bind(course, &placements, buffers)
     }
 
     pub(super) fn bind(
         &mut self,
         course: &Course,
         placements: &[Placement],
-        buffers: &[wgpu::Buffer],
+        buffers: Vec<wgpu::Buffer>,
     ) -> Result<(), Error> {
-        let plan = Plan::new(&self.tensors, placements, &self.state.layout, &self.limits);
+        let plan = Placed { plan: Plan::new(&self.tensors, placements, &self.state.layout, &self.limits), buffers };
+        let judgement = match () {
+            () if course.follows => Judgement::Followed,
+            () if course.grad_options.measures() => Judgement::Measured,
+            () => Judgement::Blind,
+        };
+        let others = if judgement.measures() { self.others.plan(&self.limits)? } else { Placed::default() };
         let binder = Binder {
             memory: &self.memory,
             limits: &self.limits,
             kernels: &mut self.kernels,
             state: &self.state,
-            buffers,
-            measures: course.grad_options.measures(),
+            judgement,
         };
-        let plan = binder.bind(plan, self.plan.as_ref()).map_err(|error| self.name_refused_buffer(course, error))?;
+        let plan =
+            binder.bind(plan, others, self.plan.as_ref()).map_err(|error| self.name_refused_buffer(course, error))?;
         if let Some(partials) = plan.partials().filter(|partials| !self.recorded.has_partials(partials)) {
-            self.recorded = self.recorded.with_partials(&self.memory, &self.kernels, &self.state, partials)?;
+            self.recorded = self.recorded.rebound(&self.memory, &self.kernels, &self.state, Some(partials))?;
         }
         self.plan = Some(plan);
         self.moved = false;
@@ -121,6 +138,12 @@ impl Gpu {
                 if let Err(Error::Gpu { reason, .. }) = self.kernels.try_buffer(&self.memory, &slice.buffer) {
                     return Error::RefusedBuffer { name: member.param.name.clone(), role, reason };
                 }
+            }
+        }
+        for (index, other) in self.others.grads.iter().enumerate() {
+            if let Err(Error::Gpu { reason, .. }) = self.kernels.try_buffer(&self.memory, &other.grad.buffer) {
+                let reason = format!("lies in a buffer that wgpu refuses ({reason}); {LIVE_BUFFER}");
+                return Error::OtherGrad { index, reason };
             }
         }
         error

@@ -21,8 +21,31 @@ pub(super) struct DeviceState {
     pub progress: wgpu::Buffer,
     /// The clocks' counts, and the coefficients that come of them.
     pub clocks: ClockBuffers,
-    /// The loss scale. The caller's kernels are bound to it, so that it outlives a loading.
-    pub scaler: wgpu::Buffer,
+    pub scaler: ScalerBuffers,
+}
+
+/// The buffers of the loss scale and the verdict on the gradients. The caller's kernels are bound to them, so that they outlive
+/// a loading.
+#[derive(Debug, Clone)]
+pub(super) struct ScalerBuffers {
+    pub own: wgpu::Buffer,
+    /// The one that somebody else writes, while the optimizer follows.
+    pub leader: Option<wgpu::Buffer>,
+}
+
+impl ScalerBuffers {
+    fn new(memory: &Memory) -> Result<Self, Error> {
+        // The caller's kernels may bind it either way.
+        let usage = STATE | wgpu::BufferUsages::UNIFORM;
+        let [own] = memory.zeros([("miadam loss scale", size_of::<Scaler>() as u64)], usage)?;
+        memory.write(&own, 0, bytemuck::bytes_of(&Scaler::starting_at(1.0)))?;
+        Ok(Self { own, leader: None })
+    }
+
+    /// The one that steps go by.
+    pub fn current(&self) -> &wgpu::Buffer {
+        self.leader.as_ref().unwrap_or(&self.own)
+    }
 }
 
 /// The buffers of a page of state.
@@ -113,14 +136,14 @@ pub(super) fn plane_bytes(plane: Plane, offset: u64, len: u64) -> std::ops::Rang
 }
 
 impl DeviceState {
-    /// State of 0 in the given layout. `scaler` is the loss scale's buffer, if there is one already.
+    /// State of 0 in the given layout. `scaler` has the loss scale's buffers, if there are any already.
     pub fn new(
         memory: &Memory,
         limits: &Limits,
         layout: StateLayout,
         groups: &[Hyperparams],
         clocks: usize,
-        scaler: Option<wgpu::Buffer>,
+        scaler: Option<ScalerBuffers>,
     ) -> Result<Self, Error> {
         let groups = constants(memory, limits, groups)?;
         let pages = layout.pages.iter().map(|page| PageBuffers::new(memory, page)).collect::<Result<_, _>>();
@@ -132,13 +155,7 @@ impl DeviceState {
         let clocks = ClockBuffers::new(memory, limits, clocks)?;
         let scaler = match scaler {
             Some(scaler) => scaler,
-            None => {
-                // The caller's kernels may bind it either way.
-                let size = size_of::<Scaler>() as u64;
-                let [scaler] = memory.zeros([("miadam loss scale", size)], STATE | wgpu::BufferUsages::UNIFORM)?;
-                memory.write(&scaler, 0, bytemuck::bytes_of(&Scaler::starting_at(1.0)))?;
-                scaler
-            }
+            None => ScalerBuffers::new(memory)?,
         };
         Ok(Self { layout, pages, groups, progress, clocks, scaler })
     }
@@ -182,7 +199,7 @@ impl DeviceState {
     }
 
     pub fn set_scaler(&self, memory: &Memory, scaler: &Scaler) -> Result<(), Error> {
-        memory.write(&self.scaler, 0, bytemuck::bytes_of(scaler))
+        memory.write(&self.scaler.own, 0, bytemuck::bytes_of(scaler))
     }
 
     /// The pages with dummies in place of the integrals' buffers.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::hash::Hash;
 
 use super::memory::Memory;
-use super::shader::{self, Shader};
+use super::shader::{self, Judgement, Shader};
 use crate::abi::{self, gather, measure, moves, update};
 use crate::error::Error;
 use crate::plan::{Extras, Form, Kernel, Limits};
@@ -17,7 +17,7 @@ pub(super) struct Kernels {
     spare: wgpu::Buffer,
     /// The bindings of the advance kernel.
     pub advance_bindings: wgpu::BindGroupLayout,
-    advance: [Option<wgpu::ComputePipeline>; 2],
+    advance: [Option<wgpu::ComputePipeline>; Judgement::ALL.len()],
     moves: Option<wgpu::ComputePipeline>,
     gather: [Option<wgpu::ComputePipeline>; 2],
     update: HashMap<Kernel, wgpu::ComputePipeline>,
@@ -45,17 +45,18 @@ impl Kernels {
         let size = limits.windows as u64 * limits.alignment;
         let [spare] = memory.zeros([("miadam spare windows", size)], wgpu::BufferUsages::STORAGE)?;
         let [update, adopt, measure] = Default::default();
-        let (swap, moves, gather) = (HashMap::new(), None, [None, None]);
-        Ok(Self { limits, spare, advance_bindings, advance: [None, None], moves, gather, update, adopt, swap, measure })
+        let (advance, moves, gather) = Default::default();
+        let swap = HashMap::new();
+        Ok(Self { limits, spare, advance_bindings, advance, moves, gather, update, adopt, swap, measure })
     }
 
-    /// The kernel that advances the step counter. `measures` says whether measure kernels run before it.
-    pub fn advance(&mut self, memory: &Memory, measures: bool) -> Result<wgpu::ComputePipeline, Error> {
-        let known = &mut self.advance[usize::from(measures)];
+    /// The kernel that advances the step counter.
+    pub fn advance(&mut self, memory: &Memory, judgement: Judgement) -> Result<wgpu::ComputePipeline, Error> {
+        let known = &mut self.advance[judgement as usize];
         if let Some(known) = known {
             return Ok(known.clone());
         }
-        let shader = shader::advance(measures);
+        let shader = shader::advance(judgement);
         let bindings = &self.advance_bindings;
         let made = memory.scoped("compile the advance kernel", 0, || {
             compile(&memory.device, "miadam advance", &shader, "advance", bindings)
@@ -146,7 +147,7 @@ impl Kernels {
 
     /// Forgets all that is compiled.
     pub fn forget(&mut self) {
-        self.advance = [None, None];
+        self.advance = Default::default();
         self.moves = None;
         self.gather = [None, None];
         self.update.clear();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::adoption::Adoption;
-use super::binding::{Binding, Bound, check_overlap, number_buffers};
+use super::binding::{Binding, Bound, number_buffers};
 use super::bound_plan::BoundPlan;
 use super::device::{Gpu, tensor};
 use super::device_state::DeviceState;
@@ -12,6 +12,8 @@ use super::kernels::Kernels;
 use super::limits::plan_limits;
 use super::memory::Memory;
 use super::moves::Moves;
+use super::others::Others;
+use super::overlap::check_overlap;
 use super::readback::Watch;
 use super::recorded::RecordedSteps;
 use crate::course::Course;
@@ -82,7 +84,7 @@ impl Optimizer<Gpu> {
         memory.check_alive()?;
         let members = course.members.iter().zip(&bound);
         let tensors: Vec<_> = members.map(|(member, bound)| tensor(&course, member, bound)).collect();
-        check_overlap(course.members.iter().map(|member| &member.param).zip(&bound))?;
+        check_overlap(course.members.iter().map(|member| &member.param).zip(&bound), &[])?;
         let (placements, buffers) = number_buffers(&bound, |_| true);
         let layout = StateLayout::new(&tensors, &placements, &limits)?;
         let kernels = Kernels::new(&memory, limits)?;
@@ -95,6 +97,7 @@ impl Optimizer<Gpu> {
             bound,
             adoption: Adoption::new(&tensors, generation),
             tensors,
+            others: Others::default(),
             kernels,
             state,
             recorded,
@@ -105,7 +108,7 @@ impl Optimizer<Gpu> {
             known: Arc::default(),
             clock_steps: Arc::new(course.clocks.iter().map(|_| 0).collect()),
         };
-        device.bind(&course, &placements, &buffers)?;
+        device.bind(&course, &placements, buffers)?;
         Ok(Self { course, device })
     }
 
@@ -277,7 +280,24 @@ impl Optimizer<Gpu> {
 
     /// The loss scale on the device: a buffer with `STORAGE` and `UNIFORM`, whose first `f32` is the factor on the loss, or
     /// on the gradient of the loss. It is 1 without a [`GradScaler`](crate::GradScaler). The optimizer keeps the same buffer
-    /// for life.
+    /// for life; while it [follows](Self::follow), this is the leader's.
+    ///
+    /// Each step also leaves there what became of the gradients, for kernels that update other tensors by the same norm and the
+    /// same loss scale: those of [`set_other_grads`](Self::set_other_grads). Such a kernel runs after the step. It does nothing if
+    /// `skip` is 1, and multiplies its gradients by `factor`, then by `unit`. The buffer has 32 bytes:
+    ///
+    /// ```wgsl
+    /// struct LossScale {
+    ///     scale: f32,       // the factor on the next loss
+    ///     good_steps: u32,  // steps since the last that was skipped or let the scale grow
+    ///     skip: u32,        // 1 if the last step was skipped, else 0
+    ///     padding: u32,
+    ///     factor: f32,      // the first factor on every gradient of the last step: accumulation, loss scale, clipping
+    ///     unit: f32,        // the second: 1, unless both together are outside the normal range of f32
+    ///     norm: f32,        // the norm of all gradients at the last step, which may be infinite or NaN; 0 if not measured
+    ///     tail: u32,
+    /// }
+    /// ```
     ///
     /// ```
     /// use miadam::{Binding, GradOptions, GradScaler, Hyperparams, MiAdam, Param, ParamGroup};
@@ -327,7 +347,7 @@ impl Optimizer<Gpu> {
     /// ```
     #[must_use]
     pub fn loss_scale(&self) -> &wgpu::Buffer {
-        &self.device.state.scaler
+        self.device.state.scaler.current()
     }
 
     /// Dispatches that the next step records. Those that make master copies, and those that move state after a change, are

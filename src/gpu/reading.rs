@@ -180,7 +180,7 @@ impl Gpu {
 
     /// The step counter with what is counted beside it, the loss scale, and the clocks.
     fn count_ranges(&self) -> Vec<Range<'_>> {
-        [&self.state.progress, &self.state.scaler, &self.state.clocks.counts].map(Range::whole).to_vec()
+        [&self.state.progress, &self.state.scaler.own, &self.state.clocks.counts].map(Range::whole).to_vec()
     }
 
     /// The counts and, after them, the banks of every page of state.

@@ -62,15 +62,15 @@ impl RecordedSteps {
         self.partials == *partials
     }
 
-    /// The same slots, bound to other partials.
-    pub fn with_partials(
+    /// The same slots, bound to the state as it is now. `partials` is `None` where they stay.
+    pub fn rebound(
         &self,
         memory: &Memory,
         kernels: &Kernels,
         state: &DeviceState,
-        partials: &wgpu::Buffer,
+        partials: Option<&wgpu::Buffer>,
     ) -> Result<Self, Error> {
-        let (buffer, partials) = (self.buffer.clone(), partials.clone());
+        let (buffer, partials) = (self.buffer.clone(), partials.unwrap_or(&self.partials).clone());
         let bind_group = bind(memory, kernels, state, &partials, &buffer, self.len)?;
         let &Self { len, slot, used, .. } = self;
         Ok(Self { buffer, bind_group, partials, len, slot, used, last: self.last.clone(), next: Vec::new() })
@@ -143,7 +143,7 @@ fn bind(
                 entry(binding::PROGRESS, progress.as_entire_binding()),
                 entry(binding::COEFS, clocks.coefs.as_entire_binding()),
                 entry(binding::PARTIALS, partials.as_entire_binding()),
-                entry(binding::SCALER, scaler.as_entire_binding()),
+                entry(binding::SCALER, scaler.current().as_entire_binding()),
                 entry(binding::CLOCKS, clocks.counts.as_entire_binding()),
             ],
         })

@@ -1,8 +1,9 @@
 //! Rows of parameters that are split, pruned, duplicated or put in another order, on the GPU.
 
-use super::binding::{Binding, Bound, Slice, check_overlap};
+use super::binding::{Binding, Bound, Slice};
 use super::device::Gpu;
 use super::device_state::{DeviceState, plane_offset};
+use super::overlap::check_overlap;
 use crate::abi::{CHUNK, Gather, QUAD, gather as binding};
 use crate::error::Error;
 use crate::optimizer::Optimizer;
@@ -122,7 +123,7 @@ impl Optimizer<Gpu> {
         });
         let bound: Vec<_> = bound.collect::<Result<_, _>>()?;
         let members = course.members.iter().zip(&bound).filter(|(member, _)| member.takes_part());
-        check_overlap(members.map(|(member, bound)| (&member.param, bound)))?;
+        check_overlap(members.map(|(member, bound)| (&member.param, bound)), &self.device.others.grads)?;
 
         let changed = self.device.make_change(&self.course, &course, &change, bound)?;
         let mut gatherings = Vec::new();

@@ -56,11 +56,36 @@ const FILES: [(&str, &str); 23] = [
     ("swap/whole.wgsl", include_str!("../../shaders/swap/whole.wgsl")),
 ];
 
-/// The advance kernel. `measures` says whether measure kernels run before it.
+/// Where the verdict on a step's gradients comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Judgement {
+    /// From the options alone: no gradient is looked at.
+    Blind,
+    /// From the finds of the measure kernels, which run before.
+    Measured,
+    /// From another optimizer.
+    Followed,
+}
+
+impl Judgement {
+    /// All of them, in order.
+    pub const ALL: [Self; 3] = [Self::Blind, Self::Measured, Self::Followed];
+
+    /// Whether measure kernels run.
+    pub(super) fn measures(self) -> bool {
+        self == Self::Measured
+    }
+}
+
+/// The advance kernel.
 #[must_use]
-pub fn advance(measures: bool) -> Shader {
+pub fn advance(judgement: Judgement) -> Shader {
     let source = assemble("advance.wgsl", include_str!("../../shaders/advance.wgsl"), &Variant::default());
-    Shader { source, constants: vec![("MEASURE", switch(measures))] }
+    let constant = |name, own| (name, switch(judgement == own));
+    Shader {
+        source,
+        constants: vec![constant("MEASURE", Judgement::Measured), constant("FOLLOW", Judgement::Followed)],
+    }
 }
 
 /// The kernel that moves state to other buffers.

@@ -1,7 +1,7 @@
 //! The twin of `shaders/shared/verdict.wgsl`: it decides what happens to the gradients of a step.
 //!
 //! The functions stand in the same order, but for the shader's `find`, which puts the workgroups' finds together; here
-//! `math/measure.rs` does. The norm is an `f64` here.
+//! `math/measure.rs` does, and `told`: a follower is given its verdict here. The norm is an `f64` here.
 
 use super::wide::{Wide, factors, narrow, product, quotient, widen, widen_double};
 use crate::abi::{GradSettings, Scaler};
@@ -47,6 +47,13 @@ pub(crate) fn judge(settings: &GradSettings, scaler: &Scaler, found: Option<Foun
     }
     let skip = settings.skips == 1 && !finite;
     Verdict { skip, factors: both, norm: if finite { norm as f32 } else { f32::from_bits(largest) } }
+}
+
+/// Tells the verdict to those that come after the step.
+pub(crate) fn tell(scaler: &mut Scaler, verdict: &Verdict) {
+    scaler.skip = u32::from(verdict.skip);
+    [scaler.factor, scaler.unit] = verdict.factors;
+    scaler.norm = verdict.norm.to_bits();
 }
 
 /// factor · min(1, max_norm / (norm + 1e-6))

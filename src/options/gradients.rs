@@ -135,6 +135,21 @@ impl GradOptions {
         check("scaler.growth_interval", f64::from(growth_interval), growth_interval > 0, "at least 1")
     }
 
+    /// Checks that no option is set that a follower takes from its leader.
+    pub(crate) fn check_follower(&self) -> Result<(), Error> {
+        let leaders = [
+            ("factor", self.factor != 1.0),
+            ("clip_norm", self.clip_norm.is_some()),
+            ("measure_norm", self.measure_norm),
+            ("skip_non_finite", self.skip_non_finite),
+            ("scaler", self.scaler.is_some()),
+        ];
+        match leaders.into_iter().find(|(_, is_set)| *is_set) {
+            Some((option, _)) => Err(Error::LeadersOption { option }),
+            None => Ok(()),
+        }
+    }
+
     /// Whether the norm has a bound.
     pub(crate) fn clips_norm(&self) -> bool {
         self.clip_norm.is_some_and(f64::is_finite)

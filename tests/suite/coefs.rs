@@ -9,7 +9,7 @@ use crate::common::{Gpu, gpu};
 /// What the kernel makes of step `t` for the groups.
 fn advance(gpu: &Gpu, groups: &[Hyperparams], t: u32) -> (Vec<Coefs>, Progress) {
     let device = &gpu.device;
-    let shader = shader::advance(false);
+    let shader = shader::advance(shader::Judgement::Blind);
     let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
         label: None,
         source: wgpu::ShaderSource::Wgsl(shader.source.into()),

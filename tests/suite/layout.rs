@@ -1,6 +1,7 @@
 //! The Rust structs, binding numbers and workgroup size against the parsed WGSL.
 
 use miadam::abi::{self, Chunk, Coefs, Gather, GradSettings, Group, Move, Partial, Progress, Recorded, Scaler, Tick};
+use miadam::shader::Judgement;
 use naga::{AddressSpace, Module, StorageAccess, TypeInner};
 
 use crate::shaders::{parse, shaders};
@@ -40,7 +41,7 @@ fn structs_agree() {
         rust_struct!(Progress: step, skipped, norm, generation, bad_rows, padding),
         rust_struct!(Move: before, after, len),
         rust_struct!(Gather: before, from_start, from_end, after, start, len, width, count, counts, fills),
-        rust_struct!(Scaler: scale, good_steps, padding),
+        rust_struct!(Scaler: scale, good_steps, skip, padding, factor, unit, norm, tail),
         rust_struct!(Partial: squares, small_squares, large_squares, largest),
     ];
     let (mut seen, mut expected) = (0, 0);
@@ -67,8 +68,8 @@ fn structs_agree() {
 #[test]
 fn the_recorded_step_agrees() {
     let (_, members, size) = rust_struct!(Recorded: settings, generation, clock_words);
-    for measures in [false, true] {
-        let (module, _) = parse("advance", &miadam::shader::advance(measures));
+    for judgement in Judgement::ALL {
+        let (module, _) = parse("advance", &miadam::shader::advance(judgement));
         let (found, _) = wgsl_struct(&module, "Recorded").unwrap();
         assert_eq!(found, [members.clone(), vec![("ticks".to_owned(), size)]].concat());
     }

@@ -37,5 +37,6 @@ mod refused;
 mod report;
 mod schedule;
 mod shaders;
+mod shared;
 mod snapshot;
 mod written;

@@ -1,7 +1,7 @@
 //! Every variant of the shaders parses, validates, and translates to what Vulkan, Metal and DX12 take.
 
 use miadam::plan::{Access, Extras, Form, Format, Integrals, Kernel, Shape};
-use miadam::shader::{self, Shader};
+use miadam::shader::{self, Judgement, Shader};
 use miadam::{Dtype, HalfParams, Rounding};
 use naga::back::pipeline_constants::process_overrides;
 use naga::back::{hlsl, msl, spv};
@@ -19,7 +19,7 @@ fn mixed_formats() -> impl Iterator<Item = Format> {
 
 /// Every shader that the crate can hand to a device, with a name for it.
 pub fn shaders() -> Vec<(String, Shader)> {
-    let advance = [false, true].map(|measures| (format!("advance, measures {measures}"), shader::advance(measures)));
+    let advance = Judgement::ALL.map(|judgement| (format!("advance, {judgement:?}"), shader::advance(judgement)));
     let mut shaders = advance.to_vec();
     shaders.push(("move".to_owned(), shader::moves()));
     shaders.extend([false, true].map(|by_quads| (format!("gather, by quads {by_quads}"), shader::gather(by_quads))));

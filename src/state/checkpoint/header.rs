@@ -96,7 +96,7 @@ impl Header {
     pub fn counts(&self) -> (Progress, Scaler) {
         let &Self { step, skipped, grad_norm_bits, loss_scale, good_steps, .. } = self;
         let progress = Progress { step, skipped, norm: grad_norm_bits.unwrap_or(0), ..Progress::zeroed() };
-        (progress, Scaler { scale: loss_scale, good_steps, ..Scaler::zeroed() })
+        (progress, Scaler { good_steps, ..Scaler::starting_at(loss_scale) })
     }
 
     pub fn parse(json: &str) -> Result<Self, Error> {
