@@ -2,7 +2,7 @@
 //
 //     t    <- t + 1, unless the clock rests            Algorithm 1, line 2
 //     α_t  <- scale(α, n) if t < ζ, else α             lines 11 and 14
-//     step_size  = α_t / (1 - β1ᵗ)                     lines 12, 15 and 18
+//     step_size  = α_t / (1 - β1ᵗ)                     lines 12, 15 and 18; α / S_n(t) under an exact gain
 //     root_scale = 1 / √(1 - β2ᵗ)                      lines 17 and 18
 //
 // A step size above 1 leaves its power of two to root_scale and ε: see `shared_unit`.
@@ -18,7 +18,8 @@
 #import shared/workgroup.wgsl
 #import shared/coefs.wgsl
 #import shared/progress.wgsl
-#import shared/words.wgsl
+#import shared/u64.wgsl
+#import shared/gain.wgsl
 #import shared/verdict.wgsl
 #import shared/wide.wgsl
 
@@ -40,7 +41,8 @@ struct Group {
     average_under: f32,
     average_from: u32,
     average_every: u32,
-    padding: u32,
+    exact_gain: u32,
+    kappa: vec2<u32>,
 }
 
 struct Tick {
@@ -64,7 +66,7 @@ const RESTING = 0xffffffffu;
 @group(0) @binding(1) var<storage, read> recorded: Recorded;
 @group(0) @binding(2) var<storage, read_write> progress: Progress;
 @group(0) @binding(3) var<storage, read_write> coefs: array<Coefs>;
-// clock_words for each clock: its t, then its averagings.
+// clock_words for each clock: a quad with its t, one with its averagings, and one for each of its gains.
 @group(0) @binding(6) var<storage, read_write> clocks: array<u32>;
 
 // One workgroup for all clocks, so that a barrier can keep the writes of what is counted behind every read.
@@ -125,7 +127,13 @@ fn advance_clock(clock: u32, verdict: Verdict) {
     coefs[clock].grad_factor = groups[g].grad_sign * verdict.factors.x;
     coefs[clock].grad_unit = verdict.factors.y;
     // Products round down, so the one's complement is as near as the two's, and is never 0.
-    let step_size = alpha / to_f32(~power1);
+    var step_size = alpha / to_f32(~power1);
+    if integrating && groups[g].order > 0u && !verdict.skip {
+        let gain = advance_gains(word, g, first_gain(~power1));
+        if groups[g].exact_gain == 1u {
+            step_size = divide(alpha, gain);
+        }
+    }
     let unit = shared_unit(step_size, groups[g].eps);
     coefs[clock].eps = groups[g].eps * unit;
     coefs[clock].step_size = step_size * unit;
@@ -138,9 +146,23 @@ fn advance_clock(clock: u32, verdict: Verdict) {
     coefs[clock].skip = u32(verdict.skip);
     coefs[clock].average_rate = 0.0;
     if is_averaged(g, t) && !verdict.skip {
-        coefs[clock].average_rate = average_rate(g, word + 1u);
+        coefs[clock].average_rate = average_rate(g, word + 4u);
     }
     coefs[clock].step = t;
+}
+
+// S_n, after S_1 to S_n have taken a step. They are kept under every step scale, so that it may change.
+fn advance_gains(word: u32, g: u32, s0: Gain) -> Gain {
+    var gain = s0;
+    for (var j = 1u; j <= groups[g].order; j += 1u) {
+        let at = word + 4u + 4u * j;
+        let before = Gain(clocks[at], clocks[at + 1u], bitcast<i32>(clocks[at + 2u]));
+        gain = advance_gain(before, groups[g].kappa, gain);
+        clocks[at] = gain.high;
+        clocks[at + 1u] = gain.low;
+        clocks[at + 2u] = bitcast<u32>(gain.exponent);
+    }
+    return gain;
 }
 
 // A power of two, up to 1, that can be multiplied with step size, root_scale and ε alike, as the update has the first times
@@ -159,7 +181,7 @@ fn is_averaged(g: u32, t: u32) -> bool {
     return every > 0u && t >= first && (t - first) % every == 0u;
 }
 
-// Counts an averaging, in the clock's second word. Gives the rate at which the average takes the weights in: 1 where it
+// Counts an averaging, in the clock's second quad. Gives the rate at which the average takes the weights in: 1 where it
 // becomes a copy.
 fn average_rate(g: u32, word: u32) -> f32 {
     let before = clocks[word];
@@ -171,28 +193,10 @@ fn average_rate(g: u32, word: u32) -> f32 {
     return max(groups[g].average_least, groups[g].average_over / (groups[g].average_under + f32(before)));
 }
 
-// The product of two 0.64 fixed-point numbers, rounded down.
-fn multiply(a: vec2<u32>, b: vec2<u32>) -> vec2<u32> {
-    let high = multiply_words(a.x, b.x);
-    let middle1 = multiply_words(a.x, b.y);
-    let middle2 = multiply_words(a.y, b.x);
-    let low = multiply_words(a.y, b.y);
-    // Words of weight 2⁻⁹⁶: only their carry is kept.
-    let sum1 = low.x + middle1.y;
-    let sum2 = sum1 + middle2.y;
-    let carry = u32(sum1 < low.x) + u32(sum2 < sum1);
-    return add(high, add(vec2(0u, carry), add(vec2(0u, middle1.x), vec2(0u, middle2.x))));
-}
-
-fn add(a: vec2<u32>, b: vec2<u32>) -> vec2<u32> {
-    let low = a.y + b.y;
-    return vec2(a.x + b.x + u32(low < a.y), low);
-}
-
 // A 0.64 fixed-point number, which is above 0 where the step is taken (a first step that is skipped has t = 0, and
 // nothing reads its coefficients), rounded to nearest even.
 fn to_f32(fixed: vec2<u32>) -> f32 {
-    let shift = select(countLeadingZeros(fixed.x), 32u + countLeadingZeros(fixed.y), fixed.x == 0u);
+    let shift = leading_zeros(fixed);
     let normalized = shift_left(fixed, shift);
     let mantissa = normalized.x >> 8u;
     // The 40 bits below the mantissa, against half of its last bit.
@@ -201,12 +205,4 @@ fn to_f32(fixed: vec2<u32>) -> f32 {
     let tie_to_odd = rest == 0x80u && normalized.y == 0u && (mantissa & 1u) == 1u;
     // The mantissa's leading 1 adds 1 to the exponent field, a carry out of rounding another.
     return bitcast<f32>(((125u - shift) << 23u) + mantissa + u32(above_half || tie_to_odd));
-}
-
-fn shift_left(a: vec2<u32>, shift: u32) -> vec2<u32> {
-    if shift >= 32u {
-        return vec2(a.y << (shift - 32u), 0u);
-    }
-    // Twice, since a shift by 32 is not defined.
-    return vec2((a.x << shift) | ((a.y >> 1u) >> (31u - shift)), a.y << shift);
 }

@@ -21,17 +21,17 @@
 // True if the parameters go back.
 override OUT: bool = false;
 // Words from a clock to the next.
-override CLOCK_WORDS: u32 = 4u;
+override CLOCK_WORDS: u32 = 8u;
 
 // As bits, of which nothing is lost whatever they stand for.
 @group(0) @binding(2) var<storage, read_write> moments: array<vec4<u32>>;
-// CLOCK_WORDS for each clock, the second of which counts its averagings; and a quad, the first word of which is 1 while the
+// CLOCK_WORDS for each clock, the fifth of which counts its averagings; and a quad, the first word of which is 1 while the
 // averages are in.
 @group(0) @binding(3) var<storage, read_write> clocks: array<u32>;
 
 fn visit(chunk: Chunk, c: Coefs, quad: u32) {
     let are_in = clocks[arrayLength(&clocks) - 4u] == 1u;
-    let averaged = clocks[chunk.clock * CLOCK_WORDS + 1u];
+    let averaged = clocks[chunk.clock * CLOCK_WORDS + 4u];
     if are_in == OUT && averaged > 0u {
         exchange(chunk, quad);
     }

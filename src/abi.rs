@@ -2,8 +2,9 @@
 //! parsed WGSL.
 
 use bytemuck::{Pod, Zeroable};
+use serde::{Deserialize, Serialize};
 
-use crate::options::{Average, GradOptions, Hyperparams, WeightDecay};
+use crate::options::{Average, GradOptions, Hyperparams, StepScale, WeightDecay};
 
 /// Invocations of a workgroup. In the update, each handles one quad of four elements at a time.
 pub const WORKGROUP_SIZE: u32 = 256;
@@ -171,8 +172,10 @@ pub struct Group {
     pub average_from: u32,
     /// Steps from an averaging to the next, or 0 where there is no average.
     pub average_every: u32,
-    /// Keeps the array stride a multiple of 8.
-    pub padding: u32,
+    /// 1 under `StepScale::ExactGain`, else 0.
+    pub exact_gain: u32,
+    /// κ as (high, low) words of a 0.64 fixed-point number; 1 is [`ONE`].
+    pub kappa: [u32; 2],
 }
 
 /// How a recorded step treats the gradients of all groups.
@@ -366,11 +369,36 @@ pub struct Partial {
     pub largest: u32,
 }
 
+/// What the integrals make of a constant gradient of 1: (high, low) · 2^(exponent - 64). The first bit of `high` is set, or the
+/// gain is 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Pod, Zeroable, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[repr(C)]
+pub struct Gain {
+    /// The mantissa's first 32 bits.
+    pub high: u32,
+    /// Its last 32 bits.
+    pub low: u32,
+    /// The exponent.
+    pub exponent: i32,
+}
+
+/// κ = 1, for which 0.64 fixed point has no room. The number that has these bits is above every other κ.
+pub const ONE: u64 = u64::MAX;
+
+/// κ as a 0.64 fixed-point number: exact from 2⁻¹¹ on, and rounded down below. 1 is [`ONE`].
+#[must_use]
+pub fn fixed_kappa(kappa: f64) -> u64 {
+    // 1 is past the range, where `as` gives the largest number.
+    (kappa * 2f64.powi(64)) as u64
+}
+
 impl Group {
     /// The constants of a group with these hyperparameters.
     #[must_use]
     pub fn new(hyperparams: &Hyperparams) -> Self {
-        let &Hyperparams { beta1, beta2, kappa, eps, order, switch_step, amsgrad, maximize, .. } = hyperparams;
+        let &Hyperparams { beta1, beta2, kappa, eps, order, switch_step, amsgrad, maximize, step_scale, .. } =
+            hyperparams;
         let (average_least, [average_over, average_under]) = match hyperparams.average {
             Average::None => (0.0, [0.0, 1.0]),
             // 1 - (1 + k)/(10 + k) is 9/(10 + k).
@@ -396,7 +424,8 @@ impl Group {
             average_under,
             average_from,
             average_every,
-            padding: 0,
+            exact_gain: u32::from(step_scale == StepScale::ExactGain),
+            kappa: words(fixed_kappa(kappa)),
         }
     }
 }
@@ -405,10 +434,15 @@ impl Group {
 pub(crate) fn powers(beta: f64) -> Powers {
     let mut power = (beta * 2f64.powi(64)) as u64;
     std::array::from_fn(|_| {
-        let words = [(power >> 32) as u32, power as u32];
+        let words = words(power);
         power = multiply_fixed(power, power);
         words
     })
+}
+
+/// (high, low).
+fn words(fixed: u64) -> [u32; 2] {
+    [(fixed >> 32) as u32, fixed as u32]
 }
 
 /// The product of two 0.64 fixed-point numbers, rounded down.

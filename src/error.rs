@@ -107,7 +107,7 @@ pub enum Error {
     },
 
     /// `StepScale::UnitGain` divides by the gain 1/(1-κ)ⁿ, which κ = 1 makes infinite.
-    #[error("group {group}: `StepScale::UnitGain` needs `kappa` below 1; lower `kappa` or use `StepScale::Paper`")]
+    #[error("group {group}: `StepScale::UnitGain` needs `kappa` below 1; lower `kappa` or use `StepScale::ExactGain`")]
     UnitGainKappa {
         /// Index of the parameter group.
         group: usize,

@@ -29,7 +29,7 @@ KEYS = {
     "adam": {"step": "step"} | dict(zip(PLANES, ["exp_avg", "exp_avg_sq", "max_exp_avg_sq"])),
     "miadam": {"step": "t"} | dict(zip(PLANES, ["m", "v", "v_max"])),
 }
-STEP_SCALES = {"paper": "Paper", "reference": "Reference", "unit-gain": "UnitGain"}
+STEP_SCALES = {"paper": "Paper", "reference": "Reference", "unit-gain": "UnitGain", "exact-gain": "ExactGain"}
 ADAM = {"order": 0, "kappa": 0.5, "switch_step": 2**32 - 1, "step_scale": "paper"}
 NO_OPTIONS = {"skip_non_finite": False, "zero": False, "scaler": None}
 NO_OPTIONS |= {"factor": 1.0, "clip_norm": None, "clip_value": None}

@@ -94,8 +94,11 @@ pub enum Scale {
     Paper,
     /// αⁿ⁺¹: the authors' released code
     Reference,
-    /// α·(1-κ)ⁿ: Adam's step size for any order
+    /// α·(1-κ)ⁿ: Adam's step size for any order, once the integrals have settled
     UnitGain,
+    /// α over the integrals' gain so far: Adam's step size from the first step on
+    #[value(alias = "exact_gain")]
+    ExactGain,
 }
 
 impl Args {
@@ -212,6 +215,7 @@ impl Args {
             Scale::Paper => StepScale::Paper,
             Scale::Reference => StepScale::Reference,
             Scale::UnitGain => StepScale::UnitGain,
+            Scale::ExactGain => StepScale::ExactGain,
         };
         let schedule = self.options.schedule(u64::from(self.schedule_epochs()) * steps_per_epoch as u64)?;
         let half_params = self.options.half_params(self.seed);

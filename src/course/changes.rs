@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::Course;
-use super::clocks::{Change, CourseClock};
+use super::clocks::{Change, CourseClock, Source};
 use crate::error::Error;
 use crate::options::Hyperparams;
 use crate::param::{Member, Param, ParamGroup, check_param};
@@ -192,7 +192,11 @@ impl Course {
         let mut known = HashMap::new();
         let (mut clocks, mut sources) = (Vec::new(), Vec::new());
         for (member, before) in &mut members {
-            let source = before.map(|number| self.members[number].clock);
+            let source = before.map(|number| {
+                let before = &self.members[number];
+                let gains = before.planes.integrals.min(member.planes.integrals) as usize;
+                Source { clock: before.clock, gains, averages: before.planes.average || !member.planes.average }
+            });
             member.clock = *known.entry((source, member.group, member.takes_part())).or_insert_with(|| {
                 clocks.push(CourseClock { group: member.group, rests: !member.takes_part() });
                 sources.push(source);

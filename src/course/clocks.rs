@@ -14,6 +14,17 @@ pub struct CourseClock {
 pub struct Change {
     /// The number that each parameter had before; `None` for a new one, and for one whose state starts anew.
     pub members: Vec<Option<usize>>,
-    /// The number of the clock that each clock goes on from; `None` for one that starts at 0.
-    pub clocks: Vec<Option<usize>>,
+    /// What each clock goes on from; `None` for one that starts at 0.
+    pub clocks: Vec<Option<Source>>,
+}
+
+/// The clock before a change that another goes on from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Source {
+    /// Its number.
+    pub clock: usize,
+    /// The gains that go on with it: one for each integral that does. The others start at 0, as their integrals do.
+    pub gains: usize,
+    /// Whether the count of averagings goes on with it. It does not where averages are new.
+    pub averages: bool,
 }

@@ -6,8 +6,8 @@ pub(crate) mod resumed;
 
 use std::collections::HashMap;
 
-pub(crate) use clocks::Change;
 use clocks::CourseClock;
+pub(crate) use clocks::{Change, Source};
 
 use crate::abi::Tick;
 use crate::error::Error;
@@ -209,6 +209,11 @@ impl Course {
     /// Takes note that the integrals are gone.
     pub(crate) fn release_integrals(&mut self) {
         self.members.iter_mut().for_each(|member| member.planes = member.planes.without_integrals());
+    }
+
+    /// The number of gains of each clock.
+    pub(crate) fn orders(&self) -> impl Iterator<Item = usize> {
+        self.clocks.iter().map(|clock| self.groups[clock.group].order as usize)
     }
 
     /// For a report: each group's learning rate at the last recorded step, its last step that integrates, and its clocks.

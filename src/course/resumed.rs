@@ -66,12 +66,13 @@ impl Course {
             let count = match param {
                 None => {
                     member.is_frozen = before.is_frozen;
-                    Clock::default()
+                    Clock::new(self.groups[group].order as usize)
                 }
-                Some(FitParam { planes, clock, .. }) => {
+                Some(FitParam { state, planes, clock }) => {
                     member.is_frozen = frozen.contains(&member.param.name);
                     member.planes = planes;
-                    clock
+                    let kept = state.list().integrals.min(planes.integrals) as usize;
+                    clock.going_on(kept, planes.average, self.groups[group].order as usize)
                 }
             };
             // Those who share their counts may as well share their history.

@@ -3,7 +3,8 @@
 use super::chunk::CHUNK;
 use super::optimizer::{Cpu, zeros};
 use crate::abi::Group;
-use crate::course::{Change, Course};
+use crate::clock::Clock;
+use crate::course::{Change, Course, Source};
 use crate::error::Error;
 use crate::param::Member;
 use crate::planes::{Bank, Plane, Planes};
@@ -14,8 +15,11 @@ impl Cpu {
         if let Some(banks) = self.moved_banks(before, after, change)? {
             [self.moments, self.integrals] = banks;
         }
-        let clock = |source: &Option<usize>| source.map(|number| self.clocks[number].clone()).unwrap_or_default();
-        self.clocks = change.clocks.iter().map(clock).collect();
+        let clock = |(source, order): (&Option<Source>, usize)| match source {
+            Some(source) => self.clocks[source.clock].going_on(source.gains, source.averages, order),
+            None => Clock::new(order),
+        };
+        self.clocks = change.clocks.iter().zip(after.orders()).map(clock).collect();
         let is_adopted = |(source, member): (&Option<usize>, &Member)| {
             let keeps_copy = |number: &usize| before.members[*number].planes.master >= member.planes.master;
             source.filter(keeps_copy).is_some_and(|number| self.adopted[number])

@@ -292,7 +292,7 @@ mod tests {
     /// Updates `len` elements for three steps, through `dispatch` or plainly; gives all bits.
     fn run(len: usize, hyperparams: &Hyperparams, dispatch: bool) -> Vec<u32> {
         let (group, tick) = (Group::new(hyperparams), Tick::new(0, hyperparams, hyperparams.lr));
-        let mut clock = Clock::default();
+        let mut clock = Clock::new(hyperparams.order as usize);
         let settings = GradSettings::new(&GradOptions::default());
         let verdict = judge(&settings, &Scaler::starting_at(1.0), None);
         let values = |seed: f32| (0..len).map(|i| (seed + i as f32).sin()).collect::<Vec<_>>();

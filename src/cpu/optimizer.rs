@@ -118,7 +118,7 @@ impl Optimizer<Cpu> {
             integrals: zeros(&course.members, Bank::Integrals)?,
             constants: course.groups.iter().map(Group::new).collect(),
             progress: Progress::zeroed(),
-            clocks: vec![Clock::default(); course.clocks.len()],
+            clocks: course.orders().map(Clock::new).collect(),
             scaler: Scaler::starting_at(1.0),
             adopted: vec![false; course.members.len()],
         };

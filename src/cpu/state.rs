@@ -42,12 +42,8 @@ impl Cpu {
     fn states(&self, members: &[Member]) -> Vec<ParamState> {
         let mut banks = [&self.moments[..], &self.integrals[..]];
         let state = |member: &Member| {
-            let mut state = ParamState::zeros(
-                &member.param.name,
-                member.param.len,
-                member.planes,
-                self.clocks[member.clock].clone(),
-            );
+            let mut state =
+                ParamState::zeros(&member.param.name, member.param.len, member.planes, &self.clocks[member.clock]);
             for start in (0..member.param.len).step_by(CHUNK) {
                 let within = start..member.param.len.min(start + CHUNK);
                 for (plane, values) in state.planes_mut() {

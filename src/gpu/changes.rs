@@ -10,7 +10,7 @@ use super::moves::Moves;
 use super::overlap::check_overlap;
 use super::recorded::RecordedSteps;
 use super::routes::Routes;
-use crate::course::{Change, Course};
+use crate::course::{Change, Course, Source};
 use crate::error::Error;
 use crate::optimizer::Optimizer;
 use crate::param::{Member, Param, ParamGroup};
@@ -50,7 +50,7 @@ impl Gpu {
         let stays: Vec<_> = stays.collect();
         let (layout, kept) = self.state.layout.changed(&stays, &tensors, &placements, &self.limits)?;
         let pages = self.pages_after(&layout, &kept)?;
-        let clocks = self.clocks_after(change)?;
+        let clocks = self.clocks_after(after, change)?;
         let groups = if before.groups == after.groups {
             self.state.groups.clone()
         } else {
@@ -68,7 +68,7 @@ impl Gpu {
         let moves = self.moves.with(memory, limits, &mut self.kernels, &state.progress, generation, routes)?;
         let recorded = RecordedSteps::new(memory, &self.kernels, &state, after.clocks.len(), limits.alignment, None)?;
 
-        let known = |source: &Option<usize>| source.map_or(0, |number| self.clock_steps.of(number));
+        let known = |source: &Option<Source>| source.map_or(0, |source| self.clock_steps.of(source.clock));
         let clock_steps = change.clocks.iter().map(known).collect();
         let sources = change.members.clone();
         Ok(Changed { state, recorded, moves, clock_steps, bound, tensors, generation, sources })
@@ -92,12 +92,19 @@ impl Gpu {
         known.chain(new).collect()
     }
 
-    /// The buffers of the clocks: others, unless each clock is the one of its number before.
-    fn clocks_after(&self, change: &Change) -> Result<ClockBuffers, Error> {
-        if change.clocks.iter().copied().eq((0..self.clock_steps.len()).map(Some)) {
+    /// The buffers of the clocks: others, unless each clock is the one of its number before, with all its gains.
+    fn clocks_after(&self, after: &Course, change: &Change) -> Result<ClockBuffers, Error> {
+        let same = self
+            .state
+            .clocks
+            .orders
+            .iter()
+            .enumerate()
+            .map(|(clock, &gains)| Some(Source { clock, gains, averages: true }));
+        if after.orders().eq(self.state.clocks.orders.iter().copied()) && change.clocks.iter().copied().eq(same) {
             return Ok(self.state.clocks.clone());
         }
-        ClockBuffers::new(&self.memory, &self.limits, change.clocks.len())
+        ClockBuffers::new(&self.memory, &self.limits, after.orders())
     }
 }
 

@@ -1,9 +1,12 @@
 //! The optimizer's memory on the device: pages of state, counts, coefficients, the loss scale.
 
+use std::sync::Arc;
+
 use super::memory::Memory;
 use super::upload::Upload;
 use crate::abi::{Coefs, Group, Progress, QUAD, Scaler};
 use crate::clock::Clock;
+use crate::course::Course;
 use crate::error::Error;
 use crate::options::Hyperparams;
 use crate::param::Member;
@@ -60,20 +63,24 @@ pub(super) struct PageBuffers {
 pub(super) struct ClockBuffers {
     /// Words from a clock to the next.
     pub words: usize,
+    /// The number of gains of each clock.
+    pub orders: Arc<[usize]>,
     /// All clocks, and [`AVERAGES_IN`] bytes behind them.
     pub counts: wgpu::Buffer,
     pub coefs: wgpu::Buffer,
 }
 
 impl ClockBuffers {
-    /// So many clocks, at 0.
-    pub fn new(memory: &Memory, limits: &Limits, count: usize) -> Result<Self, Error> {
-        let words = Clock::words();
-        let size = (count * size_of::<Coefs>()) as u64;
+    /// Clocks with so many gains each, at 0.
+    pub fn new(memory: &Memory, limits: &Limits, orders: impl Iterator<Item = usize>) -> Result<Self, Error> {
+        let orders: Arc<[usize]> = orders.collect();
+        let words = Clock::words(orders.iter().copied().max().unwrap_or(0));
+        let size = (orders.len() * size_of::<Coefs>()) as u64;
         check_binding(limits, size)?;
-        let counts = (4 * count * words) as u64 + AVERAGES_IN;
+        let counts = 4 * orders.len() as u64 * words as u64 + AVERAGES_IN;
+        check_binding(limits, counts)?;
         let [counts, coefs] = memory.zeros([("miadam clocks", counts), ("miadam coefs", size)], STATE)?;
-        Ok(Self { words, counts, coefs })
+        Ok(Self { words, orders, counts, coefs })
     }
 
     /// One clock's coefficients, for a dispatch that needs no other's.
@@ -141,18 +148,17 @@ impl DeviceState {
         memory: &Memory,
         limits: &Limits,
         layout: StateLayout,
-        groups: &[Hyperparams],
-        clocks: usize,
+        course: &Course,
         scaler: Option<ScalerBuffers>,
     ) -> Result<Self, Error> {
-        let groups = constants(memory, limits, groups)?;
+        let groups = constants(memory, limits, &course.groups)?;
         let pages = layout.pages.iter().map(|page| PageBuffers::new(memory, page)).collect::<Result<_, _>>();
         let pages = pages.map_err(|error| match error {
             Error::OutOfMemory { .. } => Error::OutOfMemory { bytes: layout.bytes() },
             other => other,
         })?;
         let [progress] = memory.zeros([("miadam progress", size_of::<Progress>() as u64)], STATE)?;
-        let clocks = ClockBuffers::new(memory, limits, clocks)?;
+        let clocks = ClockBuffers::new(memory, limits, course.orders())?;
         let scaler = match scaler {
             Some(scaler) => scaler,
             None => ScalerBuffers::new(memory)?,

@@ -22,11 +22,6 @@ impl ClockSteps {
         }
     }
 
-    /// The number of clocks.
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
     pub fn of(&self, clock: usize) -> u32 {
         self.0.get(clock).map_or(0, |step| step.load(Ordering::Relaxed))
     }

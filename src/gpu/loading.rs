@@ -39,7 +39,7 @@ impl Gpu {
         let limits = &self.limits;
         let layout = StateLayout::new(&tensors, &number_buffers(&self.bound, |_| true).0, limits)?;
         let scale = Some(self.state.scaler.clone());
-        let state = DeviceState::new(&self.memory, limits, layout, &course.groups, clocks.len(), scale)?;
+        let state = DeviceState::new(&self.memory, limits, layout, course, scale)?;
         let recorded = RecordedSteps::new(&self.memory, &self.kernels, &state, clocks.len(), limits.alignment, None)?;
         state.fill(&self.memory, &course.members, states, clocks, course.averages_in, progress)?;
         let clock_steps = clocks.iter().map(|clock| clock.step).collect();

@@ -88,7 +88,7 @@ impl Optimizer<Gpu> {
         let (placements, buffers) = number_buffers(&bound, |_| true);
         let layout = StateLayout::new(&tensors, &placements, &limits)?;
         let kernels = Kernels::new(&memory, limits)?;
-        let state = DeviceState::new(&memory, &limits, layout, &course.groups, course.clocks.len(), None)?;
+        let state = DeviceState::new(&memory, &limits, layout, &course, None)?;
         let recorded = RecordedSteps::new(&memory, &kernels, &state, course.clocks.len(), limits.alignment, None)?;
         let generation = 1;
         let mut device = Gpu {

@@ -4,7 +4,7 @@ use super::binding::end;
 use std::sync::Arc;
 
 use super::device::Gpu;
-use super::device_state::{AVERAGES_IN, plane_bytes, plane_offset};
+use super::device_state::{AVERAGES_IN, ClockBuffers, plane_bytes, plane_offset};
 use super::known::{ClockSteps, Known};
 use super::readback::{Contents, Copies, Range, Readback, head};
 use crate::abi::{Progress, Scaler};
@@ -145,6 +145,7 @@ struct Counted {
 /// What a readback of the counts needs once they have come.
 struct Counts {
     words: usize,
+    orders: Arc<[usize]>,
     known: Arc<Known>,
     clock_steps: Arc<ClockSteps>,
 }
@@ -159,7 +160,9 @@ impl Counts {
         }
         let words: Vec<u32> = bytemuck::pod_collect_to_vec(contents.range(2));
         let (clocks, averages_in) = words.split_at(words.len() - AVERAGES_IN as usize / 4);
-        let clocks: Vec<_> = clocks.chunks_exact(self.words).map(Clock::from_words).collect();
+        let orders = self.orders.iter().copied();
+        let clocks: Vec<_> =
+            clocks.chunks_exact(self.words).zip(orders).map(|(words, order)| Clock::from_words(words, order)).collect();
         let progress = head(contents.range(0));
         self.known.raise(&progress);
         self.clock_steps.raise(&clocks.iter().map(|clock| clock.step).collect::<Vec<_>>());
@@ -174,8 +177,9 @@ impl Gpu {
     }
 
     fn counts(&self) -> Counts {
-        let (words, known, clock_steps) = (self.state.clocks.words, self.known.clone(), self.clock_steps.clone());
-        Counts { words, known, clock_steps }
+        let ClockBuffers { words, orders, .. } = &self.state.clocks;
+        let (known, clock_steps) = (self.known.clone(), self.clock_steps.clone());
+        Counts { words: *words, orders: orders.clone(), known, clock_steps }
     }
 
     /// The step counter with what is counted beside it, the loss scale, and the clocks.
@@ -201,8 +205,7 @@ impl Assembler {
     /// `contents` has the counts and the banks of every page.
     fn assemble(&self, contents: &Contents, clocks: &[Clock]) -> Vec<ParamState> {
         let params = self.params.iter();
-        let zeros =
-            params.map(|(name, len, planes, clock)| ParamState::zeros(name, *len, *planes, clocks[*clock].clone()));
+        let zeros = params.map(|(name, len, planes, clock)| ParamState::zeros(name, *len, *planes, &clocks[*clock]));
         let mut states: Vec<_> = zeros.collect();
         for segment in &self.layout.segments {
             let first = COUNTS + Bank::ALL.len() * segment.page;

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::device_state::{ClockBuffers, DeviceState, plane_offset};
 use super::moves::Route;
 use crate::abi::{Move, QUAD};
-use crate::course::Change;
+use crate::course::{Change, Source};
 use crate::param::Member;
 use crate::plan::Segment;
 use crate::planes::Bank;
@@ -30,7 +30,7 @@ impl<'a> Routes<'a> {
         Self { before, members, segments, routes: Vec::new(), numbers: HashMap::new() }
     }
 
-    /// The clocks' counts.
+    /// The clocks' counts, and the gains that go on.
     pub fn add_clocks(&mut self, clocks: &ClockBuffers, change: &Change) {
         let before = &self.before.clocks;
         if before.counts == clocks.counts {
@@ -38,8 +38,13 @@ impl<'a> Routes<'a> {
         }
         let quads = |clocks: &ClockBuffers| (clocks.words as u64 / QUAD) as u32;
         let (old, new) = (quads(before), quads(clocks));
-        let sources = (0..).zip(&change.clocks).filter_map(|(after, before)| Some((after, (*before)? as u32)));
-        let list = sources.map(|(after, before)| Move { before: old * before, after: new * after, len: old.min(new) });
+        let sources = (0..).zip(&change.clocks).filter_map(|(after, before)| Some((after, (*before)?)));
+        let list = sources.flat_map(|(after, Source { clock, gains, averages })| {
+            let part = |quad, len| Move { before: old * clock as u32 + quad, after: new * after + quad, len };
+            // The steps, the averagings, the gains.
+            [part(0, 1), part(1, u32::from(averages)), part(2, gains as u32)]
+        });
+        let list = list.filter(|part| part.len > 0);
         self.routes.push(Route { before: before.counts.clone(), after: clocks.counts.clone(), list: list.collect() });
     }
 

@@ -30,7 +30,7 @@ impl fmt::Display for Shader {
 }
 
 /// The files that can be imported.
-const FILES: [(&str, &str); 23] = [
+const FILES: [(&str, &str); 25] = [
     ("access/elements.wgsl", include_str!("../../shaders/access/elements.wgsl")),
     ("access/mixed.wgsl", include_str!("../../shaders/access/mixed.wgsl")),
     ("access/mixed_elements.wgsl", include_str!("../../shaders/access/mixed_elements.wgsl")),
@@ -41,12 +41,14 @@ const FILES: [(&str, &str); 23] = [
     ("shared/average.wgsl", include_str!("../../shaders/shared/average.wgsl")),
     ("shared/chunk.wgsl", include_str!("../../shaders/shared/chunk.wgsl")),
     ("shared/coefs.wgsl", include_str!("../../shaders/shared/coefs.wgsl")),
+    ("shared/gain.wgsl", include_str!("../../shaders/shared/gain.wgsl")),
     ("shared/half.wgsl", include_str!("../../shaders/shared/half.wgsl")),
     ("shared/partial.wgsl", include_str!("../../shaders/shared/partial.wgsl")),
     ("shared/philox.wgsl", include_str!("../../shaders/shared/philox.wgsl")),
     ("shared/progress.wgsl", include_str!("../../shaders/shared/progress.wgsl")),
     ("shared/run.wgsl", include_str!("../../shaders/shared/run.wgsl")),
     ("shared/table.wgsl", include_str!("../../shaders/shared/table.wgsl")),
+    ("shared/u64.wgsl", include_str!("../../shaders/shared/u64.wgsl")),
     ("shared/verdict.wgsl", include_str!("../../shaders/shared/verdict.wgsl")),
     ("shared/wide.wgsl", include_str!("../../shaders/shared/wide.wgsl")),
     ("shared/words.wgsl", include_str!("../../shaders/shared/words.wgsl")),
@@ -144,6 +146,12 @@ pub fn measure(kernel: Kernel, windows: usize) -> Shader {
     let source = assemble("measure.wgsl", include_str!("../../shaders/measure.wgsl"), &variant);
     let table = ("TABLE", switch(kernel.shape == Shape::Table));
     Shader { source, constants: [vec![table], variant.constants].concat() }
+}
+
+/// A kernel of the caller's own, which may import shared files: for tests of what is in those.
+#[must_use]
+pub fn custom(text: &str) -> Shader {
+    Shader { source: assemble("custom", text, &Variant::default()), constants: Vec::new() }
 }
 
 /// The choices of a kernel's variant.

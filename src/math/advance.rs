@@ -3,9 +3,10 @@
 //! The powers of β are 0.64 fixed-point integers: WGSL has no `f64`, and `pow` in `f32` is off by 1e-4 in 1 - 0.999ᵗ at
 //! t = 1. The shader multiplies them by words of 32 bits.
 
+use super::gain::{advance_gain, divide, first_gain};
 use super::verdict::Verdict;
 use super::wide::{power_of_two, widen};
-use crate::abi::{Coefs, GradSettings, Group, Powers, Tick, multiply_fixed};
+use crate::abi::{Coefs, Gain, GradSettings, Group, Powers, Tick, multiply_fixed};
 use crate::clock::Clock;
 
 /// The count after a step with this verdict.
@@ -25,7 +26,14 @@ pub(crate) fn advance_clock(
     clock.step = t;
     let integrating = t < group.switch_step;
     let alpha = if integrating { tick.integrating } else { tick.adam };
-    let step_size = alpha / bias_correction(&group.beta1_powers, t);
+    let first_moment = one_minus_power(&group.beta1_powers, t);
+    let mut step_size = alpha / to_f32(first_moment);
+    if integrating && group.order > 0 && !verdict.skip {
+        let gain = advance_gains(&mut clock.gains, group, first_gain(first_moment));
+        if group.exact_gain == 1 {
+            step_size = divide(alpha, gain);
+        }
+    }
     let unit = shared_unit(step_size, group.eps);
     let average_rate =
         if is_averaged(group, t) && !verdict.skip { average_rate(group, &mut clock.averaged) } else { 0.0 };
@@ -38,7 +46,7 @@ pub(crate) fn advance_clock(
         grad_factor: group.grad_sign * verdict.factors[0],
         grad_unit: verdict.factors[1],
         step_size: step_size * unit,
-        root_scale: 1.0 / bias_correction(&group.beta2_powers, t).sqrt() * unit,
+        root_scale: 1.0 / to_f32(one_minus_power(&group.beta2_powers, t)).sqrt() * unit,
         decay: tick.decay,
         cautious: group.cautious,
         order: if integrating { group.order } else { 0 },
@@ -49,6 +57,15 @@ pub(crate) fn advance_clock(
         step: t,
         padding: [0; 47],
     }
+}
+
+/// S_n, after S_1 to S_n have taken a step. They are kept under every step scale, so that it may change.
+fn advance_gains(gains: &mut [Gain], group: &Group, s0: Gain) -> Gain {
+    let [high, low] = group.kappa.map(u64::from);
+    gains.iter_mut().fold(s0, |below, gain| {
+        *gain = advance_gain(*gain, high << 32 | low, below);
+        *gain
+    })
 }
 
 /// A power of two, up to 1, that can be multiplied with step size, `root_scale` and ε alike, as the update has the first times
@@ -76,9 +93,9 @@ fn average_rate(group: &Group, averaged: &mut u32) -> f32 {
     (group.average_over / (group.average_under + before as f32)).max(group.average_least)
 }
 
-/// 1 - βᵗ, rounded once. Each product drops less than 2⁻⁶⁴, at most 32 of them: nothing that an `f32` shows
+/// 1 - βᵗ as a 0.64 fixed-point number. Each product drops less than 2⁻⁶⁴, at most 32 of them: nothing that an `f32` shows
 /// while 1 - β > 1e-9.
-fn bias_correction(powers: &Powers, t: u32) -> f32 {
+fn one_minus_power(powers: &Powers, t: u32) -> u64 {
     let mut power = u64::MAX;
     for (bit, &[high, low]) in powers.iter().enumerate() {
         if (t >> bit) & 1 == 1 {
@@ -86,7 +103,7 @@ fn bias_correction(powers: &Powers, t: u32) -> f32 {
         }
     }
     // Products round down, so the one's complement is as near as the two's, and is never 0.
-    to_f32(!power)
+    !power
 }
 
 /// A 0.64 fixed-point number above 0, rounded to nearest even.
@@ -101,7 +118,7 @@ fn to_f32(fixed: u64) -> f32 {
 
 #[cfg(test)]
 mod tests {
-    use super::bias_correction;
+    use super::{one_minus_power, to_f32};
     use crate::abi::powers;
 
     #[test]
@@ -111,7 +128,7 @@ mod tests {
             for t in [1, 2, 3, 10, 999, 1000, 65_537, 1_234_567, 10_000_000, u32::MAX] {
                 // 1 - βᵗ = -expm1(t·ln β), good to about 1e-15 where 1 - powf would cancel.
                 let exact = -(f64::from(t) * (beta - 1.0).ln_1p()).exp_m1();
-                let found = f64::from(bias_correction(&powers, t));
+                let found = f64::from(to_f32(one_minus_power(&powers, t)));
                 // Half an ulp, with room for the oracle's own rounding.
                 assert!(
                     (found / exact - 1.0).abs() <= 0.5001 * f64::from(f32::EPSILON),

@@ -15,5 +15,6 @@ pub(crate) mod verdict;
 pub(crate) mod wide;
 
 // Public for this crate's own tests.
+pub mod gain;
 pub mod half;
 pub mod philox;

@@ -17,7 +17,28 @@ pub enum StepScale {
     Reference,
     /// α_t = α·(1-κ)ⁿ: undoes the integrals' DC gain 1/(1-κ)ⁿ, so that a steady gradient moves a
     /// parameter as far as under Adam, whatever n and κ < 1.
+    ///
+    /// The gain is the one after infinitely many steps. In the first n/(1-κ) steps or so the integrals have less, so that a
+    /// large κ starts with a warm-up.
     UnitGain,
+    /// α_t = α·(1-β1ᵗ)/S_n(t): undoes the gain that the integrals have at step t itself, so that a constant gradient moves a
+    /// parameter by α from the first step on, for every n and every κ in [0, 1].
+    ///
+    /// S_n(t) is what the integrals make of a constant gradient of 1:
+    ///
+    /// ```text
+    /// S_0(t) = 1 - β1ᵗ                      what m is then
+    /// S_j(t) = κ·S_j(t-1) + S_{j-1}(t)      the recurrence of s⁽ʲ⁾; S_j(0) = 0
+    /// ```
+    ///
+    /// So the update has num/S_n(t). Since num is a weighted sum of all gradients so far, and S_n(t) the sum of the
+    /// weights, this is their weighted mean. It is the bias correction of Adam, m/(1-β1ᵗ), for averages within
+    /// averages: with n = 0 it is just that. As t grows, α_t becomes that of `UnitGain`.
+    ///
+    /// With κ = 1 nothing is ever forgotten. The integrals then grow as tⁿ/n! times the gradient, and are `f32`: one integral
+    /// takes in less and less of a step after 2²⁴ of them, and eight overflow after some 300 000. S_n(t) itself has no such
+    /// end, and is exact to the rounding of `f32` at every t.
+    ExactGain,
 }
 
 /// Weight decay, by its coefficient λ.
@@ -149,16 +170,17 @@ impl Hyperparams {
     pub const NEVER: u32 = u32::MAX;
 
     /// The step that a constant gradient settles to before ζ, relative to the unit step of Adam:
-    /// `scale(α, n) / (1-κ)ⁿ`. It is `lr` for order 0 and under `UnitGain`, and infinite for κ = 1. α is `lr` itself
-    /// here, without its schedule.
+    /// `scale(α, n) / (1-κ)ⁿ`. It is `lr` for order 0, under `UnitGain` and under `ExactGain`. With the other step scales it is
+    /// infinite for κ = 1. α is `lr` itself here, without its schedule.
     ///
     /// Compare it with `lr`: an optimizer warns once about a group whose value is above ten times that, or below a tenth.
     #[must_use]
     pub fn effective_lr(&self) -> f64 {
-        if self.integrates() && self.step_scale != StepScale::UnitGain {
-            self.integrating_lr(self.lr) / (1.0 - self.kappa).powf(f64::from(self.order))
-        } else {
-            self.lr
+        match self.step_scale {
+            StepScale::Paper | StepScale::Reference if self.integrates() => {
+                self.integrating_lr(self.lr) / (1.0 - self.kappa).powf(f64::from(self.order))
+            }
+            _ => self.lr,
         }
     }
 
@@ -191,7 +213,7 @@ impl Hyperparams {
         }
     }
 
-    /// α_t before ζ: scale(α, n).
+    /// α_t before ζ: scale(α, n). Under `ExactGain` it is α, as α_t is α but for what depends on t.
     pub(crate) fn integrating_lr(&self, lr: f64) -> f64 {
         let n = f64::from(self.order);
         match self.step_scale {
@@ -199,6 +221,7 @@ impl Hyperparams {
             StepScale::Paper => lr.powf(n),
             StepScale::Reference => lr.powf(n + 1.0),
             StepScale::UnitGain => lr * (1.0 - self.kappa).powf(n),
+            StepScale::ExactGain => lr,
         }
     }
 
@@ -265,14 +288,14 @@ impl Hyperparams {
             return Err(Error::UnitGainKappa { group });
         }
         let scale = self.scale(lr);
-        // The first step divides by 1-β1, which is the smallest 1-β1ᵗ.
+        // The first step divides by 1-β1, which is the smallest 1-β1ᵗ, and the smallest gain.
         if scale.max(lr) / (1.0 - self.beta1) <= max { Ok(()) } else { Err(self.step_scale_range(group, lr, scale)) }
     }
 
     fn step_scale_range(&self, group: usize, lr: f64, scale: f64) -> Error {
         let remedy = match self.step_scale {
             StepScale::UnitGain => "bring `lr` nearer to 1, lower `order`, or lower `kappa`",
-            _ if self.order == 0 => "bring `lr` nearer to 1",
+            _ if self.order == 0 || self.step_scale == StepScale::ExactGain => "bring `lr` nearer to 1",
             _ => "bring `lr` nearer to 1, lower `order`, or use `StepScale::UnitGain`",
         };
         Error::StepScaleRange { group, lr, order: self.order, scale, remedy }

@@ -27,7 +27,9 @@ pub struct ParamState {
 }
 
 impl ParamState {
-    pub(crate) fn zeros(name: &str, len: usize, list: Planes, clock: Clock) -> Self {
+    pub(crate) fn zeros(name: &str, len: usize, list: Planes, clock: &Clock) -> Self {
+        // Integrals that are released leave no gains: should they come back, both start at 0.
+        let clock = clock.going_on(list.integrals as usize, list.average, clock.gains.len());
         let values = list.iter().map(|_| vec![0.0; len]).collect();
         Self { name: name.to_owned(), clock, len, list, values }
     }

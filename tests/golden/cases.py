@@ -40,6 +40,10 @@ def start(name):
     return 1.0 if name.endswith("zero") else 0.0
 
 
+def exact_gain(order, kappa, **others):
+    return hyperparams(order, kappa=kappa, step_scale="exact-gain", **others)
+
+
 def adam(**others):
     return hyperparams(0, **others)
 
@@ -96,6 +100,22 @@ CASES = [
             (hyperparams(2, kappa=0.5, step_scale="unit-gain"), {"b": (5,)}),
             (hyperparams(3, kappa=0.0, step_scale="unit-gain", switch_step=4), {"c": (2, 2)}),
             (hyperparams(7, kappa=0.25, step_scale="unit-gain"), {"d": (1,)}),
+        ],
+    ),
+    dict(
+        name="exact_gain_orders",
+        theta=0.01,
+        groups=[
+            (exact_gain(1, 0.98, switch_step=9), {"a": (3,)}),
+            (exact_gain(0, 0.5), {"z": (1,)}),
+            (exact_gain(1, 1.0), {"b": (5,)}),
+            (exact_gain(2, 0.5), {"c": (2, 2)}),
+            (exact_gain(2, 1.0, switch_step=4), {"d": (1,)}),
+            (exact_gain(3, 0.0), {"e": (1,)}),
+            (exact_gain(3, 0.9, beta1=0.5), {"f": (5,)}),
+            (exact_gain(3, 0.98), {"g": (4,)}),
+            (exact_gain(3, 1.0, beta1=0.0), {"h": (3,)}),
+            (exact_gain(7, 1.0), {"i": (1,)}),
         ],
     ),
     dict(

@@ -4,6 +4,8 @@ Beside every result stands its scale: the same recurrence over absolute values. 
 the scale, where a result itself may be near 0 by cancellation.
 """
 
+import math
+
 import numpy as np
 
 DEFAULTS = {
@@ -23,11 +25,20 @@ DEFAULTS = {
 }
 
 
-def step_scale(lr, h):
-    """alpha_t while t < zeta: line 11 of Algorithm 1, the authors' code, and the one that undoes the integrals' gain."""
+def gain(t, h):
+    """What n integrals make of a constant gradient of 1 at step t: the sum of the weights of all gradients so far."""
+    n, kappa, beta1 = h["order"], h["kappa"], h["beta1"]
+    # From step i on, the first moment goes through n sums in a row, each of which may delay it.
+    return sum(math.comb(t - i + n - 1, n - 1) * kappa ** (t - i) * (1 - beta1**i) for i in range(1, t + 1))
+
+
+def step_scale(lr, h, t):
+    """alpha_t while t < zeta: line 11 of Algorithm 1, the authors' code, and the two that undo the integrals' gain."""
     n = h["order"]
     if n == 0:
         return lr
+    if h["step_scale"] == "exact-gain":
+        return lr * (1 - h["beta1"] ** t) / gain(t, h)
     return {"paper": lr**n, "reference": lr ** (n + 1), "unit-gain": lr * (1 - h["kappa"]) ** n}[h["step_scale"]]
 
 
@@ -107,7 +118,7 @@ class Parameter:
 
         num = self.value.advance(g, g * g, t, h)
         num_scale = self.scale.advance(g_scale, g_scale * g_scale, t, h)
-        alpha = step_scale(lr, h) if t < h["switch_step"] else lr
+        alpha = step_scale(lr, h, t) if t < h["switch_step"] else lr
         v = self.value.max_second_moment if h["amsgrad"] else self.value.second_moment
         denominator = np.sqrt(v / (1 - h["beta2"] ** t)) + h["eps"]
         factor = alpha / (1 - h["beta1"] ** t) / denominator

@@ -31,7 +31,7 @@ class MIAdam(torch.optim.Optimizer):
         torch.maximum(state["v_max"], state["v"], out=state["v_max"])
         num, alpha = state["m"], group["lr"]
         if state["t"] < group["switch_step"]:
-            alpha = step_scale(alpha, group)
+            alpha = step_scale(alpha, group, state["t"])
             for integral in state["integrals"]:
                 num = integral.mul_(group["kappa"]).add_(num)
         v = state["v_max"] if group["amsgrad"] else state["v"]

@@ -93,6 +93,8 @@ fn hostile_files_are_errors() {
         ("frozen twice", CLOCKS, r#"\"frozen\":[\"a\",\"a\"],\"clocks\":[{\"params\":["#, "named twice"),
         ("clocks in version 1", r#"\"version\":2"#, r#"\"version\":1"#, "version 1 has neither"),
         ("no clocks", r#",\"clocks\":"#, r#",\"user_data\":{},\"clocks\":[],\"frozen\":"#, "miadam"),
+        ("a gain too few", r#"\"gains\":[{"#, r#"\"gains\":[{\"high\":0,\"low\":0,\"exponent\":0},{"#, "3 gains"),
+        ("a gain that is no number", r#"\"gains\":[{\"high\":"#, r#"\"gains\":[{\"high\":0,\"exponent\":"#, "miadam"),
         ("kappa", r#"\"kappa\":0.5"#, r#"\"kappa\":1.5"#, "kappa"),
         ("loss scale", r#"\"loss_scale\":8.0"#, r#"\"loss_scale\":0.0"#, "loss_scale"),
         ("a name twice", r#"[\"a\",\"b\"]"#, r#"[\"a\",\"a\"]"#, "`a`"),

@@ -48,9 +48,12 @@ fn advance(gpu: &Gpu, groups: &[Hyperparams], t: u32) -> (Vec<Coefs>, Progress) 
     let constants: Vec<_> = groups.iter().map(Group::new).collect();
     let settings = GradSettings { factor: 1.0, max_value: f32::MAX, ..GradSettings::zeroed() };
     let ticks: Vec<_> = groups.iter().enumerate().map(|(number, group)| Tick::new(number, group, group.lr)).collect();
-    let recorded = Recorded { settings, generation: 1, clock_words: 2 };
-    let recorded = [bytemuck::bytes_of(&recorded), bytemuck::cast_slice(&ticks)].concat();
+    // A quad for the count, and one for each gain.
+    let clock_words = 8 + 4 * groups.iter().map(|group| group.order as usize).max().unwrap();
     let before = t.wrapping_sub(1);
+    let clocks = [vec![before], vec![0; clock_words - 1]].concat().repeat(groups.len());
+    let recorded = Recorded { settings, generation: 1, clock_words: clock_words as u32 };
+    let recorded = [bytemuck::bytes_of(&recorded), bytemuck::cast_slice(&ticks)].concat();
     let progress = Progress { step: before, ..Progress::zeroed() };
     // The tests' buffers hold f32, which is as good as any other word.
     let words = |bytes: &[u8]| gpu.buffer_of(&bytemuck::pod_collect_to_vec::<_, f32>(bytes));
@@ -61,7 +64,7 @@ fn advance(gpu: &Gpu, groups: &[Hyperparams], t: u32) -> (Vec<Coefs>, Progress) 
         gpu.buffer_of(&vec![0.0; groups.len() * size_of::<Coefs>() / 4]),
         words(bytemuck::bytes_of(&Partial::zeroed())),
         words(bytemuck::bytes_of(&Scaler { scale: 1.0, ..Scaler::zeroed() })),
-        words(bytemuck::cast_slice(&vec![[before, 0]; groups.len()])),
+        words(bytemuck::cast_slice(&clocks)),
     ];
     let entries: Vec<_> = buffers
         .iter()

@@ -128,7 +128,10 @@ fn step_scales_out_of_range() {
     assert!(matches!(new(&gpu, huge, []), Err(Error::StepScaleRange { .. })));
 
     let endless = Hyperparams { kappa: 1.0, ..deep(1, StepScale::UnitGain) };
-    assert_refused(&gpu, new(&gpu, endless, []), &Error::UnitGainKappa { group: 1 }, &["group 1", "kappa"]);
+    assert_refused(&gpu, new(&gpu, endless.clone(), []), &Error::UnitGainKappa { group: 1 }, &["group 1", "ExactGain"]);
+    new(&gpu, Hyperparams { step_scale: StepScale::ExactGain, ..endless }, []).unwrap();
+    let tiny = Hyperparams { lr: 1e-39, ..deep(1, StepScale::ExactGain) };
+    assert!(new(&gpu, tiny, []).unwrap_err().to_string().ends_with("bring `lr` nearer to 1"));
 
     let mut optimizer = new(&gpu, deep(12, StepScale::Paper), []).unwrap();
     // A schedule may go down to 0, where the scale underflows, but not up without end.

@@ -269,7 +269,7 @@ fn on_gpu() {
 #[test]
 fn slightly_wrong_hyperparameters_are_noticed() {
     type Change = fn(&mut Hyperparams);
-    let changes: [(&str, &str, Change); 13] = [
+    let changes: [(&str, &str, Change); 14] = [
         ("adam", "lr", |h| h.lr *= 1.0001),
         ("adam", "beta1", |h| h.beta1 += 1e-4),
         ("adam", "beta2", |h| h.beta2 += 1e-5),
@@ -283,6 +283,7 @@ fn slightly_wrong_hyperparameters_are_noticed() {
         ("paper_orders", "order", |h| h.order -= 1),
         ("switches", "switch_step", |h| h.switch_step += 1),
         ("unit_gain_orders", "step_scale", |h| h.step_scale = StepScale::Paper),
+        ("exact_gain_orders", "kappa", |h| h.kappa *= 1.0001),
     ];
     for (name, field, change) in changes {
         let golden = Golden::named(name);

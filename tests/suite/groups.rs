@@ -119,6 +119,7 @@ fn effective_lr_is_the_step_of_a_steady_gradient() {
     assert!((of(StepScale::Reference, 1, 0.98) - 5e-5).abs() < 1e-12);
     assert_eq!(of(StepScale::UnitGain, 3, 0.98), 1e-3);
     assert_eq!(of(StepScale::Paper, 1, 1.0), f64::INFINITY);
+    assert_eq!(of(StepScale::ExactGain, 3, 1.0), 1e-3);
     // Adam from the first step on.
     assert_eq!(Hyperparams { switch_step: 1, kappa: 0.98, ..Hyperparams::default() }.effective_lr(), 1e-3);
 

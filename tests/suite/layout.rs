@@ -1,6 +1,8 @@
 //! The Rust structs, binding numbers and workgroup size against the parsed WGSL.
 
-use miadam::abi::{self, Chunk, Coefs, Gather, GradSettings, Group, Move, Partial, Progress, Recorded, Scaler, Tick};
+use miadam::abi::{
+    self, Chunk, Coefs, Gain, Gather, GradSettings, Group, Move, Partial, Progress, Recorded, Scaler, Tick,
+};
 use miadam::shader::Judgement;
 use naga::{AddressSpace, Module, StorageAccess, TypeInner};
 
@@ -33,7 +35,7 @@ fn structs_agree() {
         rust_struct!(Chunk: param, grad, moments, integrals, stride, master, average, len, clock, windows, stream, first),
         rust_struct!(Group: beta1_powers, beta2_powers, one_minus_beta1, one_minus_beta2, one_minus_kappa, eps,
             coupled_decay, cautious, grad_sign, order, switch_step, amsgrad, average_least, average_over, average_under, average_from,
-            average_every, padding),
+            average_every, exact_gain, kappa),
         rust_struct!(Tick: integrating, adam, decay, group),
         rust_struct!(Coefs: one_minus_beta1, one_minus_beta2, one_minus_kappa, eps, coupled_decay, grad_factor,
             grad_unit, step_size, root_scale, decay, cautious, order, amsgrad, max_value, skip, average_rate, step),
@@ -42,6 +44,7 @@ fn structs_agree() {
         rust_struct!(Move: before, after, len),
         rust_struct!(Gather: before, from_start, from_end, after, start, len, width, count, counts, fills),
         rust_struct!(Scaler: scale, good_steps, skip, padding, factor, unit, norm, tail),
+        rust_struct!(Gain: high, low, exponent),
         rust_struct!(Partial: squares, small_squares, large_squares, largest),
     ];
     let (mut seen, mut expected) = (0, 0);

@@ -12,6 +12,7 @@ mod common;
 mod cpu;
 mod embedding;
 mod errors;
+mod gain;
 mod golden;
 mod gradients;
 mod groups;

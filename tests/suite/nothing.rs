@@ -89,6 +89,7 @@ fn steps_of_nearly_nothing_are_reported() {
         (StepScale::Paper, 0.123, 3, true),
         (StepScale::Reference, 0.123, 1, true),
         (StepScale::UnitGain, 0.123, 3, false),
+        (StepScale::ExactGain, 1.0, 3, false),
         (StepScale::Paper, 0.123, 1, false),
     ] {
         let hyperparams = Hyperparams { order, kappa, step_scale, ..Hyperparams::default() };

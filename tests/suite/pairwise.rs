@@ -33,7 +33,7 @@ fn pairwise(levels: &[usize]) -> Vec<Vec<usize>> {
 fn every_two_options_together_are_as_on_the_cpu() {
     let Some(gpu) = gpu() else { return };
     let homes = [Home::OnePool, Home::TwoPools, Home::Separate, Home::Mixed];
-    for row in pairwise(&[2, 3, 2, 2, 2, 2, 4, 2, 2, 3, 3, 4, 2, 4]) {
+    for row in pairwise(&[2, 3, 2, 2, 2, 2, 4, 2, 2, 3, 3, 4, 2, 4, 2]) {
         let options = GradOptions {
             factor: [1.0, 0.25][row[0]],
             // The norm of 14,858 standard normals is about 122, and 30 times that at the second step. One bound holds
@@ -53,7 +53,7 @@ fn every_two_options_together_are_as_on_the_cpu() {
             maximize: row[8] == 1,
             weight_decay: [WeightDecay::None, WeightDecay::Coupled(0.1), WeightDecay::Decoupled(0.1)][row[9]],
             switch_step: [1, 2, 100][row[10]],
-            step_scale: StepScale::UnitGain,
+            step_scale: [StepScale::UnitGain, StepScale::ExactGain][row[14]],
             average: [
                 Average::None,
                 Average::Ema { decay: 0.75, warmup: false },

@@ -17,13 +17,14 @@ const LENS: [usize; 26] = [
 fn all_options(order: u32) -> Vec<Hyperparams> {
     let mut all = Vec::new();
     for weight_decay in [WeightDecay::None, WeightDecay::Coupled(0.1), WeightDecay::Decoupled(0.1)] {
-        for step_scale in [StepScale::Paper, StepScale::Reference, StepScale::UnitGain] {
+        for step_scale in [StepScale::Paper, StepScale::Reference, StepScale::UnitGain, StepScale::ExactGain] {
+            let last = if step_scale == StepScale::ExactGain { 1.0 } else { 0.98 };
             for (amsgrad, maximize) in [(false, false), (false, true), (true, false), (true, true)] {
                 all.push(Hyperparams {
                     // Large enough that αⁿ⁺¹ at order 7 still moves θ, small enough that α¹ does not throw it far.
                     lr: 0.05,
                     order,
-                    kappa: [0.0, 0.5, 0.9][all.len() % 3],
+                    kappa: [0.0, 0.5, 0.9, last, 0.75][all.len() % 5],
                     switch_step: [1, 2, 4, 5, 100][all.len() % 5],
                     step_scale,
                     weight_decay,

@@ -168,8 +168,12 @@ fn flushing_changes_no_bit_of_a_training() {
         let hyperparams = Hyperparams { order, step_scale, amsgrad, switch_step: 8, ..Hyperparams::default() };
         zeros(hyperparams, 2000)
     };
-    let groups =
-        vec![all(0, StepScale::Paper, true), all(1, StepScale::Reference, false), all(3, StepScale::UnitGain, false)];
+    let groups = vec![
+        all(0, StepScale::Paper, true),
+        all(1, StepScale::Reference, false),
+        all(3, StepScale::UnitGain, false),
+        all(2, StepScale::ExactGain, false),
+    ];
     let scaler = Some(GradScaler { growth_interval: 2, ..GradScaler::default() });
     let options =
         GradOptions { factor: 0.1, clip_norm: Some(0.5), clip_value: Some(0.01), scaler, ..GradOptions::default() };

@@ -1,12 +1,14 @@
 //! What a checkpoint's file says of itself. Nothing in it is trusted.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use safetensors::SafeTensorError;
 use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 
 use super::entries::{malformed, malformed_entry};
+use super::gains::gains_after;
 use super::header::{Header, check_unique_names};
+use crate::abi::Gain;
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::options::Hyperparams;
@@ -48,7 +50,7 @@ impl Layout {
         }
         check_unique_names(header)?;
         let json = metadata.metadata().as_ref().and_then(|entries| entries.get("miadam"));
-        let header = Header::parse(json.ok_or_else(|| malformed("there is no metadata `miadam`"))?)?;
+        let mut header = Header::parse(json.ok_or_else(|| malformed("there is no metadata `miadam`"))?)?;
         let mut entries = Entries { metadata: &metadata, taken: HashSet::new() };
         let mut places = Vec::new();
         let counts = header.counts_by_name();
@@ -59,6 +61,7 @@ impl Layout {
             }
         }
         entries.check_all_taken()?;
+        complete_gains(&mut header, &mut places)?;
         Ok(Self { header, places })
     }
 }
@@ -131,6 +134,36 @@ impl Entries<'_> {
             Some(entry) => Err(malformed_entry(&entry, "it belongs to no parameter of any group")),
         }
     }
+}
+
+/// Checks the gains of all parameters, which are in the order of the groups. Where there are none, they become those of
+/// parameters that were under the same hyperparameters from the start.
+fn complete_gains(header: &mut Header, places: &mut [Place]) -> Result<(), Error> {
+    let mut left = places.iter_mut();
+    for group in &header.groups {
+        let mut known = HashMap::new();
+        for place in left.by_ref().take(group.params.len()) {
+            let (step, gains) = (place.clock.step, &mut place.clock.gains);
+            if gains.is_empty() && place.list.integrals > 0 {
+                gains.clone_from(known.entry(step).or_insert_with(|| gains_after(step, &group.hyperparams)));
+            }
+            let (found, integrals) = (gains.len(), group.hyperparams.order);
+            if found > 0 && found != integrals as usize {
+                return Err(malformed_entry(&place.name, format!("it has {found} gains, but {integrals} integrals")));
+            }
+            if !gains.iter().all(is_gain) {
+                return Err(malformed_entry(&place.name, "one of its gains is no number"));
+            }
+        }
+    }
+    header.set_clocks(places.iter().map(|place| (&place.name[..], &place.clock)));
+    Ok(())
+}
+
+/// Whether it is 0 or has a first bit, and an exponent far from the ends of its type.
+fn is_gain(gain: &Gain) -> bool {
+    let Gain { high, low, exponent } = *gain;
+    if high >> 31 == 1 { exponent.unsigned_abs() < 1 << 30 } else { (high, low, exponent) == (0, 0, 0) }
 }
 
 fn check_shape(entry: &str, shape: &[usize], len: Option<usize>) -> Result<(), Error> {

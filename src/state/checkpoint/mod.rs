@@ -4,6 +4,7 @@ mod contents;
 mod entries;
 mod files;
 mod fit;
+mod gains;
 mod header;
 mod kept;
 mod layout;

@@ -41,7 +41,7 @@ fn groups() -> [Hyperparams; 3] {
         Hyperparams {
             order: 2,
             // By the paper's, steps before ζ are lost in the rounding of θ.
-            step_scale: StepScale::UnitGain,
+            step_scale: StepScale::ExactGain,
             switch_step: 4,
             schedule: Schedule::Sequence(vec![(0, warmup), (3, cosine)]),
             average: Average::Ema { decay: 0.75, warmup: true },

@@ -13,7 +13,7 @@ fn groups() -> [Hyperparams; 3] {
     [
         Hyperparams { switch_step: 9, ..base.clone() },
         Hyperparams { order: 0, amsgrad: true, weight_decay: WeightDecay::Decoupled(0.1), ..base.clone() },
-        Hyperparams { order: 3, step_scale: StepScale::UnitGain, weight_decay: WeightDecay::Coupled(0.1), ..base },
+        Hyperparams { order: 3, step_scale: StepScale::ExactGain, weight_decay: WeightDecay::Coupled(0.1), ..base },
     ]
 }
 

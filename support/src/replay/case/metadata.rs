@@ -63,6 +63,8 @@ enum Scale {
     Reference,
     #[serde(rename = "unit-gain", alias = "unit_gain", alias = "UnitGain")]
     UnitGain,
+    #[serde(rename = "exact-gain", alias = "exact_gain", alias = "ExactGain")]
+    ExactGain,
 }
 
 /// One entry of `lr_per_step`.
@@ -141,6 +143,7 @@ impl GroupEntry {
                 Scale::Paper => StepScale::Paper,
                 Scale::Reference => StepScale::Reference,
                 Scale::UnitGain => StepScale::UnitGain,
+                Scale::ExactGain => StepScale::ExactGain,
             },
             weight_decay: match (self.decoupled, self.cautious) {
                 _ if decay == 0.0 => WeightDecay::None,
@@ -182,6 +185,7 @@ impl Default for GroupEntry {
                 StepScale::Paper => Scale::Paper,
                 StepScale::Reference => Scale::Reference,
                 StepScale::UnitGain => Scale::UnitGain,
+                StepScale::ExactGain => Scale::ExactGain,
             },
             amsgrad: defaults.amsgrad,
             maximize: defaults.maximize,
