@@ -1,7 +1,7 @@
 //! What `load_with` takes of a checkpoint, and what it leaves.
 
 use miadam::{
-    Checkpoint, Dtype, Error, GradOptions, GradScaler, HalfParams, Hyperparams, LoadOptions, Plane, Schedule,
+    Average, Checkpoint, Dtype, Error, GradOptions, GradScaler, HalfParams, Hyperparams, LoadOptions, Plane, Schedule,
 };
 
 use crate::common::{Groups, OnCpu, OnGpu, Run, Start};
@@ -99,6 +99,33 @@ fn amsgrad_comes_and_goes<R: Run>() {
     let with = run.checkpoint();
     let mut run = R::new(&of(false), false).unwrap();
     assert_eq!(convert(&mut run, &with), ["max_second_moment/w"]);
+}
+
+fn averages_come_and_go<R: Run>() {
+    let ema = Average::Ema { decay: 0.75, warmup: false };
+    let of = |average| single(Hyperparams { average, ..Hyperparams::default() }, Dtype::F32);
+    let Some(without) = saved::<R>(&of(Average::None)) else { return };
+    let mut run = R::new(&of(ema), false).unwrap();
+    steps(&mut run, 1);
+    assert_eq!(convert(&mut run, &without), ["average/w"]);
+    // The first averaging copies.
+    steps(&mut run, 1);
+    let with = run.checkpoint();
+    assert_eq!(plane(&with, Plane::Average), Some(run.params()[0].clone()));
+    let mut run = R::new(&of(Average::None), false).unwrap();
+    assert_eq!(convert(&mut run, &with), ["average/w"]);
+
+    // With the averages in the parameters' place, what would be dropped is the parameters.
+    let header = r#"{\"averages_in\":true,\"version\""#;
+    let bytes = with.to_bytes().unwrap();
+    let len = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let text = str::from_utf8(&bytes[8..8 + len]).unwrap().replacen(r#"{\"version\""#, header, 1);
+    let swapped = [&(text.len() as u64).to_le_bytes(), text.as_bytes(), &bytes[8 + len..]].concat();
+    let swapped = Checkpoint::from_bytes(&swapped).unwrap();
+    let error = run.optimizer().load_with(&swapped, &OWN_LENIENT()).unwrap_err();
+    assert!(error.to_string().contains("swap the averages back"), "{error}");
+    run.load(&swapped);
+    assert!(run.checkpoint() == swapped);
 }
 
 fn precision_changes<R: Run>() {
@@ -295,6 +322,7 @@ macro_rules! on_both {
 on_both! {
     a_pause_is_not_noticed,
     amsgrad_comes_and_goes,
+    averages_come_and_go,
     groups_may_be_divided_otherwise,
     integrals_behind_the_switch_are_not_missed,
     moments_go_on_under_another_order,
