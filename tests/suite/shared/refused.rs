@@ -1,7 +1,8 @@
 //! Calls that are refused change nothing, and their messages say what to do.
 
 use miadam::{
-    Binding, Dtype, Error, GradOptions, GradScaler, Hyperparams, MiAdam, OtherGrad, Param, ParamGroup, Slice, cpu,
+    Binding, Dtype, Error, GradOptions, GradScaler, Hyperparams, LoadOptions, MiAdam, OtherGrad, Param, ParamGroup,
+    Slice, cpu,
 };
 use wgpu::BufferUsages;
 
@@ -126,6 +127,13 @@ fn leaders() {
     assert_words(&follower.set_other_grads([OtherGrad::new((&pool, 128), 4)]).unwrap_err(), &["set_other_grads"]);
     assert!(gpu.checkpoint(&follower, true) == before);
     assert_eq!(*follower.loss_scale(), leader);
+    // The checkpoint's options do no harm if they are left out.
+    let mut saved = cpu::MiAdam::new(groups()).unwrap();
+    saved.set_grad_options(leaders_options()[4].1).unwrap();
+    let own = LoadOptions { own_grad_options: true, ..LoadOptions::default() };
+    follower.load_with(&saved.read_checkpoint(), &own).unwrap();
+    assert_eq!(*follower.loss_scale(), leader);
+    assert_eq!((gpu.report(&follower).step, gpu.report(&follower).loss_scale), (0, 1.0));
 }
 
 #[test]
