@@ -51,6 +51,10 @@ mod tests {
             for upper in 0..=0xffff_u32 {
                 let average = upper << 16 | lower;
                 let theta = bf16::from_bits((upper * 40_503) as u16);
+                // A NaN, above such a lower half, looks as if there were no average.
+                if theta.to_bits() == 0xffff && lower == 0xffff {
+                    continue;
+                }
                 let (mut param, mut slot) = ([theta], [f32::from_bits(average)]);
                 exchange_packed(&mut param, &mut slot, false);
                 let (seen, exact) = (f64::from(param[0].to_f32()), f64::from(f32::from_bits(average)));

@@ -1,6 +1,7 @@
 //! Checkpoints from PyTorch, and for PyTorch. tests/golden/bridge.py says what is in the golden files and what makes them:
 //! `MIADAM_WRITE_GOLDEN=1 cargo test --release --test suite bridge` writes those that come from Rust.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use miadam::{Checkpoint, GradOptions, Hyperparams, StepScale, WeightDecay};
@@ -193,9 +194,19 @@ fn slightly_wrong_checkpoints_are_noticed() {
     }
 }
 
-fn metadata(bytes: &[u8]) -> serde_json::Value {
+/// The metadata without the clocks, and the steps of each parameter. PyTorch has no gains, by which clocks may be divided.
+fn metadata(bytes: &[u8]) -> (serde_json::Value, BTreeMap<String, u64>) {
     let (_, metadata) = SafeTensors::read_metadata(bytes).unwrap();
-    serde_json::from_str(&metadata.metadata().as_ref().unwrap()["miadam"]).unwrap()
+    let mut metadata: serde_json::Value =
+        serde_json::from_str(&metadata.metadata().as_ref().unwrap()["miadam"]).unwrap();
+    let clocks = metadata.as_object_mut().unwrap().remove("clocks").unwrap();
+    let mut steps = BTreeMap::new();
+    for clock in clocks.as_array().unwrap() {
+        for name in clock["params"].as_array().unwrap() {
+            steps.insert(name.as_str().unwrap().to_owned(), clock["counts"]["step"].as_u64().unwrap());
+        }
+    }
+    (metadata, steps)
 }
 
 #[test]
