@@ -33,7 +33,7 @@ impl Output {
     }
 
     pub fn write(self, case: &Case, params: &[Vec<f32>], state: &State, report: &Report) -> Result<(), Box<dyn Error>> {
-        let info = info(report);
+        let info = info(state, report);
         let Self { path, mut file } = self;
         let unsorted = info.clone().into_iter().collect();
         let mut bytes = safetensors::serialize(planes(case, params, state), Some(unsorted))
@@ -48,7 +48,7 @@ impl Output {
 }
 
 /// The metadata of the results.
-fn info(report: &Report) -> BTreeMap<String, String> {
+fn info(state: &State, report: &Report) -> BTreeMap<String, String> {
     let mut info = BTreeMap::from([
         ("step".to_owned(), report.step.to_string()),
         ("skipped".to_owned(), report.skipped.to_string()),
@@ -56,6 +56,10 @@ fn info(report: &Report) -> BTreeMap<String, String> {
     ]);
     if let Some(norm) = report.grad_norm {
         info.insert("grad_norm".to_owned(), norm.to_string());
+    }
+    if state.params.iter().any(|param| param.step != report.step) {
+        let steps: BTreeMap<_, _> = state.params.iter().map(|param| (&param.name, param.step)).collect();
+        info.insert("steps".to_owned(), serde_json::json!(steps).to_string());
     }
     info
 }

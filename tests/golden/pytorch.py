@@ -6,7 +6,10 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 
 class MIAdam(torch.optim.Optimizer):
-    """Algorithm 1 in the terms of PyTorch, each parameter with integrals of its own."""
+    """Algorithm 1 in the terms of PyTorch, each parameter with integrals and a count of its own.
+
+    A parameter without a gradient is left alone, as by PyTorch's own optimizers.
+    """
 
     def __init__(self, groups):
         super().__init__(groups, DEFAULTS)

@@ -1,5 +1,6 @@
 //! Both devices against results from outside: PyTorch's Adam, and Algorithm 1 in NumPy (tests/golden/make.py); and
-//! PyTorch's clipping, loss scaling and accumulation before them (tests/golden/gradients.py).
+//! PyTorch's clipping, loss scaling and accumulation before them (tests/golden/gradients.py); and parameters that have no
+//! gradient at some steps (tests/golden/living.py).
 //!
 //! What is compared is the update θ_t - θ_{t-1} and the report of every step, and the state after the last.
 
@@ -152,8 +153,9 @@ impl Check {
             replay_step(device, recorded).unwrap();
             self.report(golden, case, index + 1, &device.report().unwrap(), report);
             let after = device.params().unwrap();
-            let is_skipped = report.skipped > index.checked_sub(1).map_or(0, |before| reports[before].skipped);
+            let all_rest = report.skipped > index.checked_sub(1).map_or(0, |before| reports[before].skipped);
             for (number, (tensor, order)) in tensors(case).enumerate() {
+                let rests = all_rest || recorded.grads[number].is_none();
                 for (i, (&new, &old)) in after[number].iter().zip(&before[number]).enumerate() {
                     let (value, scale) = expected[number][index * tensor.values.len() + i];
                     let (new, old) = (f64::from(new), f64::from(old));
@@ -163,7 +165,7 @@ impl Check {
                         self.worst = self.worst.max(error / (EPSILON * (scale + theta)));
                     }
                     let tolerance = tolerance(&case.grad_options, order, index + 1);
-                    let bound = if is_skipped { 0.0 } else { tolerance * scale + THETA_TOLERANCE * theta };
+                    let bound = if rests { 0.0 } else { tolerance * scale + THETA_TOLERANCE * theta };
                     let what = || format!("{}: update {} of {}[{i}]", golden.name, index + 1, tensor.name);
                     self.compare(what, new - old, value, bound);
                 }
@@ -200,6 +202,9 @@ impl Check {
         assert_eq!(state.params.len(), case.tensors().count());
         for ((tensor, order), found) in tensors(case).zip(&state.params) {
             assert_eq!(found.name, tensor.name);
+            let taken = golden.floats_if_any(&format!("expect/count/{}", tensor.name));
+            let taken = taken.map_or(steps.into(), |taken| taken[0]);
+            self.compare(|| format!("{}: steps of {}", golden.name, tensor.name), found.step.into(), taken, 0.0);
             for (plane, values) in found.planes() {
                 let expected = golden.expected(&plane.to_string(), &tensor.name);
                 let depth = match plane {
@@ -282,6 +287,7 @@ fn slightly_wrong_hyperparameters_are_noticed() {
         ("paper_orders", "kappa", |h| h.kappa *= 1.0001),
         ("paper_orders", "order", |h| h.order -= 1),
         ("switches", "switch_step", |h| h.switch_step += 1),
+        ("living_orders", "switch_step", |h| h.switch_step += 1),
         ("unit_gain_orders", "step_scale", |h| h.step_scale = StepScale::Paper),
         ("exact_gain_orders", "kappa", |h| h.kappa *= 1.0001),
     ];

@@ -2,6 +2,7 @@
 
 use miadam::{GradOptions, GradScaler, Schedule};
 use miadam_support::replay::{Case, check};
+use safetensors::Dtype;
 
 use super::good;
 
@@ -13,9 +14,19 @@ fn reads_a_case() {
     assert_eq!(case.steps.len(), 2);
     assert_eq!(case.steps[0].lrs, [0.5, 0.5]);
     assert_eq!(case.steps[1].lrs, [1.0, 2.0]);
-    assert_eq!(case.steps[1].grads, [vec![1.0], vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0]]);
+    assert_eq!(case.steps[1].grads, [Some(vec![1.0]), Some(vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0])]);
     assert_eq!(case.grad_options, GradOptions::default());
     assert!(case.groups.iter().all(|group| group.hyperparams.schedule == Schedule::Constant));
+}
+
+#[test]
+fn a_gradient_may_be_missing() {
+    let case = good().without("grad/1/s").set("grad/4/s", Dtype::F32, &[]).case();
+    let has = |step: usize| case.steps[step].grads.iter().map(Option::is_some).collect::<Vec<_>>();
+    assert_eq!(case.steps.len(), 4);
+    assert_eq!([0, 1, 2, 3].map(has), [[false, true], [true, true], [false, false], [true, false]]);
+    // The longest rest that there may be.
+    assert_eq!(good().set("grad/103/s", Dtype::F32, &[]).case().steps.len(), 103);
 }
 
 #[test]

@@ -86,7 +86,7 @@ fn writes_results_whole_or_not_at_all() {
 }
 
 #[test]
-fn results_say_what_became_of_the_gradients() {
+fn results_say_what_became_of_the_steps() {
     let info = |file: &File| {
         let results = replayed(file, "info");
         assert_eq!(results, replayed(file, "info"), "the same case gives the same bytes");
@@ -104,6 +104,8 @@ fn results_say_what_became_of_the_gradients() {
     let scaler = r#"{"init_scale": 1024, "growth_factor": 4, "backoff_factor": 0.5, "growth_interval": 1}"#;
     let scaled = good().infinite("grad/2/a.b/c").meta("scaler", scaler);
     assert_eq!(info(&scaled), "grad_norm inf, loss_scale 2048, skipped 1, step 1");
+    let resting = good().without("grad/1/s");
+    assert_eq!(info(&resting), r#"loss_scale 1, skipped 0, step 2, steps {"a.b/c":2,"s":1}"#);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use miadam::cpu::{Binding, MiAdam};
 use miadam::{Report, State};
 
-use super::case::Case;
+use super::case::{Case, Tensor};
 use super::device::{Device, DeviceError};
 use crate::values::Values;
 
@@ -30,12 +30,15 @@ impl Device for OnCpu<'_> {
         Ok(self.optimizer.set_lr(group, lr)?)
     }
 
-    fn step(&mut self, grads: &[Vec<f32>]) -> Result<(), DeviceError> {
+    fn step(&mut self, grads: &[Option<Vec<f32>>]) -> Result<(), DeviceError> {
+        self.optimizer.skip(self.case.without_grad(grads))?;
         // Copies, since the case keeps what was recorded, and some options set gradients to 0.
-        let grads = self.case.tensors().zip(grads).map(|(tensor, grad)| Values::new(tensor.dtype, grad));
-        let mut grads: Vec<_> = grads.collect();
+        let copy = |(tensor, grad): (&Tensor, &Option<Vec<f32>>)| Some(Values::new(tensor.dtype, grad.as_ref()?));
+        let mut grads: Vec<_> = self.case.tensors().zip(grads).map(copy).collect();
         let tensors = self.case.tensors().zip(&mut self.params).zip(&mut grads);
-        Ok(self.optimizer.step(tensors.map(|((tensor, param), grad)| Binding::new(&tensor.name, param, grad)))?)
+        Ok(self.optimizer.step(
+            tensors.filter_map(|((tensor, param), grad)| Some(Binding::new(&tensor.name, param, grad.as_mut()?))),
+        )?)
     }
 
     fn params(&mut self) -> Result<Vec<Vec<f32>>, DeviceError> {

@@ -9,8 +9,9 @@ use crate::gpu::GpuError;
 pub trait Device {
     fn set_lr(&mut self, group: usize, lr: f64) -> Result<(), DeviceError>;
 
-    /// One step by one gradient a parameter, under the case's options for gradients.
-    fn step(&mut self, grads: &[Vec<f32>]) -> Result<(), DeviceError>;
+    /// One step under the case's options for gradients, with an entry a parameter. One without a gradient is skipped, as
+    /// PyTorch does.
+    fn step(&mut self, grads: &[Option<Vec<f32>>]) -> Result<(), DeviceError>;
 
     fn params(&mut self) -> Result<Vec<Vec<f32>>, DeviceError>;
 

@@ -41,9 +41,13 @@ impl Device for OnGpu<'_> {
         Ok(self.optimizer.set_lr(group, lr)?)
     }
 
-    fn step(&mut self, grads: &[Vec<f32>]) -> Result<(), DeviceError> {
+    fn step(&mut self, grads: &[Option<Vec<f32>>]) -> Result<(), DeviceError> {
+        self.optimizer.skip(self.case.without_grad(grads))?;
         for ((tensor, [_, buffer]), grad) in self.case.tensors().zip(&self.buffers).zip(grads) {
-            self.gpu.write(buffer, 0, &Values::new(tensor.dtype, grad).bytes())?;
+            // Where there is none, the last one stays in the buffer, and must not count.
+            if let Some(grad) = grad {
+                self.gpu.write(buffer, 0, &Values::new(tensor.dtype, grad).bytes())?;
+            }
         }
         let mut encoder = self.gpu.encoder();
         self.optimizer.step(&mut encoder)?;

@@ -51,11 +51,14 @@ pub enum CaseError {
     #[error("metadata `groups`: `{name}` is listed twice, last by group {group}; list it once")]
     GroupedTwice { group: usize, name: String },
 
-    #[error("there is no gradient; add `grad/1/NAME` for every parameter")]
+    #[error("there is no gradient; add `grad/1/NAME` for every parameter that has one")]
     NoSteps,
 
-    #[error("tensor `grad/{step}/{name}` is missing; give every parameter a gradient at each of the steps 1 to {last}")]
-    MissingGrad { step: u32, name: String, last: u32 },
+    #[error(
+        "tensor `grad/{step}/{name}` follows step {last}, and no step between has a gradient; number the steps 1, 2, 3, …, \
+         with at most {longest} in a row that have none"
+    )]
+    LongRest { last: u32, step: u32, name: String, longest: u32 },
 
     #[error("tensor `{entry}` has no parameter; add `param/{name}`, or remove the gradient")]
     OrphanGrad { entry: String, name: String },

@@ -14,6 +14,9 @@ use safetensors::{Dtype, SafeTensors};
 pub use error::CaseError;
 use metadata::{GroupEntry, Lr, Metadata};
 
+/// The most steps in a row without any gradient, so that a wild step number costs nothing.
+const LONGEST_REST: u32 = 100;
+
 /// Everything that a replay needs.
 pub struct Case {
     pub groups: Vec<Group>,
@@ -39,8 +42,8 @@ pub struct Tensor {
 pub struct Step {
     /// One learning rate a group, or none where the groups' own hold throughout.
     pub lrs: Vec<f64>,
-    /// One gradient a parameter, in the order of the groups.
-    pub grads: Vec<Vec<f32>>,
+    /// One entry a parameter, in the order of the groups: its gradient, or None where the step leaves the parameter alone.
+    pub grads: Vec<Option<Vec<f32>>>,
 }
 
 impl Case {
@@ -54,7 +57,7 @@ impl Case {
         let file = SafeTensors::deserialize(bytes)?;
         let entries = Entries::sort(&file)?;
         let names = entries.check_groups(&metadata.groups)?;
-        let last = entries.check_grads(&names)?;
+        let last = entries.check_grads()?;
         Ok(Self {
             groups: metadata.groups.iter().map(|group| entries.group(group)).collect(),
             steps: (1..=last)
@@ -75,6 +78,12 @@ impl Case {
     /// The parameters in the order of the groups, which the gradients follow.
     pub fn tensors(&self) -> impl Iterator<Item = &Tensor> {
         self.groups.iter().flat_map(|group| &group.params)
+    }
+
+    /// The names of the parameters that have no gradient at a step.
+    pub fn without_grad(&self, grads: &[Option<Vec<f32>>]) -> impl Iterator<Item = &str> {
+        let missing = self.tensors().zip(grads).filter(|(_, grad)| grad.is_none());
+        missing.map(|(tensor, _)| &tensor.name[..])
     }
 }
 
@@ -131,8 +140,8 @@ impl<'a> Entries<'a> {
         }
     }
 
-    /// The last step, after a check that every parameter has a gradient of its shape at every step.
-    fn check_grads(&self, names: &[&str]) -> Result<u32, CaseError> {
+    /// The last step, after a check that every gradient has a parameter of its shape.
+    fn check_grads(&self) -> Result<u32, CaseError> {
         for (&(step, name), grad) in &self.grads {
             let entry = || format!("grad/{step}/{name}");
             let Some(param) = self.params.get(name) else {
@@ -143,14 +152,14 @@ impl<'a> Entries<'a> {
                 return Err(CaseError::GradShape { entry: entry(), found, expected });
             }
         }
-        let last = self.grads.last_key_value().map(|(&(step, _), _)| step).ok_or(CaseError::NoSteps)?;
-        // Stops at the first gap, so that a wild step number costs nothing.
-        for step in 1..=last {
-            if let Some(&name) = names.iter().find(|&&name| !self.grads.contains_key(&(step, name))) {
-                return Err(CaseError::MissingGrad { step, name: name.to_owned(), last });
+        let mut last = 0;
+        for &(step, name) in self.grads.keys() {
+            if step - last > LONGEST_REST + 1 {
+                return Err(CaseError::LongRest { last, step, name: name.to_owned(), longest: LONGEST_REST });
             }
+            last = step;
         }
-        Ok(last)
+        if last > 0 { Ok(last) } else { Err(CaseError::NoSteps) }
     }
 
     fn group(&self, group: &GroupEntry) -> Group {
@@ -162,8 +171,8 @@ impl<'a> Entries<'a> {
         Group { hyperparams: group.hyperparams(), params: params.collect() }
     }
 
-    fn grad(&self, step: u32, name: &str) -> Vec<f32> {
-        floats(&self.grads[&(step, name)])
+    fn grad(&self, step: u32, name: &str) -> Option<Vec<f32>> {
+        self.grads.get(&(step, name)).map(floats)
     }
 }
 
