@@ -29,7 +29,7 @@ pub fn tolerance(options: &GradOptions, order: usize, step: usize) -> f64 {
 ///
 /// Half of ε for every rounding, and 2.5 for `/` in WGSL. They are the same for all elements of a step, so that the last
 /// bits of a mean or a norm show in all of them.
-fn gradient_tolerance(options: &GradOptions) -> f64 {
+pub fn gradient_tolerance(options: &GradOptions) -> f64 {
     // Up to 5 micro-batches add up in 4 sums; the factor, and its product with g.
     let mean = if options.factor == 1.0 { 0.0 } else { 3.0 };
     // g times the scale; 1/scale, here and in PyTorch; its product with the factor, and of that with g.
@@ -41,7 +41,7 @@ fn gradient_tolerance(options: &GradOptions) -> f64 {
 
 /// Errors of the norm of exact gradients, in units of ε: squares and their sums in a tree, which the root halves, `sqrt`
 /// with 2.5 in WGSL, and the product with the factor.
-const NORM_TOLERANCE: f64 = 5.0;
+pub const NORM_TOLERANCE: f64 = 5.0;
 
 /// Errors allowed in θ_t - θ_{t-1} relative to θ, which `f32` rounds: the decay factor, its product and the sum.
 pub const THETA_TOLERANCE: f64 = 1.5 * EPSILON;
@@ -67,7 +67,7 @@ struct ExpectedReport {
 }
 
 impl Golden {
-    fn all() -> Vec<Self> {
+    pub fn all() -> Vec<Self> {
         let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
         let paths = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
         let mut paths: Vec<_> = paths.filter(|path| path.extension().is_some_and(|e| e == "safetensors")).collect();
@@ -84,7 +84,7 @@ impl Golden {
         Self::all().into_iter().find(|golden| golden.name == name).unwrap()
     }
 
-    fn case(&self) -> Case {
+    pub fn case(&self) -> Case {
         let case = Case::from_bytes(&self.bytes).unwrap();
         replay::check(&case).unwrap();
         case
@@ -94,7 +94,7 @@ impl Golden {
         self.floats_if_any(entry).unwrap_or_else(|| panic!("{}: no {entry}", self.name))
     }
 
-    fn floats_if_any(&self, entry: &str) -> Option<Vec<f64>> {
+    pub fn floats_if_any(&self, entry: &str) -> Option<Vec<f64>> {
         let file = SafeTensors::deserialize(&self.bytes).unwrap();
         let tensor = file.tensor(entry).ok()?;
         Some(match tensor.dtype() {

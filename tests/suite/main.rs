@@ -40,4 +40,5 @@ mod schedule;
 mod shaders;
 mod shared;
 mod snapshot;
+mod walk;
 mod written;

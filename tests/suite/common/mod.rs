@@ -12,7 +12,7 @@ pub use gpu::{Gpu, gpu};
 pub use log::logged;
 pub use miadam_support::random::Random;
 pub use miadam_support::values::Values;
-pub use rig::{Contents, Rig};
+pub use rig::{Contents, Rig, put};
 pub use run::{Groups, OnCpu, OnGpu, Run, Start};
 pub use scatter::{Home, Spot, scatter};
 

@@ -12,7 +12,7 @@ fn get(contents: &Contents, (buffer, at): (usize, usize), dtype: Dtype, len: usi
     Values::from_bytes(dtype, bytemuck::cast_slice(&contents[buffer][at..]), len)
 }
 
-fn put(contents: &mut Contents, (buffer, at): (usize, usize), values: &Values) {
+pub fn put(contents: &mut Contents, (buffer, at): (usize, usize), values: &Values) {
     let bytes = values.bytes();
     bytemuck::cast_slice_mut::<_, u8>(&mut contents[buffer][at..])[..bytes.len()].copy_from_slice(&bytes);
 }

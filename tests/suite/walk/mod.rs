@@ -1,0 +1,13 @@
+//! Parameters that live: they rest, come, go and change, with settings that may change. A plain model in `f64` says what has to
+//! happen. It is held to PyTorch, and the optimizers are held to it by a random walk over all calls.
+
+mod compare;
+mod cpu;
+mod device;
+mod gpu;
+mod model;
+mod model_check;
+mod number;
+mod settings;
+mod tensor;
+mod turns;

@@ -1,0 +1,170 @@
+//! One parameter of the model.
+
+use std::collections::HashMap;
+
+use half::{bf16, f16};
+use miadam::{Dtype, Hyperparams, Plane, StepScale, WeightDecay};
+
+use super::model::{FRESH, exact};
+use super::number::Number;
+
+#[derive(Debug, Clone)]
+pub struct Tensor {
+    pub group: usize,
+    pub dtype: Dtype,
+    /// The parameter's own steps: t in bias corrections, and what ζ is compared with.
+    pub count: u32,
+    /// Left out until it thaws.
+    pub frozen: bool,
+    /// Left out of the next recorded step.
+    pub skipped: bool,
+    /// The parameter, which its type can represent.
+    pub theta: Vec<f64>,
+    /// The sum of all updates since the last [`sync`](Self::sync), of the master copy where there is one.
+    pub moved: Vec<Number>,
+    /// Steps since then.
+    pub steps: usize,
+    pub planes: HashMap<Plane, Vec<Number>>,
+}
+
+impl Tensor {
+    pub fn new(group: usize, dtype: Dtype, theta: &[f64], planes: &[Plane]) -> Self {
+        let mut new = Self {
+            group,
+            dtype,
+            count: 0,
+            frozen: false,
+            skipped: false,
+            theta: theta.to_vec(),
+            moved: vec![Number::default(); theta.len()],
+            steps: 0,
+            planes: HashMap::new(),
+        };
+        new.fit(planes);
+        new
+    }
+
+    pub fn len(&self) -> usize {
+        self.theta.len()
+    }
+
+    /// Has these planes from now on: others are gone, and new ones are 0.
+    pub fn fit(&mut self, planes: &[Plane]) {
+        self.planes.retain(|plane, _| planes.contains(plane));
+        for &plane in planes {
+            self.planes.entry(plane).or_insert_with(|| vec![Number::default(); self.theta.len()]);
+        }
+    }
+
+    /// Goes on from what a device has, so that its rounding errors do not add up.
+    pub fn sync<'a>(&mut self, theta: &[f64], planes: impl Iterator<Item = (Plane, &'a [f32])>) {
+        self.theta = theta.to_vec();
+        self.moved = vec![Number::default(); theta.len()];
+        self.steps = 0;
+        for (plane, values) in planes {
+            let values: Vec<_> = values.iter().copied().map(f64::from).collect();
+            self.planes.insert(plane, exact(&values)).unwrap();
+        }
+    }
+
+    /// Rows of the old tensor, in another order and number. A fresh one has no history, and the caller's new values.
+    pub fn remap(&mut self, from: usize, rows: &[u32], theta: &[f64]) {
+        let width = self.len() / from;
+        for values in self.planes.values_mut() {
+            let row = |&row: &u32| match row {
+                FRESH => vec![Number::default(); width],
+                row => values[row as usize * width..][..width].to_vec(),
+            };
+            *values = rows.iter().flat_map(row).collect();
+        }
+        self.theta = theta.to_vec();
+        self.moved = vec![Number::default(); theta.len()];
+    }
+
+    /// Takes into the master copy what others have written to the parameter: what the copy does not round to.
+    pub fn adopt(&mut self) {
+        let Some(master) = self.planes.get_mut(&Plane::Master) else { return };
+        for (master, &theta) in master.iter_mut().zip(&self.theta) {
+            if round(self.dtype, master.value) != theta {
+                *master = Number::exact(theta);
+            }
+        }
+    }
+
+    /// Algorithm 1 by gradients that clipping has seen.
+    pub fn step(&mut self, hyperparams: &Hyperparams, lr: f64, grad: &[f64]) {
+        self.count += 1;
+        self.steps += 1;
+        for (i, &grad) in grad.iter().enumerate() {
+            self.step_element(i, hyperparams, lr, grad);
+        }
+    }
+
+    fn step_element(&mut self, i: usize, h: &Hyperparams, lr: f64, grad: f64) {
+        let (coupled, decoupled) = match h.weight_decay {
+            WeightDecay::None => (0.0, 0.0),
+            WeightDecay::Coupled(decay) => (decay, 0.0),
+            WeightDecay::Decoupled(decay) => (0.0, decay),
+        };
+        let theta = self.planes.get(&Plane::Master).map_or(self.theta[i], |master| master[i].value);
+        let sign = if h.maximize { -1.0 } else { 1.0 };
+        let g = Number::exact(sign * grad) + Number::exact(theta) * coupled;
+
+        let m = self.at(Plane::FirstMoment, i);
+        *m = *m * h.beta1 + g * (1.0 - h.beta1);
+        let mut num = *m;
+        let v = self.at(Plane::SecondMoment, i);
+        *v = *v * h.beta2 + g.squared() * (1.0 - h.beta2);
+        let mut root = *v;
+        if h.amsgrad {
+            let largest = self.at(Plane::MaxSecondMoment, i);
+            if root.value > largest.value {
+                *largest = root;
+            }
+            root = *largest;
+        }
+        let integrates = h.order > 0 && self.count < h.switch_step;
+        if integrates {
+            for j in 1..=h.order {
+                let s = self.at(Plane::Integral(j), i);
+                *s = *s * h.kappa + num;
+                num = *s;
+            }
+        }
+        let alpha = if integrates { step_scale(h, lr) } else { lr };
+        let t = f64::from(self.count);
+        let root_scale = 1.0 / (1.0 - h.beta2.powf(t)).sqrt();
+        let step = root.divide(num, root_scale, h.eps) * (alpha / (1.0 - h.beta1.powf(t)));
+        let update = (step + Number::exact(theta) * (lr * decoupled)) * -1.0;
+
+        self.moved[i] = self.moved[i] + update;
+        let theta = theta + update.value;
+        self.theta[i] = round(self.dtype, theta);
+        if let Some(master) = self.planes.get_mut(&Plane::Master) {
+            master[i] = Number::exact(theta);
+        }
+    }
+
+    fn at(&mut self, plane: Plane, i: usize) -> &mut Number {
+        &mut self.planes.get_mut(&plane).unwrap()[i]
+    }
+}
+
+/// α_t before ζ.
+fn step_scale(h: &Hyperparams, lr: f64) -> f64 {
+    let n = h.order as i32;
+    match h.step_scale {
+        StepScale::Paper => lr.powi(n),
+        StepScale::Reference => lr.powi(n + 1),
+        StepScale::UnitGain => lr * (1.0 - h.kappa).powi(n),
+    }
+}
+
+/// What a parameter of this type can hold. In `f32` nothing is rounded, since the model has no rounding.
+pub fn round(dtype: Dtype, value: f64) -> f64 {
+    match dtype {
+        Dtype::F32 => value,
+        Dtype::F16 => f16::from_f32(value as f32).to_f64(),
+        Dtype::Bf16 => bf16::from_f32(value as f32).to_f64(),
+    }
+}
