@@ -57,8 +57,8 @@ fn info(state: &State, report: &Report) -> BTreeMap<String, String> {
     if let Some(norm) = report.grad_norm {
         info.insert("grad_norm".to_owned(), norm.to_string());
     }
-    if state.params.iter().any(|param| param.step != report.step) {
-        let steps: BTreeMap<_, _> = state.params.iter().map(|param| (&param.name, param.step)).collect();
+    if state.params.iter().any(|param| param.step() != report.step) {
+        let steps: BTreeMap<_, _> = state.params.iter().map(|param| (&param.name, param.step())).collect();
         info.insert("steps".to_owned(), serde_json::json!(steps).to_string());
     }
     info

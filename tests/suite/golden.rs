@@ -204,7 +204,7 @@ impl Check {
             assert_eq!(found.name, tensor.name);
             let taken = golden.floats_if_any(&format!("expect/count/{}", tensor.name));
             let taken = taken.map_or(steps.into(), |taken| taken[0]);
-            self.compare(|| format!("{}: steps of {}", golden.name, tensor.name), found.step.into(), taken, 0.0);
+            self.compare(|| format!("{}: steps of {}", golden.name, tensor.name), found.step().into(), taken, 0.0);
             for (plane, values) in found.planes() {
                 let expected = golden.expected(&plane.to_string(), &tensor.name);
                 let depth = match plane {

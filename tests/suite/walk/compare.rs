@@ -29,7 +29,9 @@ impl Model {
             let tensor = &self.params[name];
             let tolerance = |depth| tolerance(&self.options, depth, tensor.steps);
             same(name, state.planes().map(|(plane, _)| plane).collect(), self.planes(tensor))?;
-            tensor.meet(state, &theta, order, tolerance).map_err(|error| format!("{name}: {error}"))?;
+            tensor.meet(state, &theta, order, tolerance).map_err(|error| {
+                format!("{name} ({:?}), after {} steps: {error}; {:?}", tensor.dtype, tensor.steps, self.hyperparams(name))
+            })?;
             self.params.get_mut(name).unwrap().sync(&theta, state.planes());
         }
         Ok(())
@@ -59,7 +61,7 @@ impl Tensor {
         order: usize,
         tolerance: impl Fn(usize) -> f64,
     ) -> Result<(), String> {
-        same("steps", state.step, self.count)?;
+        same("steps", state.step(), self.count)?;
         same("elements", theta.len(), self.len())?;
         for (plane, values) in state.planes().filter(|(plane, _)| *plane != Plane::Master) {
             let depth = if let Plane::Integral(j) = plane { j as usize } else { 0 };

@@ -30,7 +30,7 @@ pub fn hyperparams(random: &mut Random) -> Hyperparams {
     Hyperparams {
         lr: if is_power { 0.25 } else { pick(random, &[0.02, 0.05]) },
         schedule: pick(random, &schedules),
-        beta1: pick(random, &[0.9, 0.5, 0.0]),
+        beta1: pick(random, &[0.9, 0.5]),
         beta2: pick(random, &[0.99, 0.999, 0.75]),
         eps: pick(random, &[1e-8, 1e-3]),
         order,
