@@ -3,10 +3,12 @@
 //! The model goes on from what the device has after every comparison, so that no more than a few steps lie between two of
 //! them, and the tolerance is that of a few steps: see `golden.rs`, from which it comes.
 
+use std::collections::HashSet;
+
 use miadam::{ParamState, Plane};
 
 use super::device::Found;
-use super::model::{Model, planes};
+use super::model::Model;
 use super::tensor::{Tensor, round};
 use crate::golden::{NORM_TOLERANCE, THETA_TOLERANCE, gradient_tolerance, tolerance};
 
@@ -28,17 +30,14 @@ impl Model {
             let theta: Vec<_> = found.params[name].iter().copied().map(f64::from).collect();
             let tensor = &self.params[name];
             let tolerance = |depth| tolerance(&self.options, depth, tensor.steps);
-            same(name, state.planes().map(|(plane, _)| plane).collect(), self.planes(tensor))?;
+            let planes: HashSet<_> = state.planes().map(|(plane, _)| plane).collect();
+            same(name, planes, tensor.planes.keys().copied().collect())?;
             tensor.meet(state, &theta, order, tolerance).map_err(|error| {
                 format!("{name} ({:?}), after {} steps: {error}; {:?}", tensor.dtype, tensor.steps, self.hyperparams(name))
             })?;
             self.params.get_mut(name).unwrap().sync(&theta, state.planes());
         }
         Ok(())
-    }
-
-    fn planes(&self, tensor: &Tensor) -> Vec<Plane> {
-        planes(&self.groups[tensor.group], tensor.dtype)
     }
 
     fn meet_norm(&self, found: Option<f32>) -> Result<(), String> {
@@ -81,6 +80,7 @@ impl Tensor {
                     near(format_args!("[{i}], of its master"), found, round(self.dtype, updated), 0.0)?;
                 }
             }
+            // `f32` rounds it at every step.
             let theta_tolerance = THETA_TOLERANCE * self.steps as f64 * updated.abs().max(expected.abs());
             let bound = tolerance(order) * self.moved[i].scale + theta_tolerance + FLUSHED;
             near(format_args!("[{i}]"), updated, expected, self.unless_it_rests(bound))?;

@@ -6,7 +6,7 @@ use miadam::cpu::{Binding, Cpu, MiAdam};
 use miadam::{Checkpoint, Dtype, Error, Hyperparams, Optimizer};
 
 use super::device::{Device, Found, Named, New, param_group};
-use crate::common::{Random, Values};
+use crate::common::Values;
 
 struct Pair {
     param: Values,
@@ -26,13 +26,36 @@ pub struct OnCpu {
     pairs: BTreeMap<String, Pair>,
 }
 
+impl OnCpu {
+    fn take(&mut self, params: &[New]) {
+        self.pairs.extend(params.iter().map(|new| (new.name.clone(), Pair::new(new))));
+    }
+}
+
 impl Device for OnCpu {
     type On = Cpu;
 
-    fn new(groups: &[(Hyperparams, Vec<New>)], _: &mut Random) -> Option<Self> {
+    fn new(groups: &[(Hyperparams, Vec<New>)], _: u64) -> Option<Self> {
         let optimizer = MiAdam::new(groups.iter().map(param_group)).unwrap();
-        let all = groups.iter().flat_map(|(_, params)| params);
-        Some(Self { optimizer, pairs: all.map(|new| (new.name.clone(), Pair::new(new))).collect() })
+        let mut device = Self { optimizer, pairs: BTreeMap::new() };
+        groups.iter().for_each(|(_, params)| device.take(params));
+        Some(device)
+    }
+
+    fn add_group(&mut self, group: (Hyperparams, Vec<New>)) -> Result<usize, Error> {
+        let number = self.optimizer.add_group(param_group(&group))?;
+        self.take(&group.1);
+        Ok(number)
+    }
+
+    fn add_params(&mut self, group: usize, params: &[New]) -> Result<(), Error> {
+        self.optimizer.add_params(group, params.iter().map(New::to_param))?;
+        self.take(params);
+        Ok(())
+    }
+
+    fn forget(&mut self, name: &str) {
+        self.pairs.remove(name).unwrap();
     }
 
     fn optimizer(&mut self) -> &mut Optimizer<Cpu> {
@@ -47,12 +70,11 @@ impl Device for OnCpu {
 
     fn step(&mut self, active: &[String]) -> Result<(), Error> {
         let mut others = 0;
-        let is_bound = |name: &String| {
+        let mut is_bound = |name: &String| {
             // Some of those that rest are bound all the same.
             others += usize::from(!active.contains(name));
             active.contains(name) || others.is_multiple_of(2)
         };
-        let mut is_bound = is_bound;
         let pairs = self.pairs.iter_mut().filter(|(name, _)| is_bound(name));
         self.optimizer.step(pairs.map(|(name, pair)| Binding::new(name, &mut pair.param, &mut pair.grad)))
     }
@@ -84,5 +106,5 @@ impl Device for OnCpu {
         Ok(())
     }
 
-    fn scatter(&mut self, _: &mut Random) {}
+    fn scatter(&mut self) {}
 }

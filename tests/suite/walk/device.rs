@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use miadam::{Checkpoint, Dtype, Error, Hyperparams, OnDevice, Optimizer, Param, ParamGroup, Report, State};
 
-use crate::common::{Random, Values};
+use crate::common::Values;
 
 /// A parameter that is new, with its first value.
 #[derive(Debug, Clone)]
@@ -50,10 +50,17 @@ pub struct Found {
 pub trait Device: Sized {
     type On: OnDevice;
 
-    /// None where there is no such device.
-    fn new(groups: &[(Hyperparams, Vec<New>)], random: &mut Random) -> Option<Self>;
+    /// None where there is no such device. The seed is for what only one of the devices draws: both take the same walk.
+    fn new(groups: &[(Hyperparams, Vec<New>)], seed: u64) -> Option<Self>;
 
     fn optimizer(&mut self) -> &mut Optimizer<Self::On>;
+
+    fn add_group(&mut self, group: (Hyperparams, Vec<New>)) -> Result<usize, Error>;
+
+    fn add_params(&mut self, group: usize, params: &[New]) -> Result<(), Error>;
+
+    /// Drops the tensors of a parameter that the optimizer does not have any more.
+    fn forget(&mut self, name: &str);
 
     /// New gradients for all parameters, those that rest included.
     fn set_grads(&mut self, grads: &Named);
@@ -71,5 +78,5 @@ pub trait Device: Sized {
     fn load(&mut self, checkpoint: &Checkpoint) -> Result<(), Error>;
 
     /// Moves the tensors to other places, if they have places.
-    fn scatter(&mut self, random: &mut Random);
+    fn scatter(&mut self);
 }

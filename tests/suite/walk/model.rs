@@ -48,18 +48,54 @@ impl Model {
 
     /// Moves a parameter to another group. Count and moments go along.
     pub fn set_group(&mut self, name: &str, group: usize) {
-        let planes = planes(&self.groups[group], self.params[name].dtype);
+        let hyperparams = self.groups[group].clone();
         let tensor = self.tensor(name);
         tensor.group = group;
-        tensor.fit(&planes);
+        tensor.obey(&hyperparams);
     }
 
-    /// Other settings for a group. Integrals above the new order are gone, and new ones start at 0.
+    /// Other settings for a group.
     pub fn set_hyperparams(&mut self, group: usize, hyperparams: Hyperparams) {
         for tensor in self.params.values_mut().filter(|tensor| tensor.group == group) {
-            tensor.fit(&planes(&hyperparams, tensor.dtype));
+            tensor.obey(&hyperparams);
         }
         self.groups[group] = hyperparams;
+    }
+
+    /// Whether no parameter needs its integrals any more.
+    pub fn can_release(&self) -> bool {
+        self.params.values().all(|tensor| !tensor.has_integrals() || !tensor.needs_integrals(&self.groups[tensor.group]))
+    }
+
+    pub fn release(&mut self) {
+        let is_kept = |plane: &Plane| !matches!(plane, Plane::Integral(_));
+        self.params.values_mut().for_each(|tensor| tensor.planes.retain(|plane, _| is_kept(plane)));
+    }
+
+    /// The model after what another has saved was loaded into it; none if that does not fit.
+    pub fn loaded(&self, saved: &Self) -> Option<Self> {
+        if !self.params.keys().eq(saved.params.keys()) {
+            return None;
+        }
+        let mut loaded = Self { groups: self.groups.clone(), ..saved.clone() };
+        for (number, hyperparams) in saved.groups.iter().enumerate() {
+            let names: Vec<_> = saved.params.iter().filter(|(_, tensor)| tensor.group == number).collect();
+            // A group without parameters is in no checkpoint.
+            let Some((first, _)) = names.first() else { continue };
+            let group = self.params[*first].group;
+            // They are one group there, too, and the whole of it, with state of the same kinds.
+            let own: Vec<_> = self.params.iter().filter(|(_, tensor)| tensor.group == group).collect();
+            let is_same = own.iter().map(|(name, _)| name).eq(names.iter().map(|(name, _)| name));
+            let kinds = |h: &Hyperparams| (h.order, h.amsgrad);
+            if !is_same || kinds(hyperparams) != kinds(&self.groups[group]) {
+                return None;
+            }
+            loaded.groups[group] = hyperparams.clone();
+            for ((name, own), (_, saved)) in own.into_iter().zip(names) {
+                loaded.params.insert(name.clone(), own.loaded(saved, hyperparams)?);
+            }
+        }
+        Some(loaded)
     }
 
     /// The names of the parameters that the next step updates.
@@ -82,7 +118,7 @@ impl Model {
         }
         let all = || active.iter().flat_map(|name| &grads[name]);
         let is_finite = all().all(|g| g.is_finite());
-        let norm = all().map(|g| (g * self.options.factor).powi(2)).sum::<f64>().sqrt();
+        let norm = all().fold(0.0, |sum, g| sum + (g * self.options.factor).powi(2)).sqrt();
         let measures = self.options.skip_non_finite || self.options.clip_norm.is_some() || self.options.measure_norm;
         self.norm = measures.then_some(norm);
         if self.options.skip_non_finite && !is_finite {

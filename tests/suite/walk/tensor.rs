@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use half::{bf16, f16};
 use miadam::{Dtype, Hyperparams, Plane, StepScale, WeightDecay};
 
-use super::model::{FRESH, exact};
+use super::model::{FRESH, exact, planes};
 use super::number::Number;
 
 #[derive(Debug, Clone)]
@@ -40,7 +40,9 @@ impl Tensor {
             steps: 0,
             planes: HashMap::new(),
         };
-        new.fit(planes);
+        for &plane in planes {
+            new.planes.insert(plane, vec![Number::default(); theta.len()]);
+        }
         new
     }
 
@@ -48,12 +50,41 @@ impl Tensor {
         self.theta.len()
     }
 
-    /// Has these planes from now on: others are gone, and new ones are 0.
-    pub fn fit(&mut self, planes: &[Plane]) {
-        self.planes.retain(|plane, _| planes.contains(plane));
-        for &plane in planes {
+    pub fn has_integrals(&self) -> bool {
+        self.planes.contains_key(&Plane::Integral(1))
+    }
+
+    /// Whether the next step still integrates.
+    pub fn needs_integrals(&self, hyperparams: &Hyperparams) -> bool {
+        hyperparams.order > 0 && self.count + 1 < hyperparams.switch_step
+    }
+
+    /// Goes on under other settings. Integrals above the new order are gone. New ones start at 0, and so does the largest second
+    /// moment. No integrals come back that are not needed.
+    pub fn obey(&mut self, hyperparams: &Hyperparams) {
+        let mut list = planes(hyperparams, self.dtype);
+        if !self.has_integrals() && !self.needs_integrals(hyperparams) {
+            list.retain(|plane| !matches!(plane, Plane::Integral(_)));
+        }
+        self.planes.retain(|plane, _| list.contains(plane));
+        for plane in list {
             self.planes.entry(plane).or_insert_with(|| vec![Number::default(); self.theta.len()]);
         }
+    }
+
+    /// What was saved, in the planes that there are here; none if that does not fit.
+    pub fn loaded(&self, saved: &Self, hyperparams: &Hyperparams) -> Option<Self> {
+        let lacks = self.has_integrals() != saved.has_integrals() && saved.needs_integrals(hyperparams);
+        if self.len() != saved.len() || lacks {
+            return None;
+        }
+        let mut loaded = Self { group: self.group, ..saved.clone() };
+        loaded.planes.retain(|plane, _| self.planes.contains_key(plane));
+        // Integrals that were released there, and are not needed here, either.
+        for &plane in self.planes.keys() {
+            loaded.planes.entry(plane).or_insert_with(|| vec![Number::default(); saved.len()]);
+        }
+        Some(loaded)
     }
 
     /// Goes on from what a device has, so that its rounding errors do not add up.

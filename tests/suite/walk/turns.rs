@@ -51,16 +51,17 @@ pub(super) fn add(model: &mut Model, group: usize, new: &New) {
 /// State and parameters at an earlier time, by the model and by the device.
 pub(super) struct Saved {
     pub model: Model,
+    pub grad_dtypes: BTreeMap<String, Dtype>,
     pub checkpoint: Checkpoint,
 }
 
 pub(super) struct Walk<D: Device> {
     seed: u64,
     pub random: Random,
-    /// For what only one of the devices draws, so that both take the same walk.
-    pub places: Random,
     pub device: D,
     pub model: Model,
+    /// What the buffers of the gradients should hold.
+    pub grads: Named,
     /// The types of the gradients.
     pub grad_dtypes: BTreeMap<String, Dtype>,
     pub saved: Option<Saved>,
@@ -74,28 +75,31 @@ pub(super) struct Walk<D: Device> {
 impl<D: Device> Walk<D> {
     fn new(seed: u64) -> Option<Self> {
         let mut random = Random(seed);
-        let mut places = Random(seed + 1_000_000);
-        let (mut model, mut grad_dtypes, mut made) = (Model::default(), BTreeMap::new(), 0);
+        let (mut model, mut grads, mut grad_dtypes, mut made) = (Model::default(), Named::new(), BTreeMap::new(), 0);
         let mut groups: Vec<(Hyperparams, Vec<New>)> = Vec::new();
         for group in 0..1 + random.below(3) {
             let hyperparams = settings::hyperparams(&mut random);
             model.groups.push(hyperparams.clone());
             let mut params = Vec::new();
             for _ in 0..1 + random.below(4) {
-                let new = settings::new(&mut random, &format!("w{made}"));
                 made += 1;
+                let new = settings::new(&mut random, &format!("w{made}"));
                 add(&mut model, group, &new);
+                grads.insert(new.name.clone(), vec![0.0; new.len()]);
                 grad_dtypes.insert(new.name.clone(), new.grad_dtype);
                 params.push(new);
             }
             groups.push((hyperparams, params));
         }
-        let device = D::new(&groups, &mut places)?;
-        Some(Self { seed, random, places, device, model, grad_dtypes, saved: None, made, taken: 0, calls: VecDeque::new() })
+        let device = D::new(&groups, seed)?;
+        let calls = VecDeque::new();
+        Some(Self { seed, random, device, model, grads, grad_dtypes, saved: None, made, taken: 0, calls })
     }
 
     /// Some calls, some steps, and a comparison.
     fn turn(&mut self) {
+        self.change();
+        self.save_or_load();
         self.rest();
         self.steps();
     }
@@ -173,12 +177,12 @@ impl<D: Device> Walk<D> {
             self.taken += 1;
         }
         let narrow = |values: Vec<f64>| values.into_iter().map(|value| value as f32).collect();
-        let expected = expected.into_iter().map(|(name, grad)| (name, narrow(grad))).collect();
-        self.compare(&expected);
+        self.grads = expected.into_iter().map(|(name, grad)| (name, narrow(grad))).collect();
+        self.compare();
     }
 
-    pub fn compare(&mut self, grads: &Named) {
-        let found = self.device.read(grads).unwrap_or_else(|error| panic!("{error}"));
+    pub fn compare(&mut self) {
+        let found = self.device.read(&self.grads).unwrap_or_else(|error| panic!("{error}"));
         self.model.meet(&found).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(self.device.optimizer().recorded(), self.model.recorded);
         assert!(self.device.optimizer().hyperparams().eq(&self.model.groups));

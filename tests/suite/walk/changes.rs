@@ -1,0 +1,195 @@
+//! The walk's calls that change who is there, under which settings, and where.
+
+use miadam::{Error, Hyperparams};
+
+use super::device::{Device, New};
+use super::model::FRESH;
+use super::settings::{self, once_in, pick};
+use super::turns::{Saved, Walk, add};
+use crate::common::Values;
+
+impl<D: Device> Walk<D> {
+    /// Calls between steps, none at most turns.
+    pub fn change(&mut self) {
+        let mut dice = |times| once_in(&mut self.random, times);
+        let [new_params, new_group, gone, moved] = [dice(25), dice(60), dice(25), dice(25)];
+        let [hyperparams, lr, options, places, released] = [dice(20), dice(15), dice(20), dice(12), dice(30)];
+        let calls: [(bool, fn(&mut Self)); 9] = [
+            (new_params, Self::add_params),
+            (new_group, Self::add_group),
+            (gone, Self::remove),
+            (moved, Self::set_group),
+            (hyperparams, Self::set_hyperparams),
+            (lr, Self::set_lr),
+            (options, Self::set_grad_options),
+            (places, Self::scatter),
+            (released, Self::release),
+        ];
+        for (is_due, call) in calls {
+            if is_due {
+                call(self);
+                self.compare_sometimes();
+            }
+        }
+    }
+
+    /// Not always, so that several changes meet before anything runs.
+    fn compare_sometimes(&mut self) {
+        if once_in(&mut self.random, 2) {
+            self.compare();
+        }
+    }
+
+    fn new_params(&mut self, count: usize) -> Vec<New> {
+        let new = |_| {
+            self.made += 1;
+            settings::new(&mut self.random, &format!("w{}", self.made))
+        };
+        (0..count).map(new).collect()
+    }
+
+    fn take(&mut self, group: usize, params: Vec<New>) {
+        for new in params {
+            add(&mut self.model, group, &new);
+            self.grads.insert(new.name.clone(), vec![0.0; new.len()]);
+            self.grad_dtypes.insert(new.name, new.grad_dtype);
+        }
+    }
+
+    fn add_params(&mut self) {
+        // A walk of many parameters is a slow one.
+        if self.model.params.len() < 12 {
+            let (group, count) = (self.random.below(self.model.groups.len()), 1 + self.random.below(3));
+            let params = self.new_params(count);
+            self.note(format!("add {params:?} to group {group}"));
+            self.device.add_params(group, &params).unwrap();
+            self.take(group, params);
+        }
+    }
+
+    fn add_group(&mut self) {
+        if self.model.groups.len() < 6 {
+            let hyperparams = settings::hyperparams(&mut self.random);
+            let count = 1 + self.random.below(2);
+            let params = self.new_params(count);
+            self.note(format!("add group {hyperparams:?} of {params:?}"));
+            let group = self.device.add_group((hyperparams.clone(), params.clone())).unwrap();
+            assert_eq!(group, self.model.groups.len());
+            self.model.groups.push(hyperparams);
+            self.take(group, params);
+        }
+    }
+
+    fn remove(&mut self) {
+        let names = self.some_names(20);
+        self.note(format!("remove {names:?}"));
+        let removed = self.device.optimizer().remove_params(&names);
+        if names.len() == self.model.params.len() {
+            assert_eq!(removed, Err(Error::LastParam));
+            return;
+        }
+        removed.unwrap();
+        for name in &names {
+            self.model.remove(name);
+            self.device.forget(name);
+            self.grads.remove(name);
+            self.grad_dtypes.remove(name);
+        }
+    }
+
+    fn set_group(&mut self) {
+        let (names, group) = (self.some_names(20), self.random.below(self.model.groups.len()));
+        self.note(format!("move {names:?} to group {group}"));
+        self.device.optimizer().set_group(&names, group).unwrap();
+        names.iter().for_each(|name| self.model.set_group(name, group));
+    }
+
+    /// All of them, or one of those that decide on the state.
+    fn set_hyperparams(&mut self) {
+        let group = self.random.below(self.model.groups.len());
+        let before = self.model.groups[group].clone();
+        let new = settings::hyperparams(&mut self.random);
+        let hyperparams = match self.random.below(4) {
+            0 => new,
+            1 => Hyperparams { order: new.order, lr: new.lr, step_scale: new.step_scale, ..before },
+            2 => Hyperparams { amsgrad: !before.amsgrad, ..before },
+            _ => Hyperparams { switch_step: new.switch_step, ..before },
+        };
+        self.note(format!("set group {group} to {hyperparams:?}"));
+        self.device.optimizer().set_hyperparams(group, hyperparams.clone()).unwrap();
+        self.model.set_hyperparams(group, hyperparams);
+    }
+
+    fn set_lr(&mut self) {
+        let group = self.random.below(self.model.groups.len());
+        let lr = self.model.groups[group].lr * pick(&mut self.random, &[0.5, 0.9]);
+        // Not so small that θ's own rounding hides the updates.
+        let lr = if lr < 0.01 { 0.05 } else { lr };
+        self.note(format!("set lr of group {group} to {lr}"));
+        self.device.optimizer().set_lr(group, lr).unwrap();
+        self.model.groups[group].lr = lr;
+    }
+
+    fn set_grad_options(&mut self) {
+        let options = settings::grad_options(&mut self.random);
+        self.note(format!("set {options:?}"));
+        self.device.optimizer().set_grad_options(options).unwrap();
+        self.model.options = options;
+    }
+
+    fn scatter(&mut self) {
+        self.note("scatter".to_owned());
+        self.device.scatter();
+    }
+
+    fn release(&mut self) {
+        self.note("release".to_owned());
+        let released = self.device.optimizer().release_integrals();
+        assert_eq!(released.is_ok(), self.model.can_release(), "{released:?}");
+        if released.is_ok() {
+            self.model.release();
+        }
+    }
+
+    /// Rows of some parameters that have equally many, in another order and number.
+    #[allow(dead_code)]
+    fn remap(&mut self) {
+        let filled: Vec<_> = self.model.params.iter().filter(|(_, tensor)| tensor.len() > 0).collect();
+        if filled.is_empty() {
+            return;
+        }
+        let len = pick(&mut self.random, &filled).1.len();
+        let divisors: Vec<_> = (1..=len).filter(|before| len.is_multiple_of(*before)).collect();
+        let before = pick(&mut self.random, &divisors);
+        let all = filled.iter().filter(|(_, tensor)| tensor.len().is_multiple_of(before));
+        let names: Vec<_> = all.map(|(name, _)| (*name).clone()).collect();
+        let names: Vec<_> = names.into_iter().filter(|_| !once_in(&mut self.random, 3)).collect();
+        let count = self.random.below(before + 4);
+        let row = |_| if once_in(&mut self.random, 6) { FRESH } else { self.random.below(before) as u32 };
+        let rows: Vec<_> = (0..count).map(row).collect();
+        self.note(format!("remap {names:?} from {before} rows to {rows:?}"));
+        let _ = (names, rows, Values::F32(Vec::new()));
+    }
+
+    /// Keeps what there is, or goes back to what was kept.
+    pub fn save_or_load(&mut self) {
+        if once_in(&mut self.random, 30) {
+            self.note("save".to_owned());
+            let checkpoint = self.device.checkpoint();
+            self.saved = Some(Saved { model: self.model.clone(), grad_dtypes: self.grad_dtypes.clone(), checkpoint });
+        }
+        if once_in(&mut self.random, 40)
+            && let Some(Saved { model, grad_dtypes, checkpoint }) = self.saved.take()
+        {
+            let loaded = self.model.loaded(&model);
+            self.note(format!("load, which is right: {}", loaded.is_some()));
+            let found = self.device.load(&checkpoint);
+            assert_eq!(found.is_ok(), loaded.is_some(), "{found:?}");
+            if let Some(loaded) = loaded {
+                self.model = loaded;
+            }
+            self.compare();
+            self.saved = Some(Saved { model, grad_dtypes, checkpoint });
+        }
+    }
+}
