@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use miadam::Binding;
+use miadam::{Binding, Checkpoint};
 
 use super::device::{Named, New};
 use crate::common::{Contents, Random, Spot, Values, put};
@@ -88,9 +88,38 @@ impl Layout {
         named.map(|(name, spot)| spot.bind(name, buffers)).collect()
     }
 
+    /// Whose a word is, for those who look for a failure.
+    pub fn owner(&self, buffer: usize, word: usize) -> String {
+        let has = |(own, start): (usize, usize), values: Values| {
+            own == buffer && (start..start + values.bytes().len().div_ceil(4)).contains(&word)
+        };
+        for (name, spot) in &self.spots {
+            if has(spot.param, spot.values_in(&self.expected)) {
+                return format!("in parameter {name}");
+            }
+            if has(spot.grad, Values::new(spot.grad_dtype, &spot.grad_in(&self.expected))) {
+                return format!("in the gradient of {name}");
+            }
+        }
+        "in no tensor".to_owned()
+    }
+
     pub fn set_grads(&mut self, grads: &Named) {
         for (name, spot) in &self.spots {
             put(&mut self.expected, spot.grad, &Values::new(spot.grad_dtype, &grads[name]));
+        }
+    }
+
+    /// Expects what is loaded, in whole words, which are what can be copied to a buffer.
+    pub fn write_params(&mut self, checkpoint: &Checkpoint) {
+        for (name, spot) in &self.spots {
+            let (_, bytes) = checkpoint.param(name).unwrap();
+            let (buffer, start) = spot.param;
+            for (word, bytes) in self.expected[buffer][start..].iter_mut().zip(bytes.chunks(4)) {
+                let mut whole = [0; 4];
+                whole[..bytes.len()].copy_from_slice(bytes);
+                *word = u32::from_le_bytes(whole);
+            }
         }
     }
 
