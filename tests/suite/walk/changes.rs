@@ -1,12 +1,15 @@
 //! The walk's calls that change who is there, under which settings, and where.
 
-use miadam::{Error, Hyperparams};
+use miadam::{Error, GradOptions, Hyperparams};
 
-use super::device::{Device, New};
+use super::device::{Device, New, narrow, widen};
 use super::model::FRESH;
 use super::settings::{self, once_in, pick};
+use super::tensor::Tensor;
 use super::turns::{Saved, Walk, add};
-use crate::common::Values;
+
+/// Elements of the longest parameter.
+const LONGEST: usize = 4200;
 
 impl<D: Device> Walk<D> {
     /// Calls between steps, none at most turns.
@@ -14,7 +17,8 @@ impl<D: Device> Walk<D> {
         let mut dice = |times| once_in(&mut self.random, times);
         let [new_params, new_group, gone, moved] = [dice(25), dice(60), dice(25), dice(25)];
         let [hyperparams, lr, options, places, released] = [dice(20), dice(15), dice(20), dice(12), dice(30)];
-        let calls: [(bool, fn(&mut Self)); 9] = [
+        let rows = dice(15);
+        let calls: [(bool, fn(&mut Self)); 10] = [
             (new_params, Self::add_params),
             (new_group, Self::add_group),
             (gone, Self::remove),
@@ -24,12 +28,28 @@ impl<D: Device> Walk<D> {
             (options, Self::set_grad_options),
             (places, Self::scatter),
             (released, Self::release),
+            (rows, Self::remap),
         ];
         for (is_due, call) in calls {
             if is_due {
                 call(self);
                 self.compare_sometimes();
             }
+        }
+    }
+
+    /// A call between steps that are recorded and not submitted.
+    pub fn change_between(&mut self) {
+        let calls: [fn(&mut Self); 6] = [
+            Self::add_params,
+            Self::add_group,
+            Self::set_group,
+            Self::set_hyperparams,
+            Self::set_lr,
+            Self::set_grad_options_between,
+        ];
+        if once_in(&mut self.random, 4) {
+            pick(&mut self.random, &calls)(self);
         }
     }
 
@@ -43,7 +63,7 @@ impl<D: Device> Walk<D> {
     fn new_params(&mut self, count: usize) -> Vec<New> {
         let new = |_| {
             self.made += 1;
-            settings::new(&mut self.random, &format!("w{}", self.made))
+            settings::new(&mut self.random, &format!("w{}", self.made), self.is_mixed)
         };
         (0..count).map(new).collect()
     }
@@ -131,7 +151,18 @@ impl<D: Device> Walk<D> {
     }
 
     fn set_grad_options(&mut self) {
-        let options = settings::grad_options(&mut self.random);
+        let options = settings::grad_options(&mut self.random, self.is_mixed);
+        self.take_grad_options(options);
+    }
+
+    /// The gradients may be bad already.
+    fn set_grad_options_between(&mut self) {
+        let options = settings::grad_options(&mut self.random, self.is_mixed);
+        let skip_non_finite = options.skip_non_finite || self.model.options.skip_non_finite;
+        self.take_grad_options(GradOptions { skip_non_finite, ..options });
+    }
+
+    fn take_grad_options(&mut self, options: GradOptions) {
         self.note(format!("set {options:?}"));
         self.device.optimizer().set_grad_options(options).unwrap();
         self.model.options = options;
@@ -152,23 +183,52 @@ impl<D: Device> Walk<D> {
     }
 
     /// Rows of some parameters that have equally many, in another order and number.
-    #[allow(dead_code)]
     fn remap(&mut self) {
-        let filled: Vec<_> = self.model.params.iter().filter(|(_, tensor)| tensor.len() > 0).collect();
-        if filled.is_empty() {
+        let lens: Vec<_> = self.model.params.values().map(Tensor::len).filter(|&len| len > 0).collect();
+        if lens.is_empty() {
             return;
         }
-        let len = pick(&mut self.random, &filled).1.len();
+        let len = pick(&mut self.random, &lens);
         let divisors: Vec<_> = (1..=len).filter(|before| len.is_multiple_of(*before)).collect();
         let before = pick(&mut self.random, &divisors);
-        let all = filled.iter().filter(|(_, tensor)| tensor.len().is_multiple_of(before));
-        let names: Vec<_> = all.map(|(name, _)| (*name).clone()).collect();
-        let names: Vec<_> = names.into_iter().filter(|_| !once_in(&mut self.random, 3)).collect();
         let count = self.random.below(before + 4);
+        // Parameters of one row would grow without end.
+        let fits = |len: usize| len > 0 && len.is_multiple_of(before) && len / before * count <= LONGEST;
+        let names = self.some_names(70).into_iter().filter(|name| fits(self.model.params[name].len()));
+        let names: Vec<_> = names.collect();
         let row = |_| if once_in(&mut self.random, 6) { FRESH } else { self.random.below(before) as u32 };
-        let rows: Vec<_> = (0..count).map(row).collect();
+        let mut rows: Vec<_> = (0..count).map(row).collect();
+        let is_bad = count > 0 && once_in(&mut self.random, 10);
+        if is_bad {
+            let at = self.random.below(count);
+            rows[at] = (before + self.random.below(5)) as u32;
+        }
+        let moved: Vec<_> = names.iter().map(|name| self.with_rows(name, before, &rows)).collect();
         self.note(format!("remap {names:?} from {before} rows to {rows:?}"));
-        let _ = (names, rows, Values::F32(Vec::new()));
+        let done = self.device.remap(&moved, before, &rows);
+        if is_bad && D::KNOWS_AT_ONCE {
+            assert!(done.is_err());
+            return;
+        }
+        done.unwrap();
+        for new in moved {
+            self.model.remap(&new.name, before, &rows, &widen(&new.param.single()));
+            self.grads.insert(new.name.clone(), vec![0.0; new.len()]);
+        }
+    }
+
+    /// A parameter's values in other rows. Those that are not there are drawn.
+    fn with_rows(&mut self, name: &str, before: usize, rows: &[u32]) -> New {
+        let tensor = &self.model.params[name];
+        let width = tensor.len() / before;
+        let mut values = Vec::new();
+        for &row in rows {
+            match row as usize {
+                row if row < before => values.extend_from_slice(&tensor.theta[row * width..][..width]),
+                _ => values.extend((0..width).map(|_| f64::from(self.random.normal()))),
+            }
+        }
+        New { name: name.to_owned(), param: narrow(tensor.dtype, &values), grad_dtype: self.grad_dtypes[name] }
     }
 
     /// Keeps what there is, or goes back to what was kept.

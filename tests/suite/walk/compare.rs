@@ -21,21 +21,22 @@ impl Model {
         same("steps taken", found.report.step, self.step)?;
         same("steps taken, by the state", found.state.step, self.step)?;
         same("steps skipped", found.report.skipped, self.skipped)?;
+        same("bad rows", found.report.bad_rows, self.bad_rows)?;
         self.meet_norm(found.report.grad_norm)?;
         let mut names: Vec<_> = found.state.params.iter().map(|param| &param.name).collect();
         names.sort();
         same("parameters", names, self.params.keys().collect())?;
         for state in &found.state.params {
             let (name, order) = (&state.name, self.hyperparams(&state.name).order as usize);
-            let theta: Vec<_> = found.params[name].iter().copied().map(f64::from).collect();
+            let theta = &found.params[name];
             let tensor = &self.params[name];
             let tolerance = |depth| tolerance(&self.options, depth, tensor.steps);
             let planes: HashSet<_> = state.planes().map(|(plane, _)| plane).collect();
             same(name, planes, tensor.planes.keys().copied().collect())?;
-            tensor.meet(state, &theta, order, tolerance).map_err(|error| {
+            tensor.meet(state, theta, order, tolerance).map_err(|error| {
                 format!("{name} ({:?}), after {} steps: {error}; {:?}", tensor.dtype, tensor.steps, self.hyperparams(name))
             })?;
-            self.params.get_mut(name).unwrap().sync(&theta, state.planes());
+            self.params.get_mut(name).unwrap().sync(theta, state.planes());
         }
         Ok(())
     }

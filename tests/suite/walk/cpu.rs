@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use miadam::cpu::{Binding, Cpu, MiAdam};
 use miadam::{Checkpoint, Dtype, Error, Hyperparams, Optimizer};
 
-use super::device::{Device, Found, Named, New, param_group};
+use super::device::{Device, Found, Named, New, narrow, param_group, widen};
 use crate::common::Values;
 
 struct Pair {
@@ -35,6 +35,8 @@ impl OnCpu {
 impl Device for OnCpu {
     type On = Cpu;
 
+    const KNOWS_AT_ONCE: bool = true;
+
     fn new(groups: &[(Hyperparams, Vec<New>)], _: u64) -> Option<Self> {
         let optimizer = MiAdam::new(groups.iter().map(param_group)).unwrap();
         let mut device = Self { optimizer, pairs: BTreeMap::new() };
@@ -62,9 +64,15 @@ impl Device for OnCpu {
         &mut self.optimizer
     }
 
+    fn remap(&mut self, moved: &[New], before: usize, rows: &[u32]) -> Result<(), Error> {
+        self.optimizer.remap(moved.iter().map(|new| &new.name), before, rows)?;
+        self.take(moved);
+        Ok(())
+    }
+
     fn set_grads(&mut self, grads: &Named) {
         for (name, pair) in &mut self.pairs {
-            pair.grad = Values::new(pair.grad_dtype, &grads[name]);
+            pair.grad = narrow(pair.grad_dtype, &grads[name]);
         }
     }
 
@@ -82,11 +90,11 @@ impl Device for OnCpu {
     fn read(&mut self, grads: &Named) -> Result<Found, String> {
         for (name, pair) in &self.pairs {
             // As bytes, where NaN is equal to itself.
-            if pair.grad.bytes() != Values::new(pair.grad_dtype, &grads[name]).bytes() {
+            if pair.grad.bytes() != narrow(pair.grad_dtype, &grads[name]).bytes() {
                 return Err(format!("the gradient of {name} has changed"));
             }
         }
-        let params = self.pairs.iter().map(|(name, pair)| (name.clone(), pair.param.single())).collect();
+        let params = self.pairs.iter().map(|(name, pair)| (name.clone(), widen(&pair.param.single()))).collect();
         Ok(Found { state: self.optimizer.read_state(), report: self.optimizer.read_report(), params })
     }
 

@@ -37,8 +37,17 @@ pub fn param_group((hyperparams, params): &(Hyperparams, Vec<New>)) -> ParamGrou
     ParamGroup::new(hyperparams.clone(), params.iter().map(New::to_param))
 }
 
-/// Values by the names of their parameters.
-pub type Named = BTreeMap<String, Vec<f32>>;
+/// Values by the names of their parameters, as the model has them.
+pub type Named = BTreeMap<String, Vec<f64>>;
+
+/// In a type that can hold them.
+pub fn narrow(dtype: Dtype, values: &[f64]) -> Values {
+    Values::new(dtype, &values.iter().map(|&value| value as f32).collect::<Vec<_>>())
+}
+
+pub fn widen(values: &[f32]) -> Vec<f64> {
+    values.iter().copied().map(f64::from).collect()
+}
 
 /// What is read back.
 pub struct Found {
@@ -49,6 +58,9 @@ pub struct Found {
 
 pub trait Device: Sized {
     type On: OnDevice;
+
+    /// Whether it knows its counts and the rows of a remap at once, and not only when they are read back.
+    const KNOWS_AT_ONCE: bool;
 
     /// None where there is no such device. The seed is for what only one of the devices draws: both take the same walk.
     fn new(groups: &[(Hyperparams, Vec<New>)], seed: u64) -> Option<Self>;
@@ -61,6 +73,9 @@ pub trait Device: Sized {
 
     /// Drops the tensors of a parameter that the optimizer does not have any more.
     fn forget(&mut self, name: &str);
+
+    /// Other rows of parameters, here with their new values.
+    fn remap(&mut self, moved: &[New], before: usize, rows: &[u32]) -> Result<(), Error>;
 
     /// New gradients for all parameters, those that rest included.
     fn set_grads(&mut self, grads: &Named);

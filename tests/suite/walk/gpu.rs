@@ -1,6 +1,6 @@
 //! The GPU's side of the walk.
 
-use miadam::{Checkpoint, Error, Gpu, Hyperparams, MiAdam, Optimizer};
+use miadam::{Binding, Checkpoint, Error, Gpu, Hyperparams, MiAdam, Optimizer, Rows};
 use wgpu::{BufferUsages, CommandEncoder, MapMode};
 
 use super::device::{Device, Found, Named, New, param_group};
@@ -18,7 +18,7 @@ pub struct OnGpu {
     random: Random,
 }
 
-fn new_buffers(gpu: &common::Gpu, contents: &Contents) -> Vec<wgpu::Buffer> {
+fn new_buffers(gpu: &common::Gpu, contents: &[Vec<u32>]) -> Vec<wgpu::Buffer> {
     contents.iter().map(|words| gpu.buffer_of(bytemuck::cast_slice(words))).collect()
 }
 
@@ -29,13 +29,18 @@ impl OnGpu {
         }
     }
 
-    /// Room for new parameters, in a buffer of their own; and what there was before.
-    fn make_room(&mut self, params: &[New]) -> (Layout, Vec<wgpu::Buffer>) {
-        let before = (self.layout.clone(), self.buffers.clone());
-        self.layout.add(params, &mut self.random);
-        let added = &self.layout.expected[self.buffers.len()..];
-        self.buffers.extend(new_buffers(&self.gpu, &added.to_vec()));
-        before
+    /// Makes room for new tensors, in a buffer of their own, for a call that may fail.
+    fn with_room<T>(
+        &mut self,
+        params: &[New],
+        call: impl FnOnce(&mut Self, Vec<Binding<'_>>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let (mut layout, mut buffers) = (self.layout.clone(), self.buffers.clone());
+        layout.add(params, &mut self.random);
+        buffers.extend(new_buffers(&self.gpu, &layout.expected[buffers.len()..]));
+        let done = call(self, layout.bindings(&buffers, |name| params.iter().any(|new| new.name == name)))?;
+        (self.layout, self.buffers) = (layout, buffers);
+        Ok(done)
     }
 
     /// A copy of all buffers, recorded with what is before it.
@@ -55,6 +60,8 @@ impl OnGpu {
 impl Device for OnGpu {
     type On = Gpu;
 
+    const KNOWS_AT_ONCE: bool = false;
+
     fn new(groups: &[(Hyperparams, Vec<New>)], seed: u64) -> Option<Self> {
         let gpu = common::gpu()?;
         let mut random = Random(seed);
@@ -71,23 +78,25 @@ impl Device for OnGpu {
     }
 
     fn add_group(&mut self, group: (Hyperparams, Vec<New>)) -> Result<usize, Error> {
-        let (before, buffers) = self.make_room(&group.1);
-        let bindings = self.layout.bindings(&self.buffers, |name| group.1.iter().any(|new| new.name == name));
-        let added = self.optimizer.add_group(param_group(&group), bindings);
-        if added.is_err() {
-            (self.layout, self.buffers) = (before, buffers);
-        }
-        added
+        self.with_room(&group.1, |device, bindings| device.optimizer.add_group(param_group(&group), bindings))
     }
 
     fn add_params(&mut self, group: usize, params: &[New]) -> Result<(), Error> {
-        let (before, buffers) = self.make_room(params);
-        let bindings = self.layout.bindings(&self.buffers, |name| params.iter().any(|new| new.name == name));
-        let added = self.optimizer.add_params(group, params.iter().map(New::to_param), bindings);
-        if added.is_err() {
-            (self.layout, self.buffers) = (before, buffers);
-        }
-        added
+        let all = params.iter().map(New::to_param);
+        self.with_room(params, |device, bindings| device.optimizer.add_params(group, all, bindings))
+    }
+
+    fn remap(&mut self, moved: &[New], before: usize, rows: &[u32]) -> Result<(), Error> {
+        let mut encoder = self.encoder.take().unwrap_or_else(|| self.gpu.encoder());
+        // Numbers may lie behind others, at a multiple of what the device asks for.
+        let first = 64 * self.random.below(2);
+        let words: Vec<_> = (0..first as u32).chain(rows.iter().copied()).collect();
+        let indices = self.gpu.buffer_with("rows", bytemuck::cast_slice(&words), BufferUsages::STORAGE).unwrap();
+        let rows = Rows::new(before, (&indices, 4 * first as u64), rows.len());
+        let done =
+            self.with_room(moved, |device, bindings| device.optimizer.remap(&mut encoder, bindings, &rows));
+        self.encoder = Some(encoder);
+        done
     }
 
     fn forget(&mut self, name: &str) {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use miadam::{Binding, Checkpoint};
 
-use super::device::{Named, New};
+use super::device::{Named, New, narrow, widen};
 use crate::common::{Contents, Random, Spot, Values, put};
 
 /// Fills what belongs to no tensor.
@@ -106,7 +106,7 @@ impl Layout {
 
     pub fn set_grads(&mut self, grads: &Named) {
         for (name, spot) in &self.spots {
-            put(&mut self.expected, spot.grad, &Values::new(spot.grad_dtype, &grads[name]));
+            put(&mut self.expected, spot.grad, &narrow(spot.grad_dtype, &grads[name]));
         }
     }
 
@@ -128,7 +128,7 @@ impl Layout {
         let mut params = Named::new();
         for (name, spot) in &self.spots {
             put(&mut self.expected, spot.param, &spot.values_in(found));
-            params.insert(name.clone(), spot.param_in(found).into_owned());
+            params.insert(name.clone(), widen(&spot.param_in(found)));
         }
         params
     }

@@ -23,6 +23,8 @@ pub struct Model {
     /// Of these, the steps taken by the optimizer as a whole, one that left out every parameter included.
     pub step: u32,
     pub skipped: u32,
+    /// Rows that a remap was asked for and that are not there.
+    pub bad_rows: u32,
     /// The norm of the last step's gradients, if it was measured.
     pub norm: Option<f64>,
 }
@@ -54,6 +56,12 @@ impl Model {
         tensor.obey(&hyperparams);
     }
 
+    /// Other rows, with the caller's new values. What is not there is a fresh row, and counts.
+    pub fn remap(&mut self, name: &str, before: usize, rows: &[u32], theta: &[f64]) {
+        self.tensor(name).remap(before, rows, theta);
+        self.bad_rows += rows.iter().filter(|&&row| row as usize >= before && row != FRESH).count() as u32;
+    }
+
     /// Other settings for a group.
     pub fn set_hyperparams(&mut self, group: usize, hyperparams: Hyperparams) {
         for tensor in self.params.values_mut().filter(|tensor| tensor.group == group) {
@@ -64,7 +72,8 @@ impl Model {
 
     /// Whether no parameter needs its integrals any more.
     pub fn can_release(&self) -> bool {
-        self.params.values().all(|tensor| !tensor.has_integrals() || !tensor.needs_integrals(&self.groups[tensor.group]))
+        let needs = |tensor: &Tensor| tensor.has_integrals() && tensor.needs_integrals(&self.groups[tensor.group]);
+        !self.params.values().any(needs)
     }
 
     pub fn release(&mut self) {
@@ -77,7 +86,7 @@ impl Model {
         if !self.params.keys().eq(saved.params.keys()) {
             return None;
         }
-        let mut loaded = Self { groups: self.groups.clone(), ..saved.clone() };
+        let mut loaded = Self { groups: self.groups.clone(), bad_rows: 0, ..saved.clone() };
         for (number, hyperparams) in saved.groups.iter().enumerate() {
             let names: Vec<_> = saved.params.iter().filter(|(_, tensor)| tensor.group == number).collect();
             // A group without parameters is in no checkpoint.

@@ -1,4 +1,7 @@
 //! Settings, tensors and gradients at random.
+//!
+//! Every type and option makes kernels of its own, whose compiling takes most of the time on a GPU in software. So each walk has
+//! half of them.
 
 use half::{bf16, f16};
 use miadam::{Dtype, GradOptions, Hyperparams, Schedule, StepScale, WeightDecay};
@@ -44,20 +47,20 @@ pub fn hyperparams(random: &mut Random) -> Hyperparams {
     }
 }
 
-pub fn grad_options(random: &mut Random) -> GradOptions {
+pub fn grad_options(random: &mut Random, is_mixed: bool) -> GradOptions {
     GradOptions {
         factor: pick(random, &[1.0, 1.0, 0.25, 1.0 / 3.0]),
         clip_norm: pick(random, &[None, None, Some(1.0), Some(20.0)]),
-        clip_value: pick(random, &[None, None, Some(0.5)]),
+        clip_value: pick(random, &[None, None, Some(0.5)]).filter(|_| is_mixed),
         measure_norm: once_in(random, 4),
         skip_non_finite: once_in(random, 2),
-        zero: once_in(random, 4),
+        zero: once_in(random, 4) && !is_mixed,
         ..GradOptions::default()
     }
 }
 
 /// A parameter of a small length, mostly odd. Now and then it goes over a workgroup or a chunk.
-pub fn new(random: &mut Random, name: &str) -> New {
+pub fn new(random: &mut Random, name: &str, is_mixed: bool) -> New {
     let lens = [0, 1, 2, 3, 5, 7, 8, 13, 17, 31];
     let len = match random.below(40) {
         0 => 257,
@@ -65,12 +68,9 @@ pub fn new(random: &mut Random, name: &str) -> New {
         2 => 4099,
         _ => pick(random, &lens),
     };
-    sized(random, name, len)
-}
-
-pub fn sized(random: &mut Random, name: &str, len: usize) -> New {
-    let dtype = pick(random, &[Dtype::F32, Dtype::F32, Dtype::F32, Dtype::F32, Dtype::Bf16, Dtype::F16]);
-    let grad_dtype = if once_in(random, 4) { pick(random, &[Dtype::Bf16, Dtype::F16]) } else { Dtype::F32 };
+    let halves = [Dtype::Bf16, Dtype::F16];
+    let mut dtype = || if is_mixed && once_in(random, 3) { pick(random, &halves) } else { Dtype::F32 };
+    let (dtype, grad_dtype) = (dtype(), dtype());
     let values: Vec<_> = (0..len).map(|_| 0.1 * random.normal()).collect();
     New { name: name.to_owned(), param: Values::new(dtype, &values), grad_dtype }
 }

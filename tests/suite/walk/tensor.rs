@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use half::{bf16, f16};
 use miadam::{Dtype, Hyperparams, Plane, StepScale, WeightDecay};
 
-use super::model::{FRESH, exact, planes};
+use super::model::{exact, planes};
+use super::device::widen;
 use super::number::Number;
 
 #[derive(Debug, Clone)]
@@ -14,6 +15,8 @@ pub struct Tensor {
     pub dtype: Dtype,
     /// The parameter's own steps: t in bias corrections, and what ζ is compared with.
     pub count: u32,
+    /// The count that the optimizer has last heard of.
+    pub known: u32,
     /// Left out until it thaws.
     pub frozen: bool,
     /// Left out of the next recorded step.
@@ -33,6 +36,7 @@ impl Tensor {
             group,
             dtype,
             count: 0,
+            known: 0,
             frozen: false,
             skipped: false,
             theta: theta.to_vec(),
@@ -54,9 +58,9 @@ impl Tensor {
         self.planes.contains_key(&Plane::Integral(1))
     }
 
-    /// Whether the next step still integrates.
+    /// Whether the next step still integrates, as far as the optimizer knows.
     pub fn needs_integrals(&self, hyperparams: &Hyperparams) -> bool {
-        hyperparams.order > 0 && self.count + 1 < hyperparams.switch_step
+        hyperparams.order > 0 && self.known + 1 < hyperparams.switch_step
     }
 
     /// Goes on under other settings. Integrals above the new order are gone. New ones start at 0, and so does the largest second
@@ -91,20 +95,19 @@ impl Tensor {
     pub fn sync<'a>(&mut self, theta: &[f64], planes: impl Iterator<Item = (Plane, &'a [f32])>) {
         self.theta = theta.to_vec();
         self.moved = vec![Number::default(); theta.len()];
-        self.steps = 0;
+        (self.steps, self.known) = (0, self.count);
         for (plane, values) in planes {
-            let values: Vec<_> = values.iter().copied().map(f64::from).collect();
-            self.planes.insert(plane, exact(&values)).unwrap();
+            self.planes.insert(plane, exact(&widen(values))).unwrap();
         }
     }
 
     /// Rows of the old tensor, in another order and number. A fresh one has no history, and the caller's new values.
-    pub fn remap(&mut self, from: usize, rows: &[u32], theta: &[f64]) {
-        let width = self.len() / from;
+    pub fn remap(&mut self, before: usize, rows: &[u32], theta: &[f64]) {
+        let width = self.len() / before;
         for values in self.planes.values_mut() {
-            let row = |&row: &u32| match row {
-                FRESH => vec![Number::default(); width],
-                row => values[row as usize * width..][..width].to_vec(),
+            let row = |&row: &u32| match row as usize {
+                row if row < before => values[row * width..][..width].to_vec(),
+                _ => vec![Number::default(); width],
             };
             *values = rows.iter().flat_map(row).collect();
         }

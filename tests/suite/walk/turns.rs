@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use miadam::{Checkpoint, Dtype, Hyperparams};
 
 use super::cpu::OnCpu;
-use super::device::{Device, Named, New};
+use super::device::{Device, Named, New, widen};
 use super::gpu::OnGpu;
 use super::model::Model;
 use super::settings::{self, once_in, pick};
@@ -44,8 +44,7 @@ fn walk_all<D: Device>() {
 
 /// A new parameter of the model.
 pub(super) fn add(model: &mut Model, group: usize, new: &New) {
-    let theta: Vec<_> = new.param.single().into_iter().map(f64::from).collect();
-    model.add(&new.name, group, new.dtype(), &theta);
+    model.add(&new.name, group, new.dtype(), &widen(&new.param.single()));
 }
 
 /// State and parameters at an earlier time, by the model and by the device.
@@ -57,6 +56,8 @@ pub(super) struct Saved {
 
 pub(super) struct Walk<D: Device> {
     seed: u64,
+    /// Which half of the types and options there is.
+    pub is_mixed: bool,
     pub random: Random,
     pub device: D,
     pub model: Model,
@@ -74,7 +75,7 @@ pub(super) struct Walk<D: Device> {
 
 impl<D: Device> Walk<D> {
     fn new(seed: u64) -> Option<Self> {
-        let mut random = Random(seed);
+        let (mut random, is_mixed) = (Random(seed), seed % 2 == 1);
         let (mut model, mut grads, mut grad_dtypes, mut made) = (Model::default(), Named::new(), BTreeMap::new(), 0);
         let mut groups: Vec<(Hyperparams, Vec<New>)> = Vec::new();
         for group in 0..1 + random.below(3) {
@@ -83,7 +84,7 @@ impl<D: Device> Walk<D> {
             let mut params = Vec::new();
             for _ in 0..1 + random.below(4) {
                 made += 1;
-                let new = settings::new(&mut random, &format!("w{made}"));
+                let new = settings::new(&mut random, &format!("w{made}"), is_mixed);
                 add(&mut model, group, &new);
                 grads.insert(new.name.clone(), vec![0.0; new.len()]);
                 grad_dtypes.insert(new.name.clone(), new.grad_dtype);
@@ -93,7 +94,7 @@ impl<D: Device> Walk<D> {
         }
         let device = D::new(&groups, seed)?;
         let calls = VecDeque::new();
-        Some(Self { seed, random, device, model, grads, grad_dtypes, saved: None, made, taken: 0, calls })
+        Some(Self { seed, is_mixed, random, device, model, grads, grad_dtypes, saved: None, made, taken: 0, calls })
     }
 
     /// Some calls, some steps, and a comparison.
@@ -161,23 +162,22 @@ impl<D: Device> Walk<D> {
     /// One step, or several that are recorded before they run.
     fn steps(&mut self) {
         let times = pick(&mut self.random, &[1, 1, 1, 2, 3]);
-        let grads = self.draw_grads(times == 1);
-        self.device.set_grads(&grads);
-        let wide = |values: &Vec<f32>| values.iter().copied().map(f64::from).collect();
-        let mut expected = grads.iter().map(|(name, grad)| (name.clone(), wide(grad))).collect();
+        self.grads = self.draw_grads(times == 1);
+        self.device.set_grads(&self.grads);
         for time in 0..times {
             if time > 0 && once_in(&mut self.random, 2) {
-                let names = self.some_names(40);
-                self.skip(&names);
+                self.rest();
+                self.change_between();
             }
             let active = self.model.active();
             self.note(format!("step of {active:?}"));
             self.device.step(&active).unwrap();
-            self.model.step(&mut expected);
+            self.model.step(&mut self.grads);
             self.taken += 1;
+            if D::KNOWS_AT_ONCE {
+                self.model.params.values_mut().for_each(|tensor| tensor.known = tensor.count);
+            }
         }
-        let narrow = |values: Vec<f64>| values.into_iter().map(|value| value as f32).collect();
-        self.grads = expected.into_iter().map(|(name, grad)| (name, narrow(grad))).collect();
         self.compare();
     }
 
@@ -188,23 +188,23 @@ impl<D: Device> Walk<D> {
         assert!(self.device.optimizer().hyperparams().eq(&self.model.groups));
     }
 
-    /// Gradients of all parameters. Nobody may look at those of parameters that rest throughout, and sometimes a step has to
-    /// be skipped.
+    /// Gradients of all parameters. Nobody may look at those of parameters that rest, if there is only one step, and sometimes a
+    /// step has to be skipped.
     fn draw_grads(&mut self, once: bool) -> Named {
         let mut grads = Named::new();
         for (name, tensor) in &self.model.params {
             let mut grad = settings::grad(&mut self.random, self.grad_dtypes[name], tensor.len());
-            if tensor.frozen || (tensor.skipped && once) {
+            if once && (tensor.frozen || tensor.skipped) {
                 grad.fill(f32::NAN);
             }
-            grads.insert(name.clone(), grad);
+            grads.insert(name.clone(), widen(&grad));
         }
         let active = self.model.active();
         if self.model.options.skip_non_finite && !active.is_empty() && once_in(&mut self.random, 6) {
             let grad = grads.get_mut(&pick(&mut self.random, &active)).unwrap();
             if !grad.is_empty() {
                 let at = self.random.below(grad.len());
-                grad[at] = pick(&mut self.random, &[f32::NAN, f32::INFINITY, f32::NEG_INFINITY]);
+                grad[at] = pick(&mut self.random, &[f64::NAN, f64::INFINITY, f64::NEG_INFINITY]);
             }
         }
         grads
