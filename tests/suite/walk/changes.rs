@@ -6,7 +6,7 @@ use super::device::{Device, New, narrow, widen};
 use super::model::FRESH;
 use super::settings::{self, once_in, pick};
 use super::tensor::Tensor;
-use super::turns::{Saved, Walk, add};
+use super::turns::{Walk, add};
 
 /// Elements of the longest parameter.
 const LONGEST: usize = 4200;
@@ -229,27 +229,5 @@ impl<D: Device> Walk<D> {
             }
         }
         New { name: name.to_owned(), param: narrow(tensor.dtype, &values), grad_dtype: self.grad_dtypes[name] }
-    }
-
-    /// Keeps what there is, or goes back to what was kept.
-    pub fn save_or_load(&mut self) {
-        if once_in(&mut self.random, 30) {
-            self.note("save".to_owned());
-            let checkpoint = self.device.checkpoint();
-            self.saved = Some(Saved { model: self.model.clone(), grad_dtypes: self.grad_dtypes.clone(), checkpoint });
-        }
-        if once_in(&mut self.random, 40)
-            && let Some(Saved { model, grad_dtypes, checkpoint }) = self.saved.take()
-        {
-            let loaded = self.model.loaded(&model);
-            self.note(format!("load, which is right: {}", loaded.is_some()));
-            let found = self.device.load(&checkpoint);
-            assert_eq!(found.is_ok(), loaded.is_some(), "{found:?}");
-            if let Some(loaded) = loaded {
-                self.model = loaded;
-            }
-            self.compare();
-            self.saved = Some(Saved { model, grad_dtypes, checkpoint });
-        }
     }
 }

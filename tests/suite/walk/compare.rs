@@ -34,7 +34,12 @@ impl Model {
             let planes: HashSet<_> = state.planes().map(|(plane, _)| plane).collect();
             same(name, planes, tensor.planes.keys().copied().collect())?;
             tensor.meet(state, theta, order, tolerance).map_err(|error| {
-                format!("{name} ({:?}), after {} steps: {error}; {:?}", tensor.dtype, tensor.steps, self.hyperparams(name))
+                format!(
+                    "{name} ({:?}), after {} steps: {error}; {:?}",
+                    tensor.dtype,
+                    tensor.steps,
+                    self.hyperparams(name)
+                )
             })?;
             self.params.get_mut(name).unwrap().sync(theta, state.planes());
         }

@@ -93,8 +93,7 @@ impl Device for OnGpu {
         let words: Vec<_> = (0..first as u32).chain(rows.iter().copied()).collect();
         let indices = self.gpu.buffer_with("rows", bytemuck::cast_slice(&words), BufferUsages::STORAGE).unwrap();
         let rows = Rows::new(before, (&indices, 4 * first as u64), rows.len());
-        let done =
-            self.with_room(moved, |device, bindings| device.optimizer.remap(&mut encoder, bindings, &rows));
+        let done = self.with_room(moved, |device, bindings| device.optimizer.remap(&mut encoder, bindings, &rows));
         self.encoder = Some(encoder);
         done
     }

@@ -10,6 +10,7 @@ mod layout;
 mod model;
 mod model_check;
 mod number;
+mod returns;
 mod settings;
 mod tensor;
 mod turns;

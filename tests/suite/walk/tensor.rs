@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use half::{bf16, f16};
 use miadam::{Dtype, Hyperparams, Plane, StepScale, WeightDecay};
 
-use super::model::{exact, planes};
 use super::device::widen;
+use super::model::{exact, planes};
 use super::number::Number;
 
 #[derive(Debug, Clone)]
