@@ -274,7 +274,7 @@ fn on_gpu() {
 #[test]
 fn slightly_wrong_hyperparameters_are_noticed() {
     type Change = fn(&mut Hyperparams);
-    let changes: [(&str, &str, Change); 14] = [
+    let changes: [(&str, &str, Change); 15] = [
         ("adam", "lr", |h| h.lr *= 1.0001),
         ("adam", "beta1", |h| h.beta1 += 1e-4),
         ("adam", "beta2", |h| h.beta2 += 1e-5),

@@ -8,30 +8,29 @@ use super::settings::{self, once_in, pick};
 use super::tensor::Tensor;
 use super::turns::{Walk, add};
 
+type Call<D> = fn(&mut Walk<D>);
+
 /// Elements of the longest parameter.
 const LONGEST: usize = 4200;
 
 impl<D: Device> Walk<D> {
     /// Calls between steps, none at most turns.
     pub fn change(&mut self) {
-        let mut dice = |times| once_in(&mut self.random, times);
-        let [new_params, new_group, gone, moved] = [dice(25), dice(60), dice(25), dice(25)];
-        let [hyperparams, lr, options, places, released] = [dice(20), dice(15), dice(20), dice(12), dice(30)];
-        let rows = dice(15);
-        let calls: [(bool, fn(&mut Self)); 10] = [
-            (new_params, Self::add_params),
-            (new_group, Self::add_group),
-            (gone, Self::remove),
-            (moved, Self::set_group),
-            (hyperparams, Self::set_hyperparams),
-            (lr, Self::set_lr),
-            (options, Self::set_grad_options),
-            (places, Self::scatter),
-            (released, Self::release),
-            (rows, Self::remap),
+        // Each once in so many turns.
+        let calls: [(usize, Call<D>); 10] = [
+            (25, Self::add_params),
+            (60, Self::add_group),
+            (25, Self::remove),
+            (25, Self::set_group),
+            (20, Self::set_hyperparams),
+            (15, Self::set_lr),
+            (20, Self::set_grad_options),
+            (12, Self::scatter),
+            (30, Self::release),
+            (15, Self::remap),
         ];
-        for (is_due, call) in calls {
-            if is_due {
+        for (times, call) in calls {
+            if once_in(&mut self.random, times) {
                 call(self);
                 self.compare_sometimes();
             }
@@ -40,7 +39,7 @@ impl<D: Device> Walk<D> {
 
     /// A call between steps that are recorded and not submitted.
     pub fn change_between(&mut self) {
-        let calls: [fn(&mut Self); 6] = [
+        let calls: [Call<D>; 6] = [
             Self::add_params,
             Self::add_group,
             Self::set_group,

@@ -81,30 +81,31 @@ impl Model {
         self.params.values_mut().for_each(|tensor| tensor.planes.retain(|plane, _| is_kept(plane)));
     }
 
-    /// The model after what another has saved was loaded into it; none if that does not fit.
+    /// The model after what another has saved was loaded into it; none if the parameters are others, or otherwise grouped. The
+    /// settings are those that were saved.
     pub fn loaded(&self, saved: &Self) -> Option<Self> {
-        if !self.params.keys().eq(saved.params.keys()) {
+        let lens = |model: &Self| model.params.iter().map(|(name, own)| (name.clone(), own.len())).collect::<Vec<_>>();
+        if lens(self) != lens(saved) {
             return None;
         }
         let mut loaded = Self { groups: self.groups.clone(), bad_rows: 0, ..saved.clone() };
         for (number, hyperparams) in saved.groups.iter().enumerate() {
-            let names: Vec<_> = saved.params.iter().filter(|(_, tensor)| tensor.group == number).collect();
-            // A group without parameters is in no checkpoint.
-            let Some((first, _)) = names.first() else { continue };
-            let group = self.params[*first].group;
-            // They are one group there, too, and the whole of it, with state of the same kinds.
-            let own: Vec<_> = self.params.iter().filter(|(_, tensor)| tensor.group == group).collect();
-            let is_same = own.iter().map(|(name, _)| name).eq(names.iter().map(|(name, _)| name));
-            let kinds = |h: &Hyperparams| (h.order, h.amsgrad);
-            if !is_same || kinds(hyperparams) != kinds(&self.groups[group]) {
+            let names = saved.names_of(number);
+            // A group without parameters says nothing.
+            let Some(first) = names.first() else { continue };
+            let group = self.params[first].group;
+            if self.names_of(group) != names {
                 return None;
             }
             loaded.groups[group] = hyperparams.clone();
-            for ((name, own), (_, saved)) in own.into_iter().zip(names) {
-                loaded.params.insert(name.clone(), own.loaded(saved, hyperparams)?);
-            }
+            names.iter().for_each(|name| loaded.tensor(name).group = group);
         }
         Some(loaded)
+    }
+
+    fn names_of(&self, group: usize) -> Vec<String> {
+        let own = self.params.iter().filter(|(_, tensor)| tensor.group == group);
+        own.map(|(name, _)| name.clone()).collect()
     }
 
     /// The names of the parameters that the next step updates.

@@ -86,7 +86,7 @@ impl<D: Device> Walk<D> {
         assert!(optimizer.set_hyperparams(groups, Hyperparams::default()).is_err());
         assert!(optimizer.set_hyperparams(0, Hyperparams { beta1: 1.0, ..Hyperparams::default() }).is_err());
         let there = New { name, param: narrow(Dtype::F32, &[0.0; 3]), grad_dtype: Dtype::F32 };
-        assert!(self.device.add_params(0, &[there.clone()]).is_err());
+        assert!(self.device.add_params(0, std::slice::from_ref(&there)).is_err());
         assert!(self.device.add_group((Hyperparams::default(), vec![there.clone()])).is_err());
         assert!(self.device.remap(&[there], 0, &[]).is_err());
         self.compare();

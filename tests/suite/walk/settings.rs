@@ -21,9 +21,12 @@ pub fn once_in(random: &mut Random, times: usize) -> bool {
 /// Settings that move a parameter by a hundredth or a tenth a step.
 pub fn hyperparams(random: &mut Random) -> Hyperparams {
     let order = random.below(4) as u32;
-    let step_scale = pick(random, &[StepScale::Paper, StepScale::Reference, StepScale::UnitGain]);
+    let scales = [StepScale::Paper, StepScale::Reference, StepScale::UnitGain, StepScale::ExactGain];
+    let step_scale = pick(random, &scales);
     // Powers of it still move a parameter.
-    let is_power = order > 0 && step_scale != StepScale::UnitGain;
+    let is_power = order > 0 && matches!(step_scale, StepScale::Paper | StepScale::Reference);
+    let decays =
+        [WeightDecay::None, WeightDecay::Coupled(0.1), WeightDecay::Decoupled(0.1), WeightDecay::Cautious(0.1)];
     let schedules = [
         Schedule::Constant,
         Schedule::Cosine { steps: 500, end_factor: 0.1 },
@@ -40,7 +43,7 @@ pub fn hyperparams(random: &mut Random) -> Hyperparams {
         kappa: pick(random, &[0.0, 0.5, 0.9]),
         switch_step: if once_in(random, 2) { Hyperparams::NEVER } else { 1 + random.below(60) as u32 },
         step_scale,
-        weight_decay: pick(random, &[WeightDecay::None, WeightDecay::Coupled(0.1), WeightDecay::Decoupled(0.1)]),
+        weight_decay: pick(random, &decays),
         amsgrad: once_in(random, 3),
         maximize: once_in(random, 4),
         ..Hyperparams::default()

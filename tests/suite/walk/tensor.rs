@@ -28,6 +28,8 @@ pub struct Tensor {
     /// Steps since then.
     pub steps: usize,
     pub planes: HashMap<Plane, Vec<Number>>,
+    /// What each integral has made of a constant gradient of 1.
+    pub gains: Vec<f64>,
 }
 
 impl Tensor {
@@ -43,10 +45,12 @@ impl Tensor {
             moved: vec![Number::default(); theta.len()],
             steps: 0,
             planes: HashMap::new(),
+            gains: Vec::new(),
         };
         for &plane in planes {
             new.planes.insert(plane, vec![Number::default(); theta.len()]);
         }
+        new.fit_gains();
         new
     }
 
@@ -74,21 +78,13 @@ impl Tensor {
         for plane in list {
             self.planes.entry(plane).or_insert_with(|| vec![Number::default(); self.theta.len()]);
         }
+        self.fit_gains();
     }
 
-    /// What was saved, in the planes that there are here; none if that does not fit.
-    pub fn loaded(&self, saved: &Self, hyperparams: &Hyperparams) -> Option<Self> {
-        let lacks = self.has_integrals() != saved.has_integrals() && saved.needs_integrals(hyperparams);
-        if self.len() != saved.len() || lacks {
-            return None;
-        }
-        let mut loaded = Self { group: self.group, ..saved.clone() };
-        loaded.planes.retain(|plane, _| self.planes.contains_key(plane));
-        // Integrals that were released there, and are not needed here, either.
-        for &plane in self.planes.keys() {
-            loaded.planes.entry(plane).or_insert_with(|| vec![Number::default(); saved.len()]);
-        }
-        Some(loaded)
+    /// There is a gain for each integral. New ones are 0, as the integrals are.
+    fn fit_gains(&mut self) {
+        let integrals = self.planes.keys().filter(|plane| matches!(plane, Plane::Integral(_)));
+        self.gains.resize(integrals.count(), 0.0);
     }
 
     /// Goes on from what a device has, so that its rounding errors do not add up.
@@ -129,17 +125,24 @@ impl Tensor {
     pub fn step(&mut self, hyperparams: &Hyperparams, lr: f64, grad: &[f64]) {
         self.count += 1;
         self.steps += 1;
+        if self.integrates(hyperparams) {
+            let mut gain = 1.0 - hyperparams.beta1.powf(f64::from(self.count));
+            for own in &mut self.gains {
+                *own = hyperparams.kappa * *own + gain;
+                gain = *own;
+            }
+        }
         for (i, &grad) in grad.iter().enumerate() {
             self.step_element(i, hyperparams, lr, grad);
         }
     }
 
+    fn integrates(&self, hyperparams: &Hyperparams) -> bool {
+        hyperparams.order > 0 && self.count < hyperparams.switch_step
+    }
+
     fn step_element(&mut self, i: usize, h: &Hyperparams, lr: f64, grad: f64) {
-        let (coupled, decoupled) = match h.weight_decay {
-            WeightDecay::None => (0.0, 0.0),
-            WeightDecay::Coupled(decay) => (decay, 0.0),
-            WeightDecay::Decoupled(decay) => (0.0, decay),
-        };
+        let coupled = if let WeightDecay::Coupled(decay) = h.weight_decay { decay } else { 0.0 };
         let theta = self.planes.get(&Plane::Master).map_or(self.theta[i], |master| master[i].value);
         let sign = if h.maximize { -1.0 } else { 1.0 };
         let g = Number::exact(sign * grad) + Number::exact(theta) * coupled;
@@ -157,7 +160,7 @@ impl Tensor {
             }
             root = *largest;
         }
-        let integrates = h.order > 0 && self.count < h.switch_step;
+        let integrates = self.integrates(h);
         if integrates {
             for j in 1..=h.order {
                 let s = self.at(Plane::Integral(j), i);
@@ -165,11 +168,11 @@ impl Tensor {
                 num = *s;
             }
         }
-        let alpha = if integrates { step_scale(h, lr) } else { lr };
         let t = f64::from(self.count);
+        let alpha = if integrates { self.step_scale(h, lr, t) } else { lr };
         let root_scale = 1.0 / (1.0 - h.beta2.powf(t)).sqrt();
         let step = root.divide(num, root_scale, h.eps) * (alpha / (1.0 - h.beta1.powf(t)));
-        let update = (step + Number::exact(theta) * (lr * decoupled)) * -1.0;
+        let update = (step + decay(h, theta, num) * lr) * -1.0;
 
         self.moved[i] = self.moved[i] + update;
         let theta = theta + update.value;
@@ -179,18 +182,33 @@ impl Tensor {
         }
     }
 
+    /// α_t before ζ.
+    fn step_scale(&self, h: &Hyperparams, lr: f64, t: f64) -> f64 {
+        let n = h.order as i32;
+        match h.step_scale {
+            StepScale::Paper => lr.powi(n),
+            StepScale::Reference => lr.powi(n + 1),
+            StepScale::UnitGain => lr * (1.0 - h.kappa).powi(n),
+            StepScale::ExactGain => lr * (1.0 - h.beta1.powf(t)) / self.gains[h.order as usize - 1],
+        }
+    }
+
     fn at(&mut self, plane: Plane, i: usize) -> &mut Number {
         &mut self.planes.get_mut(&plane).unwrap()[i]
     }
 }
 
-/// α_t before ζ.
-fn step_scale(h: &Hyperparams, lr: f64) -> f64 {
-    let n = h.order as i32;
-    match h.step_scale {
-        StepScale::Paper => lr.powi(n),
-        StepScale::Reference => lr.powi(n + 1),
-        StepScale::UnitGain => lr * (1.0 - h.kappa).powi(n),
+/// What θ shrinks by, over α.
+fn decay(h: &Hyperparams, theta: f64, num: Number) -> Number {
+    match h.weight_decay {
+        WeightDecay::None | WeightDecay::Coupled(_) => Number::default(),
+        WeightDecay::Decoupled(decay) => Number::exact(decay * theta),
+        WeightDecay::Cautious(decay) => {
+            // Where rounding decides on the sign of num, either is right.
+            let is_open = num.value.abs() < 1e-5 * num.scale;
+            let value = if (theta >= 0.0) == (num.value >= 0.0) { decay * theta } else { 0.0 };
+            Number { value, scale: value.abs() + if is_open { 1e7 * decay * theta.abs() } else { 0.0 } }
+        }
     }
 }
 
