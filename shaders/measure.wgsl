@@ -15,7 +15,7 @@
 // True if the dispatch lists many chunks, one for each workgroup, or is a single run.
 override TABLE: bool = false;
 
-// Quads of a run that one invocation takes. src/abi.rs has the same number, and why it is this one.
+// Quads of a run that one invocation takes. src/abi/mod.rs has the same number, and why it is this one.
 const MEASURED_QUADS = 64u;
 
 // As the bits of an f32.

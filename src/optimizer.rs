@@ -271,7 +271,7 @@ impl<D: OnDevice> Optimizer<D> {
     ///
     /// Some of them decide on the state. With a lower `order` the last integrals are freed. With a higher one the new integrals
     /// start at 0, as do those that were released, if ζ is moved so that they are needed again. Under `amsgrad` the largest second
-    /// moment starts with the present one. A master copy is made from the parameter by the next step.
+    /// moment starts with that of the next step. A master copy is made from the parameter by the next step.
     ///
     /// ```
     /// use miadam::{Hyperparams, Param, ParamGroup, Schedule, cpu};

@@ -1,3 +1,3 @@
-// The bits of an average that a fresh row has: its next averaging copies. src/abi.rs has the same number.
+// The bits of an average that a fresh row has: its next averaging copies. src/abi/structs.rs has the same number.
 
 const NO_AVERAGE = 0xffffffffu;

@@ -1,4 +1,4 @@
-// A run of elements with everything that a kernel needs to know of it. src/abi.rs describes each field.
+// A run of elements with everything that a kernel needs to know of it. src/abi/structs.rs describes each field.
 
 #import shared/workgroup.wgsl
 

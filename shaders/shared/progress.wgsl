@@ -1,4 +1,4 @@
-// The device's own counts. src/abi.rs describes each field.
+// The device's own counts. src/abi/structs.rs describes each field.
 
 struct Progress {
     step: u32,

@@ -31,7 +31,7 @@ struct GradSettings {
     backoff_factor: f32,
 }
 
-// src/abi.rs describes each field.
+// src/abi/structs.rs describes each field.
 struct Scaler {
     scale: f32,
     good_steps: u32,

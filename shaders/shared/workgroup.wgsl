@@ -1,4 +1,4 @@
-// The invocations of every workgroup. src/abi.rs has the same number.
+// The invocations of every workgroup. src/abi/mod.rs has the same number.
 
 const WORKGROUP_SIZE = 256u;
 

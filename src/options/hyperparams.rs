@@ -121,7 +121,8 @@ pub struct Hyperparams {
     /// ε, added outside the root: 0, or in the normal range of `f32`. Default 1e-8. With 0, an element whose gradient
     /// has been 0 throughout becomes NaN, as in PyTorch.
     pub eps: f64,
-    /// Number n of integrals; 0 is Adam. Default 1, the paper's best in most of its tables.
+    /// Number n of integrals; 0 is Adam. Default 1, the paper's best in most of its tables. At most 1000, which is far past any
+    /// use, so that a wrong number is an error and not a request for all the memory there is.
     pub order: u32,
     /// Discount κ of the integrals, in [0, 1]. Default 0.5: with one integral and `Paper`'s scale it doubles
     /// the step, which trains where the authors' 0.98 (fifty times the step under `Paper`) diverges.
@@ -166,6 +167,8 @@ impl Default for Hyperparams {
 }
 
 impl Hyperparams {
+    const HIGHEST_ORDER: u32 = 1000;
+
     /// A [`switch_step`](Self::switch_step) that no training reaches.
     pub const NEVER: u32 = u32::MAX;
 
@@ -279,6 +282,7 @@ impl Hyperparams {
         check("beta2", self.beta2, (0.0..1.0).contains(&self.beta2), "in [0, 1)")?;
         let eps_holds = self.eps == 0.0 || normal.contains(&self.eps);
         check("eps", self.eps, eps_holds, "0 or in the normal range of f32, 1.2e-38 to 3.4e38")?;
+        check("order", self.order.into(), self.order <= Self::HIGHEST_ORDER, "at most 1000")?;
         check("kappa", self.kappa, (0.0..=1.0).contains(&self.kappa), "in [0, 1]")?;
         check("weight_decay", decay, single.contains(&decay), FROM_ZERO)?;
         check("weight_decay", decay, lr * decay <= max, "such that lr times it is in the range of f32")?;

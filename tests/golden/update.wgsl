@@ -12,13 +12,13 @@
 
 // ==== shared/average.wgsl
 
-// The bits of an average that a fresh row has: its next averaging copies. src/abi.rs has the same number.
+// The bits of an average that a fresh row has: its next averaging copies. src/abi/structs.rs has the same number.
 
 const NO_AVERAGE = 0xffffffffu;
 
 // ==== shared/workgroup.wgsl
 
-// The invocations of every workgroup. src/abi.rs has the same number.
+// The invocations of every workgroup. src/abi/mod.rs has the same number.
 
 const WORKGROUP_SIZE = 256u;
 
@@ -40,7 +40,7 @@ fn share(quads: u32) -> u32 {
 
 // ==== shared/chunk.wgsl
 
-// A run of elements with everything that a kernel needs to know of it. src/abi.rs describes each field.
+// A run of elements with everything that a kernel needs to know of it. src/abi/structs.rs describes each field.
 
 struct Chunk {
     param: u32,

@@ -51,6 +51,13 @@ fn new<const N: usize>(gpu: &Gpu, hyperparams: Hyperparams, tensors: Tensors<N>)
 }
 
 #[test]
+fn an_order_beyond_all() {
+    let Some(gpu) = gpu() else { return };
+    let error = new(&gpu, Hyperparams { order: 1001, ..Hyperparams::default() }, []).unwrap_err();
+    assert!(matches!(error, Error::InvalidHyperparam { field: "order", .. }), "{error}");
+}
+
+#[test]
 fn hyperparameters_out_of_range() {
     let Some(gpu) = gpu() else { return };
     type Change = fn(&mut Hyperparams, f64);

@@ -1,0 +1,33 @@
+//! The memory that host and shaders share: binding numbers, structs, workgroup size. `tests/suite/layout.rs` compares them with the
+//! parsed WGSL.
+
+mod bindings;
+mod made;
+mod structs;
+
+pub use bindings::{advance, gather, measure, moves, swap, update};
+pub(crate) use made::multiply_fixed;
+#[cfg(test)]
+pub(crate) use made::powers;
+pub use made::{ONE, fixed_kappa};
+pub use structs::*;
+
+/// Invocations of a workgroup. In the update, each handles one quad of four elements at a time.
+pub const WORKGROUP_SIZE: u32 = 256;
+
+/// Elements of a quad: a `vec4<f32>`.
+pub const QUAD: u64 = 4;
+
+/// The largest order that is compiled without a loop over the integrals. A loop costs a software driver a twentieth of the
+/// step.
+pub const UNROLLED_ORDER: u32 = 3;
+
+/// Elements that a workgroup handles at a time: a quad for each invocation.
+pub const WORKGROUP: u64 = QUAD * WORKGROUP_SIZE as u64;
+
+/// Elements of a chunk of a table. They are enough to share the cost of looking it up, and few enough to fill a GPU.
+pub const CHUNK: u64 = 4 * WORKGROUP;
+
+/// Quads of a run that one invocation of `measure.wgsl` sums up: 64 workgroups for 4M elements. Half as many quads would fill
+/// the largest GPUs better at that size, but cost a software driver more than the quarter of a step that clipping may.
+pub const MEASURED_QUADS: u32 = 64;
