@@ -32,7 +32,7 @@ pub mod measure {
 pub mod advance {
     /// `array<Group>`, read.
     pub const GROUPS: u32 = 0;
-    /// [`Recorded`](super::Recorded) and an `array<Tick>`, read, at the dynamic offset of the recorded step.
+    /// [`Recorded`](crate::abi::Recorded) and an `array<Tick>`, read, at the dynamic offset of the recorded step.
     pub const RECORDED: u32 = 1;
     /// `Progress`, read and written.
     pub const PROGRESS: u32 = 2;

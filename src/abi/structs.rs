@@ -23,7 +23,7 @@ pub struct Chunk {
     pub master: u32,
     /// Planes from the first moment to the average of θ, or 0 where there is none.
     pub average: u32,
-    /// Elements; in a table at most [`CHUNK`].
+    /// Elements; in a table at most [`CHUNK`](crate::abi::CHUNK).
     pub len: u32,
     /// The clock of its parameter.
     pub clock: u32,
@@ -79,7 +79,7 @@ pub struct Group {
     pub average_every: u32,
     /// 1 under `StepScale::ExactGain`, else 0.
     pub exact_gain: u32,
-    /// κ as (high, low) words of a 0.64 fixed-point number; 1 is [`ONE`].
+    /// κ as (high, low) words of a 0.64 fixed-point number; 1 is [`ONE`](crate::abi::ONE).
     pub kappa: [u32; 2],
 }
 
@@ -131,7 +131,7 @@ pub struct Tick {
     pub group: u32,
 }
 
-/// Quads of one bank that move to another place. A workgroup copies at most [`CHUNK`] elements.
+/// Quads of one bank that move to another place. A workgroup copies at most [`CHUNK`](crate::abi::CHUNK) elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct Move {
@@ -144,7 +144,7 @@ pub struct Move {
 }
 
 /// A plane of a tensor whose rows are gathered, from one segment before to a part of one after. All numbers count words, or
-/// quads where rows have whole quads. A workgroup gathers at most [`CHUNK`] of them.
+/// quads where rows have whole quads. A workgroup gathers at most [`CHUNK`](crate::abi::CHUNK) of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct Gather {
