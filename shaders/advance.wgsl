@@ -174,7 +174,7 @@ fn shared_unit(step_size: f32, eps: f32) -> f32 {
     return power_of_two(-clamp(widen(step_size, 1).exponent, 0, room));
 }
 
-// Whether the weights after step t are averaged.
+// It says whether the weights after step t are averaged.
 fn is_averaged(g: u32, t: u32) -> bool {
     let first = groups[g].average_from;
     let every = groups[g].average_every;

@@ -58,7 +58,7 @@ fn gather_rows(
     let each = share(own.len);
     let first = first_quad(lane, each);
     let end = min(first + TEAM * each, own.len);
-    // Where an element lies is divided out once; from there on it is counted, since a division is dear.
+    // The first element is found by a division. The others are counted from there, since a division is dear.
     var number = (own.start + first) / own.width;
     var column = (own.start + first) % own.width;
     let whole = TEAM / own.width;

@@ -156,7 +156,7 @@ pub struct Gather {
     pub from_end: u32,
     /// The plane's first element of this part of the segment after.
     pub after: u32,
-    /// That element's number in the tensor.
+    /// The number of that element in the tensor.
     pub start: u32,
     /// Elements of this part.
     pub len: u32,
@@ -274,7 +274,7 @@ pub struct Partial {
     pub largest: u32,
 }
 
-/// What the integrals make of a constant gradient of 1: (high, low) · 2^(exponent - 64). The first bit of `high` is set, or the
+/// The gain of an integral, under a constant gradient of 1: (high, low) · 2^(exponent - 64). The first bit of `high` is set, or the
 /// gain is 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Pod, Zeroable, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -5,7 +5,7 @@
 pub struct CourseClock {
     /// The group of all its parameters.
     pub(crate) group: usize,
-    /// Whether the next step leaves its parameters out, once the clocks are settled.
+    /// True if the next step leaves its parameters out. It counts once the clocks are settled.
     pub(crate) rests: bool,
 }
 
@@ -14,7 +14,7 @@ pub struct CourseClock {
 pub struct Change {
     /// The number that each parameter had before; `None` for a new one, and for one whose state starts anew.
     pub members: Vec<Option<usize>>,
-    /// What each clock goes on from; `None` for one that starts at 0.
+    /// The source of each clock; `None` for one that starts at 0.
     pub clocks: Vec<Option<Source>>,
 }
 

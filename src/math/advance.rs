@@ -77,7 +77,7 @@ fn shared_unit(step_size: f32, eps: f32) -> f32 {
     power_of_two(-widen(step_size, 1).exponent.clamp(0, room))
 }
 
-/// Whether the weights after step `t` are averaged.
+/// It says whether the weights after step `t` are averaged.
 fn is_averaged(group: &Group, t: u32) -> bool {
     let &Group { average_from: first, average_every: every, .. } = group;
     every > 0 && t >= first && (t - first).is_multiple_of(every)
