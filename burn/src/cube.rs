@@ -1,0 +1,215 @@
+//! The one file that touches burn's insides: from tensors to the wgpu buffers behind them, and back.
+//!
+//! burn's wgpu backend is cubecl, with or without burn-fusion around it. cubecl records launches and submits them later, moves
+//! tensors about in pools, and counts who holds a tensor. A tensor may be written in place only if nobody else holds it, and
+//! once no launch that still waits holds its address. Everything here follows from that.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use burn::backend::Device as _;
+use burn::tensor::Tensor;
+use burn::tensor::kind::BridgeTensor;
+use burn_cubecl::kernel::into_contiguous;
+use burn_cubecl::tensor::CubeTensor;
+use burn_cubecl::{Cube, CubeBackend, CubeDevice};
+use burn_fusion::custom::{CustomOpIr, HandleContainer, OperationFn, OperationIr, StreamId, TensorIr};
+use burn_fusion::{Fusion, FusionBackend, FusionTensor};
+use cubecl::device_handle::DeviceHandle;
+use cubecl::server::{BufferBinding, Server, ServerStorage};
+use cubecl::wgpu::{AutoCompiler, WgpuServer};
+use miadam::Slice;
+
+use crate::error::Error;
+
+type Runtime = WgpuServer<AutoCompiler>;
+
+/// Where a tensor lies. It stays there as long as this lives.
+struct Located {
+    slice: Slice,
+    _binding: BufferBinding,
+}
+
+/// Tensors that are written, and tensors that are only read.
+pub struct Tensors<T> {
+    pub written: Vec<T>,
+    pub read: Vec<T>,
+}
+
+/// What happens to the buffers of the tensors, once all that burn queued before has been submitted.
+pub type Work = Box<dyn FnOnce(&Tensors<Slice>) -> Result<(), Error> + Send>;
+
+/// Runs `work` on the buffers of tensors, in the order of burn's own operations. It gives the written ones back, whether the work
+/// is done or not.
+pub fn run(tensors: Tensors<BridgeTensor>, work: Work) -> (Vec<BridgeTensor>, Result<(), Error>) {
+    let primitive = |tensor: BridgeTensor| match Tensor::<1>::from_bridge(tensor).try_into_primitive::<Cube>() {
+        Ok(tensor) => Ok(tensor),
+        Err(error) => Err(Error::Burn(format!("{error:?}"))),
+    };
+    let primitives = |tensors: Vec<BridgeTensor>| tensors.into_iter().map(primitive).collect::<Result<Vec<_>, Error>>();
+    let (written, result) = match (primitives(tensors.written), primitives(tensors.read)) {
+        (Ok(written), Ok(read)) => Cube::run(Tensors { written, read }, work),
+        (Ok(written), Err(error)) => (written, Err(error)),
+        (Err(error), _) => (Vec::new(), Err(error)),
+    };
+    (written.into_iter().map(|tensor| Tensor::<1>::from_primitive::<Cube>(tensor).into_bridge()).collect(), result)
+}
+
+/// burn's wgpu backend as it is compiled, with fusion or without it.
+trait Backend: burn::backend::Backend {
+    fn run(
+        tensors: Tensors<Self::FloatTensorPrimitive>,
+        work: Work,
+    ) -> (Vec<Self::FloatTensorPrimitive>, Result<(), Error>);
+}
+
+impl Backend for CubeBackend {
+    fn run(mut tensors: Tensors<CubeTensor>, work: Work) -> (Vec<CubeTensor>, Result<(), Error>) {
+        let result = locate(&mut tensors).and_then(|located| {
+            let slices = |located: &[Located]| located.iter().map(|located| located.slice.clone()).collect();
+            work(&Tensors { written: slices(&located.written), read: slices(&located.read) })
+        });
+        (tensors.written, result)
+    }
+}
+
+/// With fusion, a tensor is a promise of burn's queue. One custom operation over all tensors takes its place in the queue, so
+/// that nothing is resolved tensor by tensor.
+impl<B: FusionBackend<FloatTensorPrimitive = CubeTensor>> Backend for Fusion<B> {
+    fn run(
+        tensors: Tensors<FusionTensor<B::FusionRuntime>>,
+        work: Work,
+    ) -> (Vec<FusionTensor<B::FusionRuntime>>, Result<(), Error>) {
+        let Some(first) = tensors.written.first() else { return (Vec::new(), Ok(())) };
+        let client = first.client.clone();
+        let written = tensors.written.len();
+        let inputs: Vec<_> = tensors.written.into_iter().chain(tensors.read).map(FusionTensor::into_ir).collect();
+        let output =
+            |input: &TensorIr| TensorIr::uninit(client.create_empty_handle(), input.shape.clone(), input.dtype);
+        let outputs: Vec<_> = inputs[..written].iter().map(output).collect();
+        let ir = OperationIr::Custom(CustomOpIr::new("miadam", &inputs, &outputs));
+
+        let work = Arc::new(Mutex::new((Some(work), Ok(()))));
+        let shared = work.clone();
+        let operation = move |handles: &mut HandleContainer<_>| {
+            let mut all = inputs.iter().map(|input| handles.get_float_tensor::<B>(input));
+            let tensors = Tensors { written: all.by_ref().take(written).collect(), read: all.collect() };
+            let (work, result) = &mut *shared.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some(work) = work.take() else { return Ok(()) };
+            let (written, answer) = CubeBackend::run(tensors, work);
+            *result = answer;
+            for (tensor, output) in written.into_iter().zip(&outputs) {
+                handles.register_float_tensor::<B>(&output.id, tensor);
+            }
+            Ok(())
+        };
+        let written = client.register(StreamId::current(), ir, OperationFn(operation));
+        let ran = client.try_sync(|| ()).map_err(|error| Error::Burn(format!("{error:?}")));
+        let (_, result) = &mut *work.lock().unwrap_or_else(PoisonError::into_inner);
+        (written, ran.and(std::mem::replace(result, Ok(()))))
+    }
+}
+
+impl<T> Tensors<T> {
+    fn iter(&self) -> impl Iterator<Item = &T> {
+        self.written.iter().chain(&self.read)
+    }
+
+    fn get_mut(&mut self, number: usize) -> &mut T {
+        let written = self.written.len();
+        if number < written { &mut self.written[number] } else { &mut self.read[number - written] }
+    }
+}
+
+/// What cubecl's thread finds.
+enum Found {
+    /// Where everything lies.
+    All(Tensors<Located>),
+    /// The numbers of tensors that need a copy first.
+    Shared(Vec<usize>),
+}
+
+/// Finds where all tensors lie, those that are written where they may be. A tensor that somebody else holds, or that cannot be
+/// bound as it is, becomes a copy.
+fn locate(tensors: &mut Tensors<CubeTensor>) -> Result<Tensors<Located>, Error> {
+    let Some(first) = tensors.written.first() else { return Ok(Tensors { written: Vec::new(), read: Vec::new() }) };
+    let CubeDevice::Wgpu(device) = &first.device else {
+        return Err(Error::Burn(format!("{:?} is not a wgpu device", first.device)));
+    };
+    let server = DeviceHandle::<Runtime>::new(device.to_id());
+    for tensor in tensors.written.iter_mut().chain(&mut tensors.read) {
+        if !tensor.is_contiguous() {
+            *tensor = into_contiguous(tensor.clone());
+        }
+    }
+    // A copy is its own, so that a second round finds everything, or a third one where two tensors overlap.
+    for _ in 0..3 {
+        let shared = &*tensors;
+        let found = server.submit_blocking(move |server| find(server, shared));
+        match found.map_err(|error| Error::Burn(format!("{error:?}")))?? {
+            Found::All(located) => return Ok(located),
+            Found::Shared(numbers) => {
+                for number in numbers {
+                    let tensor = tensors.get_mut(number);
+                    *tensor = tensor.copy();
+                }
+            }
+        }
+    }
+    Err(Error::Burn("the copy of a tensor is shared".to_owned()))
+}
+
+/// On cubecl's own thread, so that nothing comes between.
+fn find(server: &mut Runtime, tensors: &Tensors<CubeTensor>) -> Result<Found, Error> {
+    let report = |error| Error::Burn(format!("{error}"));
+    let current = StreamId::current();
+    let mut streams = vec![current];
+    for tensor in tensors.iter() {
+        if !streams.contains(&tensor.handle.stream) {
+            streams.push(tensor.handle.stream);
+        }
+    }
+    for stream in streams {
+        server.flush(stream).map_err(report)?;
+    }
+    let is_shared = |tensor: &CubeTensor| !tensor.handle.can_mut() || tensor.handle.memory.is_bound();
+    let written = tensors.written.iter().enumerate();
+    let shared: Vec<_> = written.filter(|(_, tensor)| is_shared(tensor)).map(|(number, _)| number).collect();
+    if !shared.is_empty() {
+        return Ok(Found::Shared(shared));
+    }
+    let mut find = |tensor: &CubeTensor| -> Result<Located, Error> {
+        let binding = tensor.handle.clone().binding();
+        let resource = server.get_resource(binding.clone(), current).map_err(report)?;
+        let resource = resource.resource();
+        Ok(Located { slice: Slice::new(&resource.buffer, resource.offset), _binding: binding })
+    };
+    let mut find_all = |tensors: &[CubeTensor]| tensors.iter().map(&mut find).collect::<Result<Vec<_>, Error>>();
+    let located = Tensors { written: find_all(&tensors.written)?, read: find_all(&tensors.read)? };
+    let shared = unbindable(tensors, &located);
+    Ok(if shared.is_empty() { Found::All(located) } else { Found::Shared(shared) })
+}
+
+/// The numbers of tensors that overlap another one, as where a sum has passed one gradient on to two parameters, and of tensors
+/// that do not start at a whole word.
+fn unbindable(tensors: &Tensors<CubeTensor>, located: &Tensors<Located>) -> Vec<usize> {
+    let mut ranges = Vec::new();
+    let mut numbers = Vec::new();
+    for (number, (tensor, located)) in tensors.iter().zip(located.iter()).enumerate() {
+        let Slice { buffer, offset } = &located.slice;
+        let bytes = (tensor.meta.shape().num_elements() * tensor.dtype.size()) as u64;
+        if !offset.is_multiple_of(4) {
+            numbers.push(number);
+        } else if bytes > 0 {
+            ranges.push((buffer, *offset, bytes.next_multiple_of(4), number));
+        }
+    }
+    ranges.sort_by(|(a, start, ..), (b, next, ..)| a.cmp(b).then(start.cmp(next)));
+    for pair in ranges.windows(2) {
+        let [(before, start, bytes, number), (after, next, _, other)] = pair else { continue };
+        if before == after && start + bytes > *next {
+            // Tensors that are written are held by nobody else, so that the later number is one that is read.
+            numbers.push(*number.max(other));
+        }
+    }
+    numbers
+}

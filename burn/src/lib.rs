@@ -1,0 +1,17 @@
+//! MIAdam in burn.
+
+mod config;
+#[cfg(feature = "wgpu")]
+mod cube;
+mod device;
+mod engine;
+mod error;
+mod leaves;
+mod optimizer;
+
+pub use config::MiAdamConfig;
+#[cfg(feature = "wgpu")]
+pub use device::{register, wgpu_device};
+pub use error::{Error, StepError};
+pub use miadam;
+pub use optimizer::MiAdam;

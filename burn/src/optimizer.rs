@@ -1,0 +1,308 @@
+//! The optimizer of a whole module.
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use burn::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
+use burn::module::{Module, ParamGroup, ParamId};
+use burn::optim::GradientsParams;
+use burn::tensor::{Device, Tensor};
+use miadam::{Checkpoint, GradOptions, GradScaler, Hyperparams, LoadOptions, Report};
+
+use crate::config::MiAdamConfig;
+use crate::engine::{Brought, Engine, Pending, Turn};
+use crate::error::{Error, StepError};
+use crate::leaves::{Choice, Choose, Leaf, core_dtype, put, take};
+
+/// MIAdam for a whole burn module: all of its tensors take one step together, in one submission to the device.
+pub struct MiAdam {
+    config: MiAdamConfig,
+    hyperparams: Arc<[Hyperparams]>,
+    grad_options: GradOptions,
+    device: Device,
+    engine: Engine,
+    pending: Option<Arc<Pending>>,
+    /// The parameters that have taken part in a step.
+    known: HashMap<Arc<str>, ParamId>,
+    /// Those of them that rest.
+    frozen: HashSet<String>,
+    /// Who was asked to rest (true) and to go on, in this order, for parameters that are not known yet.
+    rests: Vec<(ParamGroup, bool)>,
+}
+
+impl MiAdam {
+    pub(crate) fn new(config: MiAdamConfig, device: &Device) -> Result<Self, Error> {
+        let device = device.clone().without_autodiff();
+        Ok(Self {
+            hyperparams: config.hyperparams().cloned().collect(),
+            grad_options: config.grad_options(),
+            engine: Engine::new(&device)?,
+            config,
+            device,
+            pending: None,
+            known: HashMap::new(),
+            frozen: HashSet::new(),
+            rests: Vec::new(),
+        })
+    }
+
+    /// Takes a step: each parameter that has a gradient is updated, in place where nobody else holds its tensor. One without a
+    /// gradient keeps every bit, of itself and of its state.
+    ///
+    /// `lr` is the learning rate, or one for each group of parameters from burn's `ModuleLrScheduler`. It takes the place of
+    /// [`Hyperparams::lr`]; the group's schedule multiplies it.
+    ///
+    /// # Errors
+    /// For gradients of another module, of another shape or type, or on another device; and for what the optimizer refuses.
+    /// The module comes back in the error, with all of its parameters as they were.
+    pub fn step<M: Module>(
+        &mut self,
+        lr: impl Into<ModuleLearningRate>,
+        module: M,
+        grads: GradientsParams,
+    ) -> Result<M, StepError<M>> {
+        let all = grads.len();
+        let mut choose = WithGrad { optimizer: self, grads };
+        let (module, mut leaves) = take(module, &mut choose);
+        let unknown = choose.grads.len();
+        let result = if unknown > 0 {
+            Err(Error::ForeignGradients { unknown, all })
+        } else {
+            self.step_leaves(&lr.into(), &mut leaves)
+        };
+        let module = put(module, leaves);
+        match result {
+            Ok(()) => Ok(module),
+            Err(error) => Err(StepError { module, error }),
+        }
+    }
+
+    fn step_leaves(&mut self, lr: &ModuleLearningRate, leaves: &mut [Leaf]) -> Result<(), Error> {
+        if leaves.iter().all(|leaf| leaf.grad.is_none()) {
+            return Err(Error::NoGradients);
+        }
+        let brought = leaves.iter().map(|leaf| self.brought(leaf)).collect::<Result<Vec<_>, _>>()?;
+        let lrs = self.lrs(lr, leaves, &brought)?;
+        let turn = Turn {
+            brought,
+            lrs,
+            hyperparams: self.hyperparams.clone(),
+            grad_options: self.grad_options,
+            pending: self.pending.clone(),
+        };
+        let has_new =
+            leaves.len() != self.known.len() || leaves.iter().any(|leaf| !self.known.contains_key(&leaf.path));
+        self.engine.step(leaves, turn)?;
+        self.pending = None;
+        if has_new {
+            self.known.extend(leaves.iter().map(|leaf| (leaf.path.clone(), leaf.id)));
+            self.know_frozen();
+        }
+        Ok(())
+    }
+
+    fn brought(&self, leaf: &Leaf) -> Result<Brought, Error> {
+        Ok(Brought {
+            path: leaf.path.clone(),
+            param: leaf.param(&self.device)?,
+            group: self.config.group_of(&leaf.id, &leaf.path),
+            grad: leaf.grad.as_ref().and_then(|grad| core_dtype(grad.dtype)),
+            frozen: self.asked_to_rest(&leaf.id, &leaf.path),
+        })
+    }
+
+    /// The learning rate of each group that has a parameter here.
+    fn lrs(&self, lr: &ModuleLearningRate, leaves: &[Leaf], brought: &[Brought]) -> Result<Vec<Option<f64>>, Error> {
+        let mut lrs: Vec<Option<(f64, &str)>> = vec![None; self.hyperparams.len()];
+        for (leaf, brought) in leaves.iter().zip(brought) {
+            let lr = lr.lr_from_param(leaf.id, Some(&leaf.path));
+            match lrs[brought.group] {
+                Some((other_lr, other)) if other_lr != lr => {
+                    let (path, other) = (leaf.path.to_string(), other.to_owned());
+                    return Err(Error::LearningRates { path, lr, other, other_lr });
+                }
+                Some(_) => {}
+                None => lrs[brought.group] = Some((lr, &leaf.path)),
+            }
+        }
+        Ok(lrs.into_iter().map(|lr| lr.map(|(lr, _)| lr)).collect())
+    }
+
+    /// Leaves parameters out of the steps from now on, until they [thaw](Self::thaw). They keep every bit, whether they have
+    /// gradients or not.
+    ///
+    /// # Errors
+    /// If the device is lost. Nothing is changed then.
+    pub fn freeze(&mut self, params: ParamGroup) -> Result<(), Error> {
+        self.rest(params, true)
+    }
+
+    /// Lets parameters take part again.
+    ///
+    /// # Errors
+    /// As for [`freeze`](Self::freeze).
+    pub fn thaw(&mut self, params: ParamGroup) -> Result<(), Error> {
+        self.rest(params, false)
+    }
+
+    fn rest(&mut self, params: ParamGroup, frozen: bool) -> Result<(), Error> {
+        let of_group = self.known.iter().filter(|(path, id)| params.matches(id, Some(path)));
+        let names: Vec<_> = of_group.map(|(path, _)| &**path).collect();
+        self.engine.with(|settings| settings.freeze(&names, frozen)).transpose()?;
+        self.rests.push((params, frozen));
+        self.know_frozen();
+        Ok(())
+    }
+
+    /// Whether a parameter rests.
+    fn rests(&self, id: &ParamId, path: &str) -> bool {
+        match self.known.contains_key(path) {
+            true => self.frozen.contains(path),
+            false => self.asked_to_rest(id, path).unwrap_or(false),
+        }
+    }
+
+    /// Whether a parameter was last asked to rest or to go on, if it was.
+    fn asked_to_rest(&self, id: &ParamId, path: &str) -> Option<bool> {
+        let last = self.rests.iter().rev().find(|(group, _)| group.matches(id, Some(path)));
+        last.map(|(_, frozen)| *frozen)
+    }
+
+    fn know_frozen(&mut self) {
+        self.frozen = self.engine.with(|settings| settings.frozen()).unwrap_or_default().into_iter().collect();
+    }
+
+    /// The factor on the loss of the next step, on the optimizer's device: 1, unless [`GradOptions::scaler`] is set. Nothing is
+    /// read back.
+    ///
+    /// # Errors
+    /// If the device is lost.
+    pub fn loss_scale(&self) -> Result<Tensor<1>, Error> {
+        self.engine.loss_scale(self.grad_options.scaler.map_or(1.0, |GradScaler { init_scale, .. }| init_scale))
+    }
+
+    /// What the last step did: counts, learning rates, the norm of the gradients. On a GPU this waits for the device.
+    ///
+    /// # Errors
+    /// Before the first step, and if the device is lost.
+    pub fn report(&self) -> Result<Report, Error> {
+        self.engine.report()
+    }
+
+    /// Sets what happens to the gradients of the steps from now on.
+    ///
+    /// # Errors
+    /// If a value is out of range, or the device is lost. Nothing is changed then.
+    pub fn set_grad_options(&mut self, options: GradOptions) -> Result<(), Error> {
+        crate::config::check_grad_options(&options)?;
+        self.engine.with(|settings| settings.set_grad_options(options)).transpose()?;
+        self.grad_options = options;
+        Ok(())
+    }
+
+    /// Exchanges the parameters that have an average with it, for an evaluation; called once more, it exchanges them back. In
+    /// between no step is taken.
+    ///
+    /// # Errors
+    /// If no group keeps an average, before the first step, and if the device is lost. The module comes back in the error, with
+    /// all of its parameters as they were.
+    pub fn swap_averages<M: Module>(&mut self, module: M) -> Result<M, StepError<M>> {
+        let params = self.engine.with(|settings| settings.params()).unwrap_or_default();
+        let names = params.into_iter().map(|param| param.name).collect();
+        let (module, mut leaves) = take(module, &mut Named(names));
+        let result = if leaves.is_empty() { Err(Error::NoStepYet) } else { self.engine.swap_averages(&mut leaves) };
+        let module = put(module, leaves);
+        match result {
+            Ok(()) => Ok(module),
+            Err(error) => Err(StepError { module, error }),
+        }
+    }
+
+    /// Frees the integrals' memory once no group needs them any more, and gives the bytes freed.
+    ///
+    /// # Errors
+    /// As long as a group may need its integrals, before the first step, and if the device is lost.
+    pub fn release_integrals(&mut self) -> Result<u64, Error> {
+        self.engine.report()?;
+        let freed = self.engine.with(|settings| settings.release_integrals());
+        Ok(freed.transpose()?.unwrap_or_default())
+    }
+
+    /// Bytes of memory that hold the state.
+    pub fn state_bytes(&mut self) -> u64 {
+        self.engine.with(|settings| settings.state_bytes()).unwrap_or_default()
+    }
+
+    /// The state, with everything that a resumed run needs but the module itself. Parameters go by their paths. It is the
+    /// core's own: its file can be loaded by a core optimizer whose parameters have these names, and the other way round.
+    ///
+    /// # Errors
+    /// Before the first step, and if the device is lost.
+    pub fn checkpoint(&self) -> Result<Checkpoint, Error> {
+        self.engine.checkpoint()
+    }
+
+    /// Saves the [checkpoint](Self::checkpoint) to a file, beside the module's own record.
+    ///
+    /// # Errors
+    /// As for [`checkpoint`](Self::checkpoint), and if the file cannot be written.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
+        Ok(self.checkpoint()?.save(path)?)
+    }
+
+    /// Goes on from a file. Before the first step nothing is known of the module, so that what does not fit shows there.
+    ///
+    /// # Errors
+    /// If the file is not a checkpoint, or does not fit.
+    pub fn load(&mut self, path: impl AsRef<Path>) -> Result<(), Error> {
+        self.load_checkpoint(Checkpoint::open(path)?, LoadOptions::default())
+    }
+
+    /// Goes on from a checkpoint, or from a part of it.
+    ///
+    /// # Errors
+    /// If it does not fit, and if the device is lost.
+    pub fn load_checkpoint(&mut self, checkpoint: Checkpoint, options: LoadOptions) -> Result<(), Error> {
+        match self.engine.with(|settings| settings.load_with(&checkpoint, &options)) {
+            Some(loaded) => {
+                for skipped in loaded? {
+                    log::warn!("{skipped}");
+                }
+                self.know_frozen();
+            }
+            // What was asked before is as in the file.
+            None => {
+                self.rests.clear();
+                self.pending = Some(Arc::new(Pending { checkpoint, options }));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Parameters with gradients, and at the first step after a loading those that the checkpoint has.
+struct WithGrad<'a> {
+    optimizer: &'a MiAdam,
+    grads: GradientsParams,
+}
+
+impl Choose for WithGrad<'_> {
+    fn choose<const D: usize>(&mut self, id: ParamId, path: &str) -> Choice<D> {
+        let has_been_saved = self.optimizer.pending.as_ref().is_some_and(|pending| pending.has(path));
+        let grad = self.grads.remove::<D>(id);
+        if self.optimizer.rests(&id, path) {
+            return if has_been_saved { Choice::Take(None) } else { Choice::Leave };
+        }
+        if grad.is_some() || has_been_saved { Choice::Take(grad) } else { Choice::Leave }
+    }
+}
+
+/// Parameters by their paths.
+struct Named(HashSet<String>);
+
+impl Choose for Named {
+    fn choose<const D: usize>(&mut self, _: ParamId, path: &str) -> Choice<D> {
+        if self.0.contains(path) { Choice::Take(None) } else { Choice::Leave }
+    }
+}
