@@ -12,7 +12,7 @@
 //! |---|---|
 //! | `dtype`, `error`, `options` | the caller's settings, checked |
 //! | `planes` | the one list of what a parameter's state consists of |
-//! | `param` | names, groups, lengths, types: the same for both devices |
+//! | `param`, `shard` | names, groups, lengths, types, and who owns them: the same for both devices |
 //! | `abi` | what host and shaders share: bindings, structs, workgroup size |
 //! | `clock` | the counts of parameters that have always been stepped together |
 //! | `plan` | tensors and limits to dispatches; no device in it |
@@ -46,6 +46,7 @@ mod optimizer;
 mod options;
 mod param;
 mod planes;
+mod shard;
 mod state;
 mod values;
 
@@ -76,6 +77,7 @@ pub use options::{
 };
 pub use param::{Param, ParamGroup};
 pub use planes::Plane;
+pub use shard::shard;
 pub use state::{Checkpoint, GroupReport, ParamState, Phase, Report, Skipped, State};
 pub use values::{Values, ValuesMut};
 /// The version of wgpu whose devices and buffers this crate takes.

@@ -32,6 +32,7 @@ mod parity;
 mod plan;
 mod planes;
 mod range;
+mod ranks;
 mod readback;
 mod readme;
 mod refused;

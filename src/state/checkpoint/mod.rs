@@ -8,6 +8,7 @@ mod gains;
 mod header;
 mod kept;
 mod layout;
+mod ranks;
 mod reading;
 mod renaming;
 mod writing;

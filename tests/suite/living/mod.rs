@@ -1,7 +1,7 @@
 //! Parameters that rest, come, go, move and change while the training goes on.
 
 mod alone;
-mod host;
+pub mod host;
 mod refused;
 mod resumed;
 mod rows;

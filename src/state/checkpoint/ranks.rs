@@ -1,0 +1,153 @@
+//! Checkpoints of ranks: optimizers that each own some of the parameters.
+
+use std::collections::BTreeMap;
+
+use super::contents::Checkpoint;
+use super::entries::{SavedParam, malformed_entry};
+use super::header::{Header, HeaderGroup};
+use crate::error::Error;
+use crate::options::Hyperparams;
+use crate::state::params::ParamState;
+
+impl Checkpoint {
+    /// Puts the checkpoints of ranks together. The result is that of one optimizer over all of their parameters, so that it
+    /// loads into one, or by [parts](Self::retain_params) into any number of ranks.
+    ///
+    /// The groups of two parts are one group if they have the same hyperparameters. If a part has several groups of the same
+    /// hyperparameters, its first one goes with the first one of the others, and so on. The groups stand in the order in which
+    /// the parts bring them. The norm of the gradients stays if all parts have the same one, as where they
+    /// [share](crate::MiAdam::set_other_grads) it.
+    ///
+    /// ```
+    /// use miadam::{Checkpoint, Hyperparams, Param, ParamGroup, cpu, shard};
+    ///
+    /// let group = ParamGroup::new(Hyperparams::default(), ["a", "b", "c"].map(|name| Param::new(name, 1)));
+    /// let ranks = shard([group.clone()], 2).into_iter().map(cpu::MiAdam::new).collect::<Result<Vec<_>, _>>()?;
+    /// // … each rank takes its steps, then:
+    /// let merged = Checkpoint::merge(ranks.iter().map(|rank| rank.read_checkpoint()))?;
+    ///
+    /// let mut alone = cpu::MiAdam::new([group.clone()])?;
+    /// alone.load(&merged)?;
+    /// for groups in shard([group], 3) {
+    ///     let mut rank = cpu::MiAdam::new(groups)?;
+    ///     let mut part = merged.clone();
+    ///     part.retain_params(|name| rank.params().any(|param| param.name == name));
+    ///     rank.load(&part)?;
+    /// }
+    /// # Ok::<(), miadam::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If there is no part; if a parameter is in two of them; if the parts were not saved at the same step and under the same
+    /// gradient options and loss scale; or if they have different strings for one entry of [`user_data`](Self::user_data).
+    pub fn merge(parts: impl IntoIterator<Item = Self>) -> Result<Self, Error> {
+        let mut parts = parts.into_iter();
+        let first = parts.next().ok_or_else(|| malformed_entry("merge", "there is no part; give one for each rank"))?;
+        let header = Header { groups: Vec::new(), ..first.header.clone() };
+        let mut merged = Merged { header, states: Vec::new(), params: BTreeMap::new() };
+        for (number, part) in std::iter::once(first).chain(parts).enumerate() {
+            merged.add(number, part)?;
+        }
+        merged.finish()
+    }
+
+    /// Leaves out the parameters for which `keep` is false, with all that the checkpoint has of them, such as those of other
+    /// ranks. What is left has to fit as ever: a rank whose parameter is not in the file is told so.
+    pub fn retain_params(&mut self, mut keep: impl FnMut(&str) -> bool) {
+        let kept = self.rename_params(|name| keep(name).then(|| name.to_owned()));
+        debug_assert!(kept.is_ok(), "names that are unique stay so");
+    }
+}
+
+/// The parts so far.
+struct Merged {
+    header: Header,
+    /// The states of each group's parameters.
+    states: Vec<Vec<ParamState>>,
+    params: BTreeMap<String, SavedParam>,
+}
+
+impl Merged {
+    fn add(&mut self, number: usize, part: Checkpoint) -> Result<(), Error> {
+        check_same(&self.header, &part.header, number)?;
+        let Header { groups, frozen, user_data, grad_norm_bits, .. } = part.header;
+        if self.header.grad_norm_bits != grad_norm_bits {
+            self.header.grad_norm_bits = None;
+        }
+        for (key, value) in user_data {
+            if let Some(other) =
+                self.header.user_data.insert(key.clone(), value.clone()).filter(|other| *other != value)
+            {
+                let reason =
+                    format!("it is \"{other}\" in one part and \"{value}\" in part {number}; give all parts the same");
+                return Err(malformed_entry(&format!("user_data/{key}"), reason));
+            }
+        }
+        if number > 0 {
+            self.header.frozen.extend(frozen);
+        }
+        let mut states = part.states.into_iter();
+        let mut seen: Vec<Hyperparams> = Vec::new();
+        for HeaderGroup { params, hyperparams } in groups {
+            let before = seen.iter().filter(|other| **other == hyperparams).count();
+            let mut alike = self.header.groups.iter().enumerate().filter(|(_, group)| group.hyperparams == hyperparams);
+            let group = match alike.nth(before) {
+                Some((group, _)) => group,
+                None => {
+                    let hyperparams = hyperparams.clone();
+                    self.header.groups.push(HeaderGroup { params: Vec::new(), hyperparams });
+                    self.states.push(Vec::new());
+                    self.states.len() - 1
+                }
+            };
+            self.states[group].extend(states.by_ref().take(params.len()));
+            self.header.groups[group].params.extend(params);
+            seen.push(hyperparams);
+        }
+        self.params.extend(part.params);
+        Ok(())
+    }
+
+    fn finish(self) -> Result<Checkpoint, Error> {
+        let states: Vec<_> = self.states.into_iter().flatten().collect();
+        let mut names: Vec<_> = states.iter().map(|state| &state.name).collect();
+        names.sort_unstable();
+        if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(malformed_entry(pair[0], "two parts have it; each parameter belongs to one rank"));
+        }
+        Ok(Checkpoint { params: self.params, ..Checkpoint::new(self.header, states) })
+    }
+}
+
+/// Refuses a part that was not saved together with the first.
+fn check_same(first: &Header, part: &Header, number: usize) -> Result<(), Error> {
+    let differs = |entry: &str, first: String, found: String| {
+        let reason =
+            format!("it is {first} in part 0 and {found} in part {number}; save all parts after the same step");
+        Err(malformed_entry(entry, reason))
+    };
+    let counts = |header: &Header| {
+        [
+            ("step", header.step),
+            ("skipped", header.skipped),
+            ("recorded", header.recorded),
+            ("good_steps", header.good_steps),
+        ]
+    };
+    for ((entry, first), (_, found)) in counts(first).into_iter().zip(counts(part)) {
+        if first != found {
+            return differs(entry, first.to_string(), found.to_string());
+        }
+    }
+    if first.loss_scale != part.loss_scale {
+        return differs("loss_scale", first.loss_scale.to_string(), part.loss_scale.to_string());
+    }
+    if first.averages_in != part.averages_in {
+        return differs("averages_in", first.averages_in.to_string(), part.averages_in.to_string());
+    }
+    if first.gradients != part.gradients {
+        let reason = format!("part {number} has other gradient options than part 0; set the same on every rank");
+        return Err(malformed_entry("gradients", reason));
+    }
+    Ok(())
+}
