@@ -55,11 +55,19 @@ impl MiAdamConfig {
     /// # Errors
     /// For hyperparameters or options out of range, and for a device that no optimizer works on.
     pub fn init(&self, device: &Device) -> Result<MiAdam, Error> {
+        self.init_multi(std::slice::from_ref(device))
+    }
+
+    /// The optimizer for a module whose gradients come from several devices, by [`MiAdam::step_multi`]. Each device keeps the
+    /// state of its own parameters. The first one is the main device.
+    ///
+    /// # Errors
+    /// As for [`init`](Self::init), if there is no device, and for options that need all gradients on one device.
+    pub fn init_multi(&self, devices: &[Device]) -> Result<MiAdam, Error> {
         for (group, hyperparams) in self.hyperparams().enumerate() {
             hyperparams.validate(group)?;
         }
-        check_grad_options(&self.grad_options)?;
-        MiAdam::new(self.clone(), device)
+        MiAdam::new(self.clone(), devices)
     }
 
     /// The hyperparameters of the groups, group 0 being that of all parameters.
@@ -77,11 +85,21 @@ impl MiAdamConfig {
     }
 }
 
-/// Checks options for the gradients.
-pub fn check_grad_options(options: &GradOptions) -> Result<(), Error> {
+/// Checks options for the gradients, which come from so many devices.
+pub fn check_grad_options(options: &GradOptions, devices: usize) -> Result<(), Error> {
+    if devices == 0 {
+        return Err(Error::Option("an optimizer needs a device"));
+    }
     if options.zero {
         const REASON: &str =
             "`zero` has no meaning in burn, where every backward pass makes new gradients: leave it out";
+        return Err(Error::Option(REASON));
+    }
+    let needs_all =
+        options.clip_norm.is_some() || options.measure_norm || options.skip_non_finite || options.scaler.is_some();
+    if devices > 1 && needs_all {
+        const REASON: &str = "`clip_norm`, `measure_norm`, `skip_non_finite` and `scaler` look at all gradients, which lie on \
+                              several devices: leave them out, or optimize on the main device alone (`OptimMainDevice`)";
         return Err(Error::Option(REASON));
     }
     Ok(options.validate()?)

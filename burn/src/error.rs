@@ -69,6 +69,14 @@ pub enum Error {
         /// Length and type now.
         now: String,
     },
+    /// A checkpoint has a parameter that the module has not.
+    #[error(
+        "the checkpoint has `{path}`, the module has not: rename it with `Checkpoint::rename_params`, or load leniently"
+    )]
+    Missing {
+        /// The parameter's name in the checkpoint.
+        path: String,
+    },
     /// There is no gradient at all, so that a step would do nothing.
     #[error("no parameter has a gradient: the loss reaches none, or the module is not on a device with autodiff")]
     NoGradients,

@@ -59,6 +59,11 @@ pub enum Choice<const D: usize> {
 pub trait Choose {
     /// What happens to a parameter.
     fn choose<const D: usize>(&mut self, id: ParamId, path: &str) -> Choice<D>;
+
+    /// Whether a parameter moves to the device of its gradient.
+    fn moves(&self) -> bool {
+        false
+    }
 }
 
 /// Takes the chosen parameters out of a module. Until [`put`] the module must not be used.
@@ -111,6 +116,11 @@ impl<C: Choose> ModuleMapper for Taker<'_, C> {
             checkpointing: tensor.gradient_checkpointing_strategy(),
         };
         let tensor = if context.is_autodiff { tensor.inner() } else { tensor };
+        let grad = grad.map(|grad| if grad.device().is_autodiff() { grad.inner() } else { grad });
+        let tensor = match &grad {
+            Some(grad) if self.choose.moves() && grad.device() != tensor.device() => tensor.to_device(&grad.device()),
+            _ => tensor,
+        };
         let shape = tensor.shape();
         // Nobody asks for its value.
         let placeholder = |_: &Device, _| unreachable!("a parameter is used while it is out of its module");
@@ -120,7 +130,7 @@ impl<C: Choose> ModuleMapper for Taker<'_, C> {
             id,
             shape,
             dtype: tensor.dtype(),
-            device: device.without_autodiff(),
+            device: tensor.device(),
             tensor: Some(tensor.into_bridge()),
             grad: grad.map(Grad::new),
             context,
@@ -182,7 +192,6 @@ impl Context {
 
 impl Grad {
     fn new<const D: usize>(tensor: Tensor<D>) -> Self {
-        let tensor = if tensor.device().is_autodiff() { tensor.inner() } else { tensor };
         let (shape, dtype, device) = (tensor.shape(), tensor.dtype(), tensor.device());
         Self { shape, dtype, device, tensor: Some(tensor.into_bridge()) }
     }
@@ -193,11 +202,13 @@ impl Leaf {
     ///
     /// # Errors
     /// If it is on another device, or it or its gradient cannot take part in a step.
-    pub fn param(&self, expected: &Device) -> Result<miadam::Param, Error> {
+    pub fn param<'a>(&self, mut devices: impl Iterator<Item = &'a Device>) -> Result<miadam::Param, Error> {
         let path = || self.path.to_string();
-        let other = std::iter::once(&self.device).chain(self.grad.as_ref().map(|grad| &grad.device));
-        if let Some(found) = other.into_iter().find(|device| *device != expected) {
-            return Err(Error::OtherDevice { path: path(), expected: expected.clone(), found: found.clone() });
+        let Some(main) = devices.next() else { return Err(Error::NoStepYet) };
+        let own = *std::iter::once(main).chain(devices).find(|device| **device == self.device).get_or_insert(main);
+        let found = std::iter::once(&self.device).chain(self.grad.as_ref().map(|grad| &grad.device));
+        if let Some(found) = found.into_iter().find(|device| *device != own) {
+            return Err(Error::OtherDevice { path: path(), expected: own.clone(), found: found.clone() });
         }
         if let Some(grad) = self.grad.as_ref().filter(|grad| grad.shape != self.shape) {
             return Err(Error::GradShape { path: path(), param: self.shape.clone(), grad: grad.shape.clone() });

@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use burn::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
 use burn::module::{Module, ParamGroup, ParamId};
-use burn::optim::GradientsParams;
+use burn::optim::{GradAdaptor, GradientsParams, MultiGradientsParams};
 use burn::tensor::{Device, Tensor};
 use miadam::{Checkpoint, GradOptions, GradScaler, Hyperparams, LoadOptions, Report};
 
-use crate::config::MiAdamConfig;
-use crate::engine::{Brought, Engine, Pending, Turn};
+use crate::config::{MiAdamConfig, check_grad_options};
+use crate::engine::{Brought, Engines, Pending, Turn};
 use crate::error::{Error, StepError};
 use crate::leaves::{Choice, Choose, Leaf, core_dtype, put, take};
 
@@ -20,8 +20,7 @@ pub struct MiAdam {
     config: MiAdamConfig,
     hyperparams: Arc<[Hyperparams]>,
     grad_options: GradOptions,
-    device: Device,
-    engine: Engine,
+    engines: Engines,
     pending: Option<Arc<Pending>>,
     /// The parameters that have taken part in a step.
     known: HashMap<Arc<str>, ParamId>,
@@ -32,14 +31,15 @@ pub struct MiAdam {
 }
 
 impl MiAdam {
-    pub(crate) fn new(config: MiAdamConfig, device: &Device) -> Result<Self, Error> {
-        let device = device.clone().without_autodiff();
+    pub(crate) fn new(config: MiAdamConfig, devices: &[Device]) -> Result<Self, Error> {
+        let grad_options = config.grad_options();
+        check_grad_options(&grad_options, devices.len())?;
+        let devices: Vec<_> = devices.iter().map(|device| device.clone().without_autodiff()).collect();
         Ok(Self {
             hyperparams: config.hyperparams().cloned().collect(),
-            grad_options: config.grad_options(),
-            engine: Engine::new(&device)?,
+            grad_options,
+            engines: Engines::new(&devices)?,
             config,
-            device,
             pending: None,
             known: HashMap::new(),
             frozen: HashSet::new(),
@@ -62,15 +62,35 @@ impl MiAdam {
         module: M,
         grads: GradientsParams,
     ) -> Result<M, StepError<M>> {
-        let all = grads.len();
+        self.step_by(&lr.into(), module, grads.into())
+    }
+
+    /// [`step`](Self::step) with gradients from several devices, as burn's `ExecutionStrategy::MultiDevice` gathers them. Each
+    /// parameter's gradients are added up on one device, to which the parameter moves, and which keeps its state.
+    ///
+    /// # Errors
+    /// As for [`step`](Self::step). If one device fails, others may have taken the step.
+    pub fn step_multi<M: Module>(
+        &mut self,
+        lr: impl Into<ModuleLearningRate>,
+        module: M,
+        grads: MultiGradientsParams,
+    ) -> Result<M, StepError<M>> {
+        self.step_by(&lr.into(), module, grads.into())
+    }
+
+    fn step_by<M: Module>(
+        &mut self,
+        lr: &ModuleLearningRate,
+        module: M,
+        grads: GradAdaptor,
+    ) -> Result<M, StepError<M>> {
+        let all = count(&grads);
         let mut choose = WithGrad { optimizer: self, grads };
         let (module, mut leaves) = take(module, &mut choose);
-        let unknown = choose.grads.len();
-        let result = if unknown > 0 {
-            Err(Error::ForeignGradients { unknown, all })
-        } else {
-            self.step_leaves(&lr.into(), &mut leaves)
-        };
+        let unknown = count(&choose.grads);
+        let result =
+            if unknown > 0 { Err(Error::ForeignGradients { unknown, all }) } else { self.step_leaves(lr, &mut leaves) };
         let module = put(module, leaves);
         match result {
             Ok(()) => Ok(module),
@@ -93,7 +113,7 @@ impl MiAdam {
         };
         let has_new =
             leaves.len() != self.known.len() || leaves.iter().any(|leaf| !self.known.contains_key(&leaf.path));
-        self.engine.step(leaves, turn)?;
+        self.engines.step(leaves, turn)?;
         self.pending = None;
         if has_new {
             self.known.extend(leaves.iter().map(|leaf| (leaf.path.clone(), leaf.id)));
@@ -105,7 +125,7 @@ impl MiAdam {
     fn brought(&self, leaf: &Leaf) -> Result<Brought, Error> {
         Ok(Brought {
             path: leaf.path.clone(),
-            param: leaf.param(&self.device)?,
+            param: leaf.param(self.engines.devices())?,
             group: self.config.group_of(&leaf.id, &leaf.path),
             grad: leaf.grad.as_ref().and_then(|grad| core_dtype(grad.dtype)),
             frozen: self.asked_to_rest(&leaf.id, &leaf.path),
@@ -149,7 +169,7 @@ impl MiAdam {
     fn rest(&mut self, params: ParamGroup, frozen: bool) -> Result<(), Error> {
         let of_group = self.known.iter().filter(|(path, id)| params.matches(id, Some(path)));
         let names: Vec<_> = of_group.map(|(path, _)| &**path).collect();
-        self.engine.with(|settings| settings.freeze(&names, frozen)).transpose()?;
+        self.engines.each(|settings| settings.freeze(&names, frozen)).into_iter().collect::<Result<(), _>>()?;
         self.rests.push((params, frozen));
         self.know_frozen();
         Ok(())
@@ -170,7 +190,7 @@ impl MiAdam {
     }
 
     fn know_frozen(&mut self) {
-        self.frozen = self.engine.with(|settings| settings.frozen()).unwrap_or_default().into_iter().collect();
+        self.frozen = self.engines.each(|settings| settings.frozen()).into_iter().flatten().collect();
     }
 
     /// The factor on the loss of the next step, on the optimizer's device: 1, unless [`GradOptions::scaler`] is set. Nothing is
@@ -179,7 +199,7 @@ impl MiAdam {
     /// # Errors
     /// If the device is lost.
     pub fn loss_scale(&self) -> Result<Tensor<1>, Error> {
-        self.engine.loss_scale(self.grad_options.scaler.map_or(1.0, |GradScaler { init_scale, .. }| init_scale))
+        self.engines.loss_scale(self.grad_options.scaler.map_or(1.0, |GradScaler { init_scale, .. }| init_scale))
     }
 
     /// What the last step did: counts, learning rates, the norm of the gradients. On a GPU this waits for the device.
@@ -187,7 +207,7 @@ impl MiAdam {
     /// # Errors
     /// Before the first step, and if the device is lost.
     pub fn report(&self) -> Result<Report, Error> {
-        self.engine.report()
+        self.engines.report()
     }
 
     /// Sets what happens to the gradients of the steps from now on.
@@ -195,8 +215,8 @@ impl MiAdam {
     /// # Errors
     /// If a value is out of range, or the device is lost. Nothing is changed then.
     pub fn set_grad_options(&mut self, options: GradOptions) -> Result<(), Error> {
-        crate::config::check_grad_options(&options)?;
-        self.engine.with(|settings| settings.set_grad_options(options)).transpose()?;
+        check_grad_options(&options, self.engines.devices().len())?;
+        self.engines.each(|settings| settings.set_grad_options(options)).into_iter().collect::<Result<(), _>>()?;
         self.grad_options = options;
         Ok(())
     }
@@ -208,10 +228,10 @@ impl MiAdam {
     /// If no group keeps an average, before the first step, and if the device is lost. The module comes back in the error, with
     /// all of its parameters as they were.
     pub fn swap_averages<M: Module>(&mut self, module: M) -> Result<M, StepError<M>> {
-        let params = self.engine.with(|settings| settings.params()).unwrap_or_default();
-        let names = params.into_iter().map(|param| param.name).collect();
+        let params = self.engines.each(|settings| settings.params());
+        let names = params.into_iter().flatten().map(|param| param.name).collect();
         let (module, mut leaves) = take(module, &mut Named(names));
-        let result = if leaves.is_empty() { Err(Error::NoStepYet) } else { self.engine.swap_averages(&mut leaves) };
+        let result = if leaves.is_empty() { Err(Error::NoStepYet) } else { self.engines.swap_averages(&mut leaves) };
         let module = put(module, leaves);
         match result {
             Ok(()) => Ok(module),
@@ -219,19 +239,25 @@ impl MiAdam {
         }
     }
 
+    /// Tells that others than the optimizer have changed parameters since the last step: the module was loaded, or a tensor in it
+    /// replaced. Only parameters in half precision with master copies need it, because a step starts from the copy.
+    pub fn params_written(&mut self) {
+        self.engines.each(|settings| settings.params_written());
+    }
+
     /// Frees the integrals' memory once no group needs them any more, and gives the bytes freed.
     ///
     /// # Errors
     /// As long as a group may need its integrals, before the first step, and if the device is lost.
     pub fn release_integrals(&mut self) -> Result<u64, Error> {
-        self.engine.report()?;
-        let freed = self.engine.with(|settings| settings.release_integrals());
-        Ok(freed.transpose()?.unwrap_or_default())
+        self.engines.read_counts()?;
+        let freed = self.engines.each(|settings| settings.release_integrals());
+        Ok(freed.into_iter().sum::<Result<u64, _>>()?)
     }
 
     /// Bytes of memory that hold the state.
     pub fn state_bytes(&mut self) -> u64 {
-        self.engine.with(|settings| settings.state_bytes()).unwrap_or_default()
+        self.engines.each(|settings| settings.state_bytes()).into_iter().sum()
     }
 
     /// The state, with everything that a resumed run needs but the module itself. Parameters go by their paths. It is the
@@ -240,7 +266,7 @@ impl MiAdam {
     /// # Errors
     /// Before the first step, and if the device is lost.
     pub fn checkpoint(&self) -> Result<Checkpoint, Error> {
-        self.engine.checkpoint()
+        self.engines.checkpoint()
     }
 
     /// Saves the [checkpoint](Self::checkpoint) to a file, beside the module's own record.
@@ -264,37 +290,43 @@ impl MiAdam {
     /// # Errors
     /// If it does not fit, and if the device is lost.
     pub fn load_checkpoint(&mut self, checkpoint: Checkpoint, options: LoadOptions) -> Result<(), Error> {
-        match self.engine.with(|settings| settings.load_with(&checkpoint, &options)) {
-            Some(loaded) => {
-                for skipped in loaded? {
-                    log::warn!("{skipped}");
-                }
-                self.know_frozen();
-            }
+        if self.engines.load(&checkpoint, &options)? {
+            self.know_frozen();
+        } else {
             // What was asked before is as in the file.
-            None => {
-                self.rests.clear();
-                self.pending = Some(Arc::new(Pending { checkpoint, options }));
-            }
+            self.rests.clear();
+            self.pending = Some(Arc::new(Pending::new(checkpoint, options)));
         }
         Ok(())
+    }
+}
+
+/// The number of gradients that are left.
+fn count(grads: &GradAdaptor) -> usize {
+    match grads {
+        GradAdaptor::Single(grads) => grads.len(),
+        GradAdaptor::Multi(grads) => grads.grads.iter().map(|(grads, _)| grads.len()).sum(),
     }
 }
 
 /// Parameters with gradients, and at the first step after a loading those that the checkpoint has.
 struct WithGrad<'a> {
     optimizer: &'a MiAdam,
-    grads: GradientsParams,
+    grads: GradAdaptor,
 }
 
 impl Choose for WithGrad<'_> {
     fn choose<const D: usize>(&mut self, id: ParamId, path: &str) -> Choice<D> {
         let has_been_saved = self.optimizer.pending.as_ref().is_some_and(|pending| pending.has(path));
-        let grad = self.grads.remove::<D>(id);
+        let grad = self.grads.remove::<D>(id).map(|(grad, _)| grad);
         if self.optimizer.rests(&id, path) {
             return if has_been_saved { Choice::Take(None) } else { Choice::Leave };
         }
         if grad.is_some() || has_been_saved { Choice::Take(grad) } else { Choice::Leave }
+    }
+
+    fn moves(&self) -> bool {
+        matches!(self.grads, GradAdaptor::Multi(_))
     }
 }
 

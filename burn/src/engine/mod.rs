@@ -1,12 +1,16 @@
-//! The optimizer of one device, made at the first step, when its parameters are known.
+//! The optimizers of the devices, made at the first step, when their parameters are known.
 
 mod on_cpu;
 #[cfg(feature = "wgpu")]
 mod on_gpu;
 mod run;
 
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::sync::Arc;
+
 use burn::tensor::{Device, Tensor};
-use miadam::{Checkpoint, Report};
+use miadam::{Checkpoint, LoadOptions, Report};
 
 pub use run::{Brought, Pending, Settings, Turn};
 
@@ -17,8 +21,107 @@ use crate::device::{Kind, kind};
 use crate::error::Error;
 use crate::leaves::Leaf;
 
+/// What runs the steps of each device. A parameter belongs to the device that its gradient is on.
+pub struct Engines(Vec<(Device, Engine)>);
+
+impl Engines {
+    /// For these devices, which are without autodiff. The first is the main one.
+    pub fn new(devices: &[Device]) -> Result<Self, Error> {
+        let engines = devices.iter().map(|device| Ok((device.clone(), Engine::new(device)?)));
+        Ok(Self(engines.collect::<Result<_, Error>>()?))
+    }
+
+    pub fn devices(&self) -> impl ExactSizeIterator<Item = &Device> {
+        self.0.iter().map(|(device, _)| device)
+    }
+
+    /// Takes a step over parameters that are out of their module, each device over its own. `turn` brings all of them.
+    pub fn step(&mut self, leaves: &mut [Leaf], mut turn: Turn) -> Result<(), Error> {
+        let mut pairs: Vec<_> = leaves.iter_mut().zip(std::mem::take(&mut turn.brought)).collect();
+        let is_alone = self.0.len() == 1;
+        if let (Some(pending), false) = (&turn.pending, is_alone) {
+            pending.check_complete(pairs.iter().map(|(_, brought)| &*brought.path))?;
+        }
+        for (device, engine) in &mut self.0 {
+            let (own, others) = pairs.into_iter().partition(|(leaf, _)| leaf.device == *device);
+            pairs = others;
+            let (mut own, brought): (Vec<&mut Leaf>, Vec<_>) = Vec::into_iter(own).unzip();
+            if !own.is_empty() {
+                // Alone, the optimizer tells what does not fit.
+                let part = |pending: &Arc<Pending>| if is_alone { pending.clone() } else { pending.part(&brought) };
+                let pending = turn.pending.as_ref().map(part);
+                engine.step(&mut own, Turn { brought, pending, ..turn.clone() })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Exchanges parameters and their averages.
+    pub fn swap_averages(&mut self, leaves: &mut [Leaf]) -> Result<(), Error> {
+        for (device, engine) in &mut self.0 {
+            let mut own: Vec<_> = leaves.iter_mut().filter(|leaf| leaf.device == *device).collect();
+            if !own.is_empty() {
+                engine.swap_averages(&mut own)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The factor on the loss of the next step, on the main device.
+    pub fn loss_scale(&self, before_first: f64) -> Result<Tensor<1>, Error> {
+        self.0[0].1.loss_scale(before_first)
+    }
+
+    /// Of the first device that has taken a step.
+    pub fn report(&self) -> Result<Report, Error> {
+        let known = self.0.iter().map(|(_, engine)| engine).find(|engine| engine.has_run());
+        known.ok_or(Error::NoStepYet)?.report()
+    }
+
+    /// Learns how many steps each device has taken.
+    pub fn read_counts(&self) -> Result<(), Error> {
+        self.report()?;
+        self.0.iter().filter(|(_, engine)| engine.has_run()).try_for_each(|(_, engine)| engine.report().map(drop))
+    }
+
+    /// Of all devices together.
+    pub fn checkpoint(&self) -> Result<Checkpoint, Error> {
+        let known = self.0.iter().map(|(_, engine)| engine).filter(|engine| engine.has_run());
+        let parts = known.map(Engine::checkpoint).collect::<Result<Vec<_>, _>>()?;
+        if parts.is_empty() { Err(Error::NoStepYet) } else { Ok(Checkpoint::merge(parts)?) }
+    }
+
+    /// Loads a checkpoint into the optimizers that there are, each its own part. Gives whether there are any.
+    pub fn load(&mut self, checkpoint: &Checkpoint, options: &LoadOptions) -> Result<bool, Error> {
+        let is_alone = self.0.len() == 1;
+        let known = self.each(|settings| settings.params());
+        if !is_alone && !known.is_empty() {
+            let known = known.iter().flatten().map(|param| &param.name[..]);
+            Pending::new(checkpoint.clone(), *options).check_complete(known)?;
+        }
+        let loaded = self.each(|settings| {
+            let mut part = Cow::Borrowed(checkpoint);
+            if !is_alone {
+                let own: HashSet<_> = settings.params().into_iter().map(|param| param.name).collect();
+                part.to_mut().retain_params(|name| own.contains(name));
+            }
+            settings.load_with(&part, options)
+        });
+        let any = !loaded.is_empty();
+        for skipped in loaded {
+            skipped?.iter().for_each(|skipped| log::warn!("{skipped}"));
+        }
+        Ok(any)
+    }
+
+    /// Calls `act` with each optimizer that there is.
+    pub fn each<T>(&mut self, mut act: impl FnMut(&mut dyn Settings) -> T) -> Vec<T> {
+        self.0.iter_mut().filter_map(|(_, engine)| engine.with(&mut act)).collect()
+    }
+}
+
 /// What runs the steps of a device.
-pub enum Engine {
+enum Engine {
     /// In the buffers behind burn's tensors.
     #[cfg(feature = "wgpu")]
     Gpu(OnGpu),
@@ -27,7 +130,7 @@ pub enum Engine {
 }
 
 impl Engine {
-    pub fn new(device: &Device) -> Result<Self, Error> {
+    fn new(device: &Device) -> Result<Self, Error> {
         Ok(match kind(device)? {
             #[cfg(feature = "wgpu")]
             Kind::Gpu(setup) => Self::Gpu(OnGpu::new(device.clone(), setup)),
@@ -35,8 +138,16 @@ impl Engine {
         })
     }
 
+    fn has_run(&self) -> bool {
+        match self {
+            #[cfg(feature = "wgpu")]
+            Self::Gpu(gpu) => gpu.has_run(),
+            Self::Cpu(cpu) => cpu.run.is_some(),
+        }
+    }
+
     /// Takes a step over parameters that are out of their module.
-    pub fn step(&mut self, leaves: &mut [Leaf], turn: Turn) -> Result<(), Error> {
+    fn step(&mut self, leaves: &mut [&mut Leaf], turn: Turn) -> Result<(), Error> {
         match self {
             #[cfg(feature = "wgpu")]
             Self::Gpu(gpu) => gpu.step(leaves, turn),
@@ -45,7 +156,7 @@ impl Engine {
     }
 
     /// Exchanges parameters and their averages.
-    pub fn swap_averages(&mut self, leaves: &mut [Leaf]) -> Result<(), Error> {
+    fn swap_averages(&mut self, leaves: &mut [&mut Leaf]) -> Result<(), Error> {
         match self {
             #[cfg(feature = "wgpu")]
             Self::Gpu(gpu) => gpu.swap_averages(leaves),
@@ -54,7 +165,7 @@ impl Engine {
     }
 
     /// The factor on the loss of the next step, on the device.
-    pub fn loss_scale(&self, before_first: f64) -> Result<Tensor<1>, Error> {
+    fn loss_scale(&self, before_first: f64) -> Result<Tensor<1>, Error> {
         match self {
             #[cfg(feature = "wgpu")]
             Self::Gpu(gpu) => gpu.loss_scale(before_first),
@@ -62,7 +173,7 @@ impl Engine {
         }
     }
 
-    pub fn report(&self) -> Result<Report, Error> {
+    fn report(&self) -> Result<Report, Error> {
         match self {
             #[cfg(feature = "wgpu")]
             Self::Gpu(gpu) => gpu.report(),
@@ -70,7 +181,7 @@ impl Engine {
         }
     }
 
-    pub fn checkpoint(&self) -> Result<Checkpoint, Error> {
+    fn checkpoint(&self) -> Result<Checkpoint, Error> {
         match self {
             #[cfg(feature = "wgpu")]
             Self::Gpu(gpu) => gpu.checkpoint(),
@@ -79,7 +190,7 @@ impl Engine {
     }
 
     /// Calls `act` with the optimizer, if there is one.
-    pub fn with<T>(&mut self, act: impl FnOnce(&mut dyn Settings) -> T) -> Option<T> {
+    fn with<T>(&mut self, act: impl FnOnce(&mut dyn Settings) -> T) -> Option<T> {
         match self {
             #[cfg(feature = "wgpu")]
             Self::Gpu(gpu) => gpu.with(act),

@@ -37,7 +37,7 @@ impl OnCpu {
         Self { device, run: None }
     }
 
-    pub fn step(&mut self, leaves: &mut [Leaf], turn: &Turn) -> Result<(), Error> {
+    pub fn step(&mut self, leaves: &mut [&mut Leaf], turn: &Turn) -> Result<(), Error> {
         let run = Run::prepare(&mut self.run, turn, &Host)?;
         let mut grads = Vec::new();
         for leaf in leaves.iter_mut() {
@@ -55,7 +55,7 @@ impl OnCpu {
         })
     }
 
-    pub fn swap_averages(&mut self, leaves: &mut [Leaf]) -> Result<(), Error> {
+    pub fn swap_averages(&mut self, leaves: &mut [&mut Leaf]) -> Result<(), Error> {
         let run = known(self.run.as_mut())?;
         let paths: Vec<_> = leaves.iter().map(|leaf| leaf.path.clone()).collect();
         on_host(leaves, &self.device, |params| {
@@ -88,7 +88,7 @@ fn known<T>(run: Option<T>) -> Result<T, Error> {
 
 /// Calls `act` with the parameters in host memory, and makes tensors of them again, whether it succeeds or not.
 fn on_host(
-    leaves: &mut [Leaf],
+    leaves: &mut [&mut Leaf],
     device: &Device,
     act: impl FnOnce(&mut [TensorData]) -> Result<(), Error>,
 ) -> Result<(), Error> {

@@ -63,7 +63,7 @@ impl OnGpu {
         lock(&self.shared)
     }
 
-    pub fn step(&mut self, leaves: &mut [Leaf], turn: Turn) -> Result<(), Error> {
+    pub fn step(&mut self, leaves: &mut [&mut Leaf], turn: Turn) -> Result<(), Error> {
         // A parameter without a gradient is bound to zeros that no step reads.
         let zeros =
             |leaf: &Leaf| Tensor::<1>::zeros([leaf.shape.num_elements()], (&self.device, DType::F32)).into_bridge();
@@ -76,7 +76,7 @@ impl OnGpu {
         in_buffers(leaves, grads, move |slices| lock(&shared).step(&turn, slices))
     }
 
-    pub fn swap_averages(&mut self, leaves: &mut [Leaf]) -> Result<(), Error> {
+    pub fn swap_averages(&mut self, leaves: &mut [&mut Leaf]) -> Result<(), Error> {
         let shared = self.shared.clone();
         let paths: Vec<_> = leaves.iter().map(|leaf| leaf.path.clone()).collect();
         in_buffers(leaves, Vec::new(), move |slices| lock(&shared).swap_averages(&paths, slices))
@@ -93,6 +93,10 @@ impl OnGpu {
         result?;
         let scale = written.pop().ok_or_else(|| Error::Burn("a tensor is lost".to_owned()))?;
         Ok(Tensor::from_bridge(scale))
+    }
+
+    pub fn has_run(&self) -> bool {
+        self.lock().run.is_some()
     }
 
     pub fn report(&self) -> Result<Report, Error> {
@@ -127,7 +131,7 @@ fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
 
 /// Calls `act` with the places of the parameters and of what is read, and puts the parameters back.
 fn in_buffers(
-    leaves: &mut [Leaf],
+    leaves: &mut [&mut Leaf],
     read: Vec<burn::tensor::kind::BridgeTensor>,
     act: impl FnOnce(&Tensors<Slice>) -> Result<(), Error> + Send + 'static,
 ) -> Result<(), Error> {

@@ -11,6 +11,7 @@ use miadam::{ParamGroup, Skipped};
 use crate::error::Error;
 
 /// A parameter that a step brings.
+#[derive(Clone)]
 pub struct Brought {
     pub path: Arc<str>,
     pub param: Param,
@@ -23,6 +24,7 @@ pub struct Brought {
 }
 
 /// What a step comes with.
+#[derive(Clone)]
 pub struct Turn {
     pub brought: Vec<Brought>,
     /// The hyperparameters of all groups of the configuration.
@@ -37,13 +39,40 @@ pub struct Turn {
 
 /// A checkpoint that waits for the first step.
 pub struct Pending {
-    pub checkpoint: Checkpoint,
-    pub options: LoadOptions,
+    checkpoint: Checkpoint,
+    options: LoadOptions,
+    /// The names of its parameters.
+    names: HashSet<String>,
 }
 
 impl Pending {
+    pub fn new(checkpoint: Checkpoint, options: LoadOptions) -> Self {
+        let names = checkpoint.groups().flat_map(|(_, names)| names.iter().cloned()).collect();
+        Self { checkpoint, options, names }
+    }
+
     pub fn has(&self, path: &str) -> bool {
-        self.checkpoint.groups().any(|(_, params)| params.iter().any(|name| name == path))
+        self.names.contains(path)
+    }
+
+    /// Checks that the parameters of all devices together are all of the file.
+    pub fn check_complete<'a>(&self, paths: impl Iterator<Item = &'a str>) -> Result<(), Error> {
+        let paths: HashSet<_> = paths.collect();
+        match self.names.iter().find(|name| !self.options.lenient && !paths.contains(&name[..])) {
+            Some(name) => Err(Error::Missing { path: name.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    /// What is for these parameters.
+    pub fn part(self: &Arc<Self>, brought: &[Brought]) -> Arc<Self> {
+        let own: HashSet<_> = brought.iter().map(|brought| &*brought.path).collect();
+        if self.names.iter().all(|name| own.contains(&name[..])) {
+            return self.clone();
+        }
+        let mut checkpoint = self.checkpoint.clone();
+        checkpoint.retain_params(|name| own.contains(name));
+        Arc::new(Self::new(checkpoint, self.options))
     }
 }
 
@@ -52,6 +81,7 @@ pub trait Settings {
     fn set_grad_options(&mut self, options: GradOptions) -> Result<(), CoreError>;
     fn load_with(&mut self, checkpoint: &Checkpoint, options: &LoadOptions) -> Result<Vec<Skipped>, CoreError>;
     fn release_integrals(&mut self) -> Result<u64, CoreError>;
+    /// Lets those of the names that it has rest or go on.
     fn freeze(&mut self, names: &[&str], frozen: bool) -> Result<(), CoreError>;
     fn frozen(&self) -> Vec<String>;
     fn params(&self) -> Vec<Param>;
@@ -73,6 +103,8 @@ impl<D: OnDevice> Settings for Optimizer<D> {
     }
 
     fn freeze(&mut self, names: &[&str], frozen: bool) -> Result<(), CoreError> {
+        let own: HashSet<_> = self.params().map(|param| &param.name[..]).collect();
+        let names: Vec<_> = names.iter().filter(|name| own.contains(*name)).collect();
         if frozen { Self::freeze(self, names) } else { self.thaw(names) }
     }
 

@@ -1,3 +1,4 @@
+mod devices;
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
 use burn::optim::GradientsParams;
