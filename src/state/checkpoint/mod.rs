@@ -8,6 +8,7 @@ mod gains;
 mod header;
 mod kept;
 mod layout;
+mod permuting;
 mod ranks;
 mod reading;
 mod renaming;

@@ -188,3 +188,35 @@ fn what_could_not_be_opened_replaces_nothing() {
         assert!(checkpoint.save(file("none")).is_err() && !file("none").exists());
     }
 }
+
+#[test]
+fn permuting_is_a_transposition_and_back() {
+    let optimizer = miadam::cpu::MiAdam::new([miadam::ParamGroup::new(
+        miadam::Hyperparams::default(),
+        [miadam::Param::new("w", 24).with_dtype(miadam::Dtype::Bf16)],
+    )]);
+    let mut optimizer = optimizer.unwrap();
+    let mut w: Vec<_> = (0..24_u8).map(|n| half::bf16::from_f32(n.into())).collect();
+    let mut grad: Vec<f32> = (0..24_u8).map(f32::from).collect();
+    optimizer.step([miadam::cpu::Binding::new("w", &mut w, &mut grad)]).unwrap();
+    let mut saved = optimizer.read_checkpoint();
+    saved.insert_param("w", &w).unwrap();
+    let mut permuted = saved.clone();
+    permuted.permute_param("w", &[2, 3, 4], &[2, 0, 1]).unwrap();
+    let at = |[i, j, k]: [usize; 3]| (i * 3 + j) * 4 + k;
+    for (plane, values) in permuted.states()[0].planes() {
+        let before = saved.states()[0].plane(plane).unwrap();
+        for (i, j, k) in (0..24).map(|n| (n / 12, n / 4 % 3, n % 4)) {
+            assert_eq!(values[(k * 2 + i) * 3 + j], before[at([i, j, k])], "{plane}");
+        }
+    }
+    assert_ne!(permuted, saved);
+    permuted.permute_param("w", &[4, 2, 3], &[1, 2, 0]).unwrap();
+    assert_eq!(permuted, saved);
+    for (name, shape, axes) in
+        [("v", &[24][..], &[0][..]), ("w", &[4, 5], &[0, 1]), ("w", &[4, 6], &[0, 0]), ("w", &[4, 6], &[1])]
+    {
+        assert!(permuted.permute_param(name, shape, axes).is_err(), "{name} {shape:?} {axes:?}");
+        assert_eq!(permuted, saved);
+    }
+}
