@@ -95,7 +95,8 @@ impl ResNet18 {
                 from = to;
             }
         }
-        let pool = MaxPool2dConfig::new([3, 3]).with_strides([2, 2]).with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1));
+        let pool =
+            MaxPool2dConfig::new([3, 3]).with_strides([2, 2]).with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1));
         Self {
             stem: Unit::new([3, 64], 7, 2, device),
             pool: pool.init(),

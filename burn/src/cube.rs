@@ -9,7 +9,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use burn::backend::Device as _;
 use burn::tensor::Tensor;
 use burn::tensor::kind::BridgeTensor;
-use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::tensor::CubeTensor;
 use burn_cubecl::{Cube, CubeBackend, CubeDevice};
 use burn_fusion::custom::{CustomOpIr, HandleContainer, OperationFn, OperationIr, StreamId, TensorIr};
@@ -20,6 +19,7 @@ use cubecl::wgpu::{AutoCompiler, WgpuServer};
 use miadam::Slice;
 
 use crate::error::Error;
+use crate::order::Order;
 
 type Runtime = WgpuServer<AutoCompiler>;
 
@@ -35,19 +35,25 @@ pub struct Tensors<T> {
     pub read: Vec<T>,
 }
 
-/// What happens to the buffers of the tensors, once all that burn queued before has been submitted.
-pub type Work = Box<dyn FnOnce(&Tensors<Slice>) -> Result<(), Error> + Send>;
+/// What is done with the buffers of tensors.
+pub struct Job {
+    /// The order of the elements of each written tensor, and of the one that is read beside it. Where it is none, it is that of
+    /// the tensor that is read.
+    pub orders: Vec<Option<Order>>,
+    /// What happens, with the orders, once all that burn queued before has been submitted.
+    pub work: Box<dyn FnOnce(&Tensors<Slice>, &[Order]) -> Result<(), Error> + Send>,
+}
 
-/// Runs `work` on the buffers of tensors, in the order of burn's own operations. It gives the written ones back, whether the work
+/// Runs a job on the buffers of tensors, in the order of burn's own operations. It gives the written ones back, whether the work
 /// is done or not.
-pub fn run(tensors: Tensors<BridgeTensor>, work: Work) -> (Vec<BridgeTensor>, Result<(), Error>) {
+pub fn run(tensors: Tensors<BridgeTensor>, job: Job) -> (Vec<BridgeTensor>, Result<(), Error>) {
     let primitive = |tensor: BridgeTensor| match Tensor::<1>::from_bridge(tensor).try_into_primitive::<Cube>() {
         Ok(tensor) => Ok(tensor),
         Err(error) => Err(Error::Burn(format!("{error:?}"))),
     };
     let primitives = |tensors: Vec<BridgeTensor>| tensors.into_iter().map(primitive).collect::<Result<Vec<_>, Error>>();
     let (written, result) = match (primitives(tensors.written), primitives(tensors.read)) {
-        (Ok(written), Ok(read)) => Cube::run(Tensors { written, read }, work),
+        (Ok(written), Ok(read)) => Cube::run(Tensors { written, read }, job),
         (Ok(written), Err(error)) => (written, Err(error)),
         (Err(error), _) => (Vec::new(), Err(error)),
     };
@@ -58,15 +64,16 @@ pub fn run(tensors: Tensors<BridgeTensor>, work: Work) -> (Vec<BridgeTensor>, Re
 trait Backend: burn::backend::Backend {
     fn run(
         tensors: Tensors<Self::FloatTensorPrimitive>,
-        work: Work,
+        job: Job,
     ) -> (Vec<Self::FloatTensorPrimitive>, Result<(), Error>);
 }
 
 impl Backend for CubeBackend {
-    fn run(mut tensors: Tensors<CubeTensor>, work: Work) -> (Vec<CubeTensor>, Result<(), Error>) {
+    fn run(mut tensors: Tensors<CubeTensor>, job: Job) -> (Vec<CubeTensor>, Result<(), Error>) {
+        let orders = arrange(&mut tensors, job.orders);
         let result = locate(&mut tensors).and_then(|located| {
             let slices = |located: &[Located]| located.iter().map(|located| located.slice.clone()).collect();
-            work(&Tensors { written: slices(&located.written), read: slices(&located.read) })
+            (job.work)(&Tensors { written: slices(&located.written), read: slices(&located.read) }, &orders)
         });
         (tensors.written, result)
     }
@@ -77,7 +84,7 @@ impl Backend for CubeBackend {
 impl<B: FusionBackend<FloatTensorPrimitive = CubeTensor>> Backend for Fusion<B> {
     fn run(
         tensors: Tensors<FusionTensor<B::FusionRuntime>>,
-        work: Work,
+        job: Job,
     ) -> (Vec<FusionTensor<B::FusionRuntime>>, Result<(), Error>) {
         let Some(first) = tensors.written.first() else { return (Vec::new(), Ok(())) };
         let client = first.client.clone();
@@ -88,14 +95,14 @@ impl<B: FusionBackend<FloatTensorPrimitive = CubeTensor>> Backend for Fusion<B> 
         let outputs: Vec<_> = inputs[..written].iter().map(output).collect();
         let ir = OperationIr::Custom(CustomOpIr::new("miadam", &inputs, &outputs));
 
-        let work = Arc::new(Mutex::new((Some(work), Ok(()))));
-        let shared = work.clone();
+        let job = Arc::new(Mutex::new((Some(job), Ok(()))));
+        let shared = job.clone();
         let operation = move |handles: &mut HandleContainer<_>| {
             let mut all = inputs.iter().map(|input| handles.get_float_tensor::<B>(input));
             let tensors = Tensors { written: all.by_ref().take(written).collect(), read: all.collect() };
-            let (work, result) = &mut *shared.lock().unwrap_or_else(PoisonError::into_inner);
-            let Some(work) = work.take() else { return Ok(()) };
-            let (written, answer) = CubeBackend::run(tensors, work);
+            let (job, result) = &mut *shared.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some(job) = job.take() else { return Ok(()) };
+            let (written, answer) = CubeBackend::run(tensors, job);
             *result = answer;
             for (tensor, output) in written.into_iter().zip(&outputs) {
                 handles.register_float_tensor::<B>(&output.id, tensor);
@@ -104,7 +111,7 @@ impl<B: FusionBackend<FloatTensorPrimitive = CubeTensor>> Backend for Fusion<B> 
         };
         let written = client.register(StreamId::current(), ir, OperationFn(operation));
         let ran = client.try_sync(|| ()).map_err(|error| Error::Burn(format!("{error:?}")));
-        let (_, result) = &mut *work.lock().unwrap_or_else(PoisonError::into_inner);
+        let (_, result) = &mut *job.lock().unwrap_or_else(PoisonError::into_inner);
         (written, ran.and(std::mem::replace(result, Ok(()))))
     }
 }
@@ -128,6 +135,21 @@ enum Found {
     Shared(Vec<usize>),
 }
 
+/// Puts each written tensor, and the one that is read beside it, in the same order of elements.
+fn arrange(tensors: &mut Tensors<CubeTensor>, orders: Vec<Option<Order>>) -> Vec<Order> {
+    let Tensors { written, read } = tensors;
+    let arranged = written.iter_mut().zip(orders).enumerate().map(|(number, (written, order))| {
+        let beside = read.get_mut(number).filter(|read| read.meta.shape() == written.meta.shape());
+        let order =
+            order.or_else(|| Order::of(beside.as_deref()?)).unwrap_or_else(|| Order::row_major(written.meta.shape()));
+        for tensor in std::iter::once(written).chain(beside) {
+            *tensor = order.apply(tensor.clone());
+        }
+        order
+    });
+    arranged.collect()
+}
+
 /// Finds where all tensors lie, those that are written where they may be. A tensor that somebody else holds, or that cannot be
 /// bound as it is, becomes a copy.
 fn locate(tensors: &mut Tensors<CubeTensor>) -> Result<Tensors<Located>, Error> {
@@ -136,11 +158,6 @@ fn locate(tensors: &mut Tensors<CubeTensor>) -> Result<Tensors<Located>, Error> 
         return Err(Error::Burn(format!("{:?} is not a wgpu device", first.device)));
     };
     let server = DeviceHandle::<Runtime>::new(device.to_id());
-    for tensor in tensors.written.iter_mut().chain(&mut tensors.read) {
-        if !tensor.is_contiguous() {
-            *tensor = into_contiguous(tensor.clone());
-        }
-    }
     // A copy is its own, so that a second round finds everything, or a third one where two tensors overlap.
     for _ in 0..3 {
         let shared = &*tensors;

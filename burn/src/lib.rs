@@ -8,6 +8,8 @@ mod engine;
 mod error;
 mod leaves;
 mod optimizer;
+#[cfg(feature = "wgpu")]
+mod order;
 
 pub use config::MiAdamConfig;
 #[cfg(feature = "wgpu")]

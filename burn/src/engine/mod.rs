@@ -10,7 +10,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor};
-use miadam::{Checkpoint, LoadOptions, Report};
+use miadam::{Checkpoint, LoadOptions, Report, Skipped};
 
 pub use run::{Brought, Pending, Settings, Turn};
 
@@ -99,17 +99,16 @@ impl Engines {
             let known = known.iter().flatten().map(|param| &param.name[..]);
             Pending::new(checkpoint.clone(), *options).check_complete(known)?;
         }
-        let loaded = self.each(|settings| {
+        let mut any = false;
+        for (_, engine) in &mut self.0 {
             let mut part = Cow::Borrowed(checkpoint);
-            if !is_alone {
-                let own: HashSet<_> = settings.params().into_iter().map(|param| param.name).collect();
+            if let (false, Some(own)) = (is_alone, engine.with(|settings| settings.params())) {
+                let own: HashSet<_> = own.into_iter().map(|param| param.name).collect();
                 part.to_mut().retain_params(|name| own.contains(name));
             }
-            settings.load_with(&part, options)
-        });
-        let any = !loaded.is_empty();
-        for skipped in loaded {
-            skipped?.iter().for_each(|skipped| log::warn!("{skipped}"));
+            let skipped = engine.load(&part, options)?;
+            any |= skipped.is_some();
+            skipped.iter().flatten().for_each(|skipped| log::warn!("{skipped}"));
         }
         Ok(any)
     }
@@ -186,6 +185,15 @@ impl Engine {
             #[cfg(feature = "wgpu")]
             Self::Gpu(gpu) => gpu.checkpoint(),
             Self::Cpu(cpu) => cpu.checkpoint(),
+        }
+    }
+
+    /// Loads into the optimizer, if there is one.
+    fn load(&mut self, checkpoint: &Checkpoint, options: &LoadOptions) -> Result<Option<Vec<Skipped>>, Error> {
+        match self {
+            #[cfg(feature = "wgpu")]
+            Self::Gpu(gpu) => gpu.load(checkpoint, options),
+            Self::Cpu(cpu) => cpu.load(checkpoint, options),
         }
     }
 

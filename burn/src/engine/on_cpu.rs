@@ -3,7 +3,7 @@
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use half::{bf16, f16};
 use miadam::cpu::{self, Binding, Cpu};
-use miadam::{Checkpoint, Error as CoreError, Param, ParamGroup, Report, ValuesMut};
+use miadam::{Checkpoint, Error as CoreError, LoadOptions, Param, ParamGroup, Report, Skipped, ValuesMut};
 
 use super::{Brought, Run, Turn, run::Site};
 use crate::error::Error;
@@ -75,6 +75,10 @@ impl OnCpu {
 
     pub fn report(&self) -> Result<Report, Error> {
         Ok(known(self.run.as_ref())?.optimizer.read_report())
+    }
+
+    pub fn load(&mut self, checkpoint: &Checkpoint, options: &LoadOptions) -> Result<Option<Vec<Skipped>>, Error> {
+        Ok(self.run.as_mut().map(|run| run.optimizer.load_with(checkpoint, options)).transpose()?)
     }
 
     pub fn checkpoint(&self) -> Result<Checkpoint, Error> {

@@ -1,18 +1,22 @@
 //! Steps in the buffers behind burn's tensors.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use burn::tensor::kind::BridgeTensor;
 use burn::tensor::wgpu::{WgpuSetup, wgpu};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use miadam::{
-    Binding, Checkpoint, Error as CoreError, Gpu, MiAdam, Optimizer, Param, ParamGroup, Readback, Report, Slice,
+    Binding, Checkpoint, Error as CoreError, Gpu, LoadOptions, MiAdam, Optimizer, Param, ParamGroup, Readback, Report,
+    Skipped, Slice,
 };
 
 use super::{Run, Settings, Turn, run::Site};
-use crate::cube::{self, Tensors};
+use crate::cube::{self, Job, Tensors};
 use crate::error::Error;
 use crate::leaves::Leaf;
+use crate::order::Order;
 
 /// The optimizer of a wgpu device. burn's own thread records its steps, in the order of burn's operations.
 pub struct OnGpu {
@@ -23,6 +27,29 @@ pub struct OnGpu {
 struct Shared {
     setup: WgpuSetup,
     run: Option<Run<Gpu>>,
+    /// The order in which the elements of each parameter and of its state lie. It is that of its first gradient.
+    homes: HashMap<Arc<str>, Home>,
+}
+
+struct Home {
+    shape: Vec<usize>,
+    order: Order,
+}
+
+impl Home {
+    /// Puts a parameter of a checkpoint from row-major order into this one.
+    fn bring(&self, checkpoint: &mut Checkpoint, path: &str) -> Result<(), CoreError> {
+        checkpoint.permute_param(path, &self.shape, &self.order.axes(self.shape.len()))
+    }
+
+    /// Puts a parameter of a checkpoint from this order into row-major.
+    fn take_back(&self, checkpoint: &mut Checkpoint, path: &str) -> Result<(), CoreError> {
+        let axes = self.order.axes(self.shape.len());
+        let shape: Vec<_> = axes.iter().map(|&axis| self.shape[axis]).collect();
+        let mut back = vec![0; axes.len()];
+        axes.iter().enumerate().for_each(|(place, &axis)| back[axis] = place);
+        checkpoint.permute_param(path, &shape, &back)
+    }
 }
 
 /// Where the parameters of a step lie.
@@ -56,7 +83,25 @@ impl Site<Gpu> for Buffers<'_> {
 
 impl OnGpu {
     pub fn new(device: Device, setup: WgpuSetup) -> Self {
-        Self { device, shared: Arc::new(Mutex::new(Shared { setup, run: None })) }
+        Self { device, shared: Arc::new(Mutex::new(Shared { setup, run: None, homes: HashMap::new() })) }
+    }
+
+    /// Calls `act` with the places of the parameters and of what is read, and puts the parameters back.
+    fn in_buffers(
+        &self,
+        leaves: &mut [&mut Leaf],
+        read: Vec<BridgeTensor>,
+        act: impl FnOnce(&Tensors<Slice>, &[Order]) -> Result<(), Error> + Send + 'static,
+    ) -> Result<(), Error> {
+        let shared = self.lock();
+        let orders = leaves.iter().map(|leaf| shared.homes.get(&leaf.path).map(|home| home.order.clone())).collect();
+        drop(shared);
+        let written = leaves.iter_mut().filter_map(|leaf| leaf.tensor.take()).collect();
+        let (written, result) = cube::run(Tensors { written, read }, Job { orders, work: Box::new(act) });
+        for (leaf, tensor) in leaves.iter_mut().zip(written) {
+            leaf.tensor = Some(tensor);
+        }
+        result
     }
 
     fn lock(&self) -> MutexGuard<'_, Shared> {
@@ -73,13 +118,14 @@ impl OnGpu {
         });
         let grads = grads.collect();
         let shared = self.shared.clone();
-        in_buffers(leaves, grads, move |slices| lock(&shared).step(&turn, slices))
+        let shapes: Vec<_> = leaves.iter().map(|leaf| leaf.shape.to_vec()).collect();
+        self.in_buffers(leaves, grads, move |slices, orders| lock(&shared).step(turn, slices, shapes, orders))
     }
 
     pub fn swap_averages(&mut self, leaves: &mut [&mut Leaf]) -> Result<(), Error> {
         let shared = self.shared.clone();
         let paths: Vec<_> = leaves.iter().map(|leaf| leaf.path.clone()).collect();
-        in_buffers(leaves, Vec::new(), move |slices| lock(&shared).swap_averages(&paths, slices))
+        self.in_buffers(leaves, Vec::new(), move |slices, _| lock(&shared).swap_averages(&paths, slices))
     }
 
     pub fn loss_scale(&self, before_first: f64) -> Result<Tensor<1>, Error> {
@@ -89,7 +135,8 @@ impl OnGpu {
         }
         let shared = self.shared.clone();
         let tensors = Tensors { written: vec![scale.into_bridge()], read: Vec::new() };
-        let (mut written, result) = cube::run(tensors, Box::new(move |slices| lock(&shared).copy_loss_scale(slices)));
+        let work = Box::new(move |slices: &Tensors<Slice>, _: &[Order]| lock(&shared).copy_loss_scale(slices));
+        let (mut written, result) = cube::run(tensors, Job { orders: vec![None], work });
         result?;
         let scale = written.pop().ok_or_else(|| Error::Burn("a tensor is lost".to_owned()))?;
         Ok(Tensor::from_bridge(scale))
@@ -104,7 +151,18 @@ impl OnGpu {
     }
 
     pub fn checkpoint(&self) -> Result<Checkpoint, Error> {
-        self.read(|optimizer, encoder| optimizer.read_checkpoint(encoder, false))
+        let mut checkpoint = self.read(|optimizer, encoder| optimizer.read_checkpoint(encoder, false))?;
+        for (path, home) in self.lock().homes.iter().filter(|(_, home)| !home.order.is_row_major()) {
+            home.take_back(&mut checkpoint, path)?;
+        }
+        Ok(checkpoint)
+    }
+
+    pub fn load(&mut self, checkpoint: &Checkpoint, options: &LoadOptions) -> Result<Option<Vec<Skipped>>, Error> {
+        let Shared { run, homes, .. } = &mut *self.lock();
+        let Some(run) = run else { return Ok(None) };
+        let checkpoint = bring(checkpoint, homes)?;
+        Ok(Some(run.optimizer.load_with(&checkpoint, options)?))
     }
 
     pub fn with<T>(&mut self, act: impl FnOnce(&mut dyn Settings) -> T) -> Option<T> {
@@ -129,18 +187,17 @@ fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Calls `act` with the places of the parameters and of what is read, and puts the parameters back.
-fn in_buffers(
-    leaves: &mut [&mut Leaf],
-    read: Vec<burn::tensor::kind::BridgeTensor>,
-    act: impl FnOnce(&Tensors<Slice>) -> Result<(), Error> + Send + 'static,
-) -> Result<(), Error> {
-    let written = leaves.iter_mut().filter_map(|leaf| leaf.tensor.take()).collect();
-    let (written, result) = cube::run(Tensors { written, read }, Box::new(act));
-    for (leaf, tensor) in leaves.iter_mut().zip(written) {
-        leaf.tensor = Some(tensor);
+/// The checkpoint with all of its parameters in these orders.
+fn bring<'a>(checkpoint: &'a Checkpoint, homes: &HashMap<Arc<str>, Home>) -> Result<Cow<'a, Checkpoint>, Error> {
+    let mut brought = Cow::Borrowed(checkpoint);
+    for state in checkpoint.states() {
+        let home = homes.get(&state.name[..]).filter(|home| !home.order.is_row_major());
+        // One of another length shows when it is loaded.
+        if let Some(home) = home.filter(|home| home.shape.iter().product::<usize>() == state.len()) {
+            home.bring(brought.to_mut(), &state.name)?;
+        }
     }
-    result
+    Ok(brought)
 }
 
 impl Shared {
@@ -148,14 +205,27 @@ impl Shared {
         self.setup.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("miadam") })
     }
 
-    fn step(&mut self, turn: &Turn, slices: &Tensors<Slice>) -> Result<(), Error> {
+    fn step(
+        &mut self,
+        mut turn: Turn,
+        slices: &Tensors<Slice>,
+        shapes: Vec<Vec<usize>>,
+        orders: &[Order],
+    ) -> Result<(), Error> {
+        for ((brought, shape), order) in turn.brought.iter().zip(shapes).zip(orders) {
+            let home = || Home { shape, order: order.clone() };
+            self.homes.entry(brought.path.clone()).or_insert_with(home);
+        }
+        if let Some(pending) = &turn.pending {
+            turn.pending = Some(pending.with(bring(pending.checkpoint(), &self.homes)?));
+        }
         let places = turn.brought.iter().zip(&slices.written).zip(&slices.read);
         let bindings = places.map(|((brought, param), grad)| {
             let dtype = brought.grad.unwrap_or_default();
             (&*brought.path, Binding::new(&brought.path, param.clone(), grad.clone()).with_grad_dtype(dtype))
         });
         let buffers = Buffers { setup: &self.setup, bindings: bindings.collect() };
-        let run = Run::prepare(&mut self.run, turn, &buffers)?;
+        let run = Run::prepare(&mut self.run, &turn, &buffers)?;
         run.optimizer.rebind(buffers.bindings.into_values())?;
         let mut encoder = self.setup.device.create_command_encoder(&Default::default());
         run.optimizer.step(&mut encoder)?;

@@ -1,12 +1,13 @@
 //! What both devices do alike: which parameters the optimizer has, in which groups, and what changes before a step.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use miadam::ParamGroup;
 use miadam::{
     Checkpoint, Dtype, Error as CoreError, GradOptions, Hyperparams, LoadOptions, OnDevice, Optimizer, Param,
 };
-use miadam::{ParamGroup, Skipped};
 
 use crate::error::Error;
 
@@ -55,6 +56,18 @@ impl Pending {
         self.names.contains(path)
     }
 
+    pub fn checkpoint(&self) -> &Checkpoint {
+        &self.checkpoint
+    }
+
+    /// The same with another form of the checkpoint.
+    pub fn with(self: &Arc<Self>, checkpoint: Cow<'_, Checkpoint>) -> Arc<Self> {
+        match checkpoint {
+            Cow::Borrowed(_) => self.clone(),
+            Cow::Owned(checkpoint) => Arc::new(Self { checkpoint, names: self.names.clone(), options: self.options }),
+        }
+    }
+
     /// Checks that the parameters of all devices together are all of the file.
     pub fn check_complete<'a>(&self, paths: impl Iterator<Item = &'a str>) -> Result<(), Error> {
         let paths: HashSet<_> = paths.collect();
@@ -79,7 +92,6 @@ impl Pending {
 /// What the adapter asks of an optimizer on any device.
 pub trait Settings {
     fn set_grad_options(&mut self, options: GradOptions) -> Result<(), CoreError>;
-    fn load_with(&mut self, checkpoint: &Checkpoint, options: &LoadOptions) -> Result<Vec<Skipped>, CoreError>;
     fn release_integrals(&mut self) -> Result<u64, CoreError>;
     /// Lets those of the names that it has rest or go on.
     fn freeze(&mut self, names: &[&str], frozen: bool) -> Result<(), CoreError>;
@@ -92,10 +104,6 @@ pub trait Settings {
 impl<D: OnDevice> Settings for Optimizer<D> {
     fn set_grad_options(&mut self, options: GradOptions) -> Result<(), CoreError> {
         Self::set_grad_options(self, options)
-    }
-
-    fn load_with(&mut self, checkpoint: &Checkpoint, options: &LoadOptions) -> Result<Vec<Skipped>, CoreError> {
-        Self::load_with(self, checkpoint, options)
     }
 
     fn release_integrals(&mut self) -> Result<u64, CoreError> {

@@ -36,7 +36,7 @@ fn another() -> Device {
 }
 
 /// Two, the same for all tests.
-fn devices() -> &'static [Device; 2] {
+pub fn devices() -> &'static [Device; 2] {
     static DEVICES: OnceLock<[Device; 2]> = OnceLock::new();
     DEVICES.get_or_init(|| [another(), another()])
 }

@@ -1,4 +1,5 @@
 mod devices;
+mod layout;
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
 use burn::optim::GradientsParams;
