@@ -10,6 +10,7 @@ mod leaves;
 mod optimizer;
 #[cfg(feature = "wgpu")]
 mod order;
+mod per_param;
 
 pub use config::MiAdamConfig;
 #[cfg(feature = "wgpu")]
@@ -17,3 +18,4 @@ pub use device::{register, wgpu_device};
 pub use error::{Error, StepError};
 pub use miadam;
 pub use optimizer::MiAdam;
+pub use per_param::{PerParamMiAdam, PerParamState};

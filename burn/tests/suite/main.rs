@@ -1,5 +1,6 @@
 mod devices;
 mod layout;
+mod per_param;
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
 use burn::optim::GradientsParams;
