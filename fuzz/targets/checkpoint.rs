@@ -19,10 +19,13 @@ fuzz_target!(|bytes: &[u8]| {
     let again = Checkpoint::from_bytes(&written).expect("what was written can be read");
     assert_eq!(again.to_bytes().unwrap(), written);
 
-    for (lenient, own) in [(false, false), (true, false), (true, true)] {
+    for (lenient, own, partial) in
+        [(false, false, false), (true, false, false), (true, true, false), (true, false, true)]
+    {
         let mut optimizer = optimizer();
         let before = optimizer.read_checkpoint();
-        let options = LoadOptions { lenient, own_hyperparams: own, own_grad_options: own, own_recorded: own };
+        let options =
+            LoadOptions { lenient, partial, own_hyperparams: own, own_grad_options: own, own_recorded: own };
         match optimizer.load_with(&again, &options) {
             Ok(_) => go_on(&mut optimizer),
             Err(_) => assert_eq!(optimizer.read_checkpoint(), before, "an error changes nothing"),

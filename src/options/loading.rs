@@ -73,6 +73,11 @@ pub struct LoadOptions {
     /// a new one, whose schedules so start at their beginning. By default they go on where the file's run was. The counts of
     /// the parameters, by which bias corrections and ζ go, always come with their moments.
     pub own_recorded: bool,
+    /// Whether the optimizer may have a part of the checkpoint's parameters, as a rank does that owns some of them
+    /// ([`shard`](crate::shard)). The others are passed over, and are not listed. All that it has must be there, in groups of
+    /// the same hyperparameters for each of its own groups; how many groups those are does not matter. By default the
+    /// checkpoint's parameters and groups have to be the optimizer's.
+    pub partial: bool,
     /// Whether what does not fit is listed. By default it is an error.
     pub lenient: bool,
 }

@@ -89,10 +89,11 @@ impl<'a> Fit<'a> {
         let mut misfits = Misfits { is_lenient: options.lenient, skipped: Vec::new() };
         let known: HashMap<_, _> = members.iter().map(|own| (&own.param.name[..], own)).collect();
         let mut hyperparams = groups.to_vec();
-        let misfit_groups = if options.own_hyperparams {
-            Vec::new()
-        } else {
-            take_groups(&checkpoint.header.groups, &known, &mut hyperparams)
+        let saved_groups = &checkpoint.header.groups;
+        let misfit_groups = match (options.own_hyperparams, options.partial) {
+            (true, _) => Vec::new(),
+            (false, true) => take_parts(saved_groups, &known, &mut hyperparams),
+            (false, false) => take_groups(saved_groups, &known, &mut hyperparams),
         };
         let saved = checkpoint.states_by_name();
         let mut params = Vec::with_capacity(members.len());
@@ -120,17 +121,20 @@ impl<'a> Fit<'a> {
                 }
             }
         }
-        for state in &checkpoint.states {
+        for state in checkpoint.states.iter().filter(|_| !options.partial) {
             if !known.contains_key(&state.name[..]) {
                 misfits.add(state.name.clone(), "the optimizer has no such parameter".to_owned())?;
             }
         }
-        for (group, reason) in misfit_groups {
-            misfits.add(group.params[0].clone(), reason.to_owned())?;
+        for (param, reason) in misfit_groups {
+            misfits.add(param.clone(), reason.to_owned())?;
         }
         Ok(Self { hyperparams, params, skipped: misfits.skipped })
     }
 }
+
+/// The groups that do not fit, each by its first parameter, and why.
+type MisfitGroups<'a> = Vec<(&'a String, &'static str)>;
 
 /// Gives each group that has the same parameters in the file the hyperparameters of the file. The other groups of the file
 /// are listed, but for those that the optimizer has no parameter of.
@@ -138,23 +142,59 @@ fn take_groups<'a>(
     saved: &'a [HeaderGroup],
     known: &HashMap<&str, &Member>,
     hyperparams: &mut [Hyperparams],
-) -> Vec<(&'a HeaderGroup, &'static str)> {
+) -> MisfitGroups<'a> {
     let mut counts = vec![0; hyperparams.len()];
     known.values().for_each(|own| counts[own.group] += 1);
     let mut misfits = Vec::new();
     for saved in saved {
         let Some(group) = saved.params.iter().find_map(|name| Some(known.get(&name[..])?.group)) else { continue };
         let is_here = |name: &String| known.get(&name[..]).is_some_and(|own| own.group == group);
-        // It would overflow an f16.
-        let overflows = |name: &String| known.get(&name[..]).is_some_and(|own| own.param.dtype == Dtype::F16);
-        let is_random = matches!(saved.hyperparams.half_params, HalfParams::Stochastic { .. });
         if counts[group] != saved.params.len() || !saved.params.iter().all(is_here) {
-            misfits.push((saved, "its group in the checkpoint has other parameters than the optimizer's"));
-        } else if is_random && saved.params.iter().any(overflows) {
-            misfits.push((saved, "its group in the checkpoint is rounded at random, and a parameter here is f16"));
+            misfits.push((&saved.params[0], "its group in the checkpoint has other parameters than the optimizer's"));
+        } else if saved.params.iter().any(|name| overflows(saved, known, name)) {
+            misfits.push((&saved.params[0], OVERFLOWS));
         } else {
             hyperparams[group] = saved.hyperparams.clone();
         }
     }
     misfits
+}
+
+/// Gives each group the hyperparameters that all of its parameters have in the file, in however many groups they are there.
+/// Groups of several hyperparameters in the file are listed.
+fn take_parts<'a>(
+    saved: &'a [HeaderGroup],
+    known: &HashMap<&str, &Member>,
+    hyperparams: &mut [Hyperparams],
+) -> MisfitGroups<'a> {
+    let mut found: Vec<Option<&Hyperparams>> = vec![None; hyperparams.len()];
+    let mut misfits: Vec<Option<(&'a String, &'static str)>> = vec![None; hyperparams.len()];
+    for saved in saved {
+        for name in &saved.params {
+            let Some(group) = known.get(&name[..]).map(|own| own.group) else { continue };
+            let first = *found[group].get_or_insert(&saved.hyperparams);
+            let reason = if *first != saved.hyperparams {
+                "its group here has parameters that are under other hyperparameters in the checkpoint"
+            } else if overflows(saved, known, name) {
+                OVERFLOWS
+            } else {
+                continue;
+            };
+            misfits[group].get_or_insert((name, reason));
+        }
+    }
+    for ((own, found), misfit) in hyperparams.iter_mut().zip(found).zip(&misfits) {
+        if let Some(found) = found.filter(|_| misfit.is_none()) {
+            own.clone_from(found);
+        }
+    }
+    misfits.into_iter().flatten().collect()
+}
+
+const OVERFLOWS: &str = "its group in the checkpoint is rounded at random, and a parameter here is f16";
+
+/// Whether a parameter would overflow an f16 under the hyperparameters of its group in the file.
+fn overflows(saved: &HeaderGroup, known: &HashMap<&str, &Member>, name: &str) -> bool {
+    let is_random = matches!(saved.hyperparams.half_params, HalfParams::Stochastic { .. });
+    is_random && known.get(name).is_some_and(|own| own.param.dtype == Dtype::F16)
 }

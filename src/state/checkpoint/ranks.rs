@@ -44,7 +44,7 @@ impl Checkpoint {
         let mut parts = parts.into_iter();
         let first = parts.next().ok_or_else(|| malformed_entry("merge", "there is no part; give one for each rank"))?;
         let header = Header { groups: Vec::new(), ..first.header.clone() };
-        let mut merged = Merged { header, states: Vec::new(), params: BTreeMap::new() };
+        let mut merged = Merged { header, states: Vec::new(), params: BTreeMap::new(), averages_in: None };
         for (number, part) in std::iter::once(first).chain(parts).enumerate() {
             merged.add(number, part)?;
         }
@@ -65,11 +65,14 @@ struct Merged {
     /// The states of each group's parameters.
     states: Vec<Vec<ParamState>>,
     params: BTreeMap<String, SavedParam>,
+    /// Whether averages are in the parameters' place, as the first part says that has any.
+    averages_in: Option<bool>,
 }
 
 impl Merged {
     fn add(&mut self, number: usize, part: Checkpoint) -> Result<(), Error> {
         check_same(&self.header, &part.header, number)?;
+        self.swap_averages(number, &part)?;
         let Header { groups, frozen, user_data, grad_norm_bits, .. } = part.header;
         if self.header.grad_norm_bits != grad_norm_bits {
             self.header.grad_norm_bits = None;
@@ -108,6 +111,22 @@ impl Merged {
         Ok(())
     }
 
+    /// A rank without averages has none to put in the parameters' place.
+    fn swap_averages(&mut self, number: usize, part: &Checkpoint) -> Result<(), Error> {
+        if part.states.iter().any(|state| state.list().average) {
+            let found = part.header.averages_in;
+            self.header.averages_in = *self.averages_in.get_or_insert(found);
+            if self.header.averages_in != found {
+                let reason = format!(
+                    "it is {} in one part and {found} in part {number}; swap the averages back on all ranks, and save again",
+                    !found
+                );
+                return Err(malformed_entry("averages_in", reason));
+            }
+        }
+        Ok(())
+    }
+
     fn finish(self) -> Result<Checkpoint, Error> {
         let states: Vec<_> = self.states.into_iter().flatten().collect();
         let mut names: Vec<_> = states.iter().map(|state| &state.name).collect();
@@ -141,9 +160,6 @@ fn check_same(first: &Header, part: &Header, number: usize) -> Result<(), Error>
     }
     if first.loss_scale != part.loss_scale {
         return differs("loss_scale", first.loss_scale.to_string(), part.loss_scale.to_string());
-    }
-    if first.averages_in != part.averages_in {
-        return differs("averages_in", first.averages_in.to_string(), part.averages_in.to_string());
     }
     if first.gradients != part.gradients {
         let reason = format!("part {number} has other gradient options than part 0; set the same on every rank");

@@ -5,6 +5,7 @@ mod loading;
 mod older;
 mod options;
 mod peaks;
+mod ranks;
 mod resuming;
 #[cfg(unix)]
 mod targets;

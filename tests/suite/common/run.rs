@@ -1,4 +1,4 @@
-use miadam::{Binding, Checkpoint, Dtype, Hyperparams, MiAdam, Optimizer, Param, ParamGroup, Slice, cpu};
+use miadam::{Binding, Checkpoint, Dtype, Hyperparams, MiAdam, Optimizer, OtherGrad, Param, ParamGroup, Slice, cpu};
 
 use super::{Gpu, Values, gpu};
 
@@ -35,7 +35,15 @@ pub trait Run: Sized {
     fn optimizer(&mut self) -> &mut Optimizer<Self::Device>;
 
     /// A step by these gradients, each of a parameter by its name.
-    fn step(&mut self, grad: impl Fn(&str) -> Vec<f32>);
+    fn step(&mut self, grad: impl Fn(&str) -> Vec<f32>) {
+        self.step_with_others(grad, &[]);
+    }
+
+    /// The same, where these gradients of others count.
+    fn step_with_others(&mut self, grad: impl Fn(&str) -> Vec<f32>, others: &[Vec<f32>]);
+
+    /// The same after the leader's step and by its verdict, to which these gradients were given.
+    fn step_following(&mut self, leader: &Self, grad: impl Fn(&str) -> Vec<f32>);
 
     /// With the parameters in it.
     fn checkpoint(&self) -> Checkpoint;
@@ -73,6 +81,13 @@ impl OnCpu {
     }
 }
 
+fn bindings<'a>(
+    params: &'a mut [(String, Values)],
+    grads: &'a mut [Vec<f32>],
+) -> impl Iterator<Item = cpu::Binding<'a>> {
+    params.iter_mut().zip(grads).map(|((name, param), grad)| cpu::Binding::new(name, param, grad))
+}
+
 impl Run for OnCpu {
     type Device = cpu::Cpu;
 
@@ -86,10 +101,16 @@ impl Run for OnCpu {
         &mut self.optimizer
     }
 
-    fn step(&mut self, grad: impl Fn(&str) -> Vec<f32>) {
-        let mut grads: Vec<_> = self.params.iter().map(|(name, _)| grad(name)).collect();
-        let bindings = self.params.iter_mut().zip(&mut grads);
-        self.optimizer.step(bindings.map(|((name, param), grad)| cpu::Binding::new(name, param, grad))).unwrap();
+    fn step_with_others(&mut self, grad: impl Fn(&str) -> Vec<f32>, others: &[Vec<f32>]) {
+        let Self { optimizer, params } = self;
+        let mut grads: Vec<_> = params.iter().map(|(name, _)| grad(name)).collect();
+        optimizer.step_with_others(bindings(params, &mut grads), others).unwrap();
+    }
+
+    fn step_following(&mut self, leader: &Self, grad: impl Fn(&str) -> Vec<f32>) {
+        let Self { optimizer, params } = self;
+        let mut grads: Vec<_> = params.iter().map(|(name, _)| grad(name)).collect();
+        optimizer.step_following(&leader.optimizer.verdict(), bindings(params, &mut grads)).unwrap();
     }
 
     fn checkpoint(&self) -> Checkpoint {
@@ -139,6 +160,14 @@ impl OnGpu {
     }
 }
 
+impl OnGpu {
+    fn write_grads(&self, grad: impl Fn(&str) -> Vec<f32>) {
+        for (name, buffer) in &self.grads {
+            self.gpu.queue.write_buffer(buffer, 0, bytemuck::cast_slice(&grad(name)));
+        }
+    }
+}
+
 impl Run for OnGpu {
     type Device = miadam::Gpu;
 
@@ -150,10 +179,16 @@ impl Run for OnGpu {
         &mut self.optimizer
     }
 
-    fn step(&mut self, grad: impl Fn(&str) -> Vec<f32>) {
-        for (name, buffer) in &self.grads {
-            self.gpu.queue.write_buffer(buffer, 0, bytemuck::cast_slice(&grad(name)));
-        }
+    fn step_with_others(&mut self, grad: impl Fn(&str) -> Vec<f32>, others: &[Vec<f32>]) {
+        let others = others.iter().map(|grad| OtherGrad::new(&self.gpu.buffer_of(grad), grad.len()));
+        self.optimizer.set_other_grads(others).unwrap();
+        self.write_grads(grad);
+        self.gpu.step(&mut self.optimizer);
+    }
+
+    fn step_following(&mut self, leader: &Self, grad: impl Fn(&str) -> Vec<f32>) {
+        self.optimizer.follow(Some(leader.optimizer.loss_scale())).unwrap();
+        self.write_grads(grad);
         self.gpu.step(&mut self.optimizer);
     }
 
