@@ -31,6 +31,8 @@ pub struct Course {
     pub(crate) grad_options: GradOptions,
     /// Whether all steps take the verdict on the gradients from another optimizer.
     pub(crate) follows: bool,
+    /// Whether the last step did so, here or before the checkpoint that was loaded.
+    pub(crate) followed: bool,
     /// Steps recorded, by which schedules go.
     pub(crate) recorded: u32,
     /// Each group's learning rate at the last of them.
@@ -53,6 +55,7 @@ impl Course {
             members,
             grad_options: GradOptions::default(),
             follows: false,
+            followed: false,
             recorded: 0,
             measured: false,
             averages_in: false,
@@ -137,6 +140,7 @@ impl Course {
         }
         self.recorded = recorded.saturating_add(1);
         self.measured = self.grad_options.measures() || self.follows;
+        self.followed = self.follows;
         for (number, group) in self.groups.iter().enumerate() {
             if group.integrates() && self.recorded == group.switch_step {
                 let later = if self.grad_options.skips() || self.follows {
@@ -243,6 +247,7 @@ impl Course {
             clocks: Vec::new(),
             frozen: self.members.iter().filter(|own| own.is_frozen).map(|own| own.param.name.clone()).collect(),
             averages_in: self.averages_in,
+            follows: self.follows || self.followed,
             user_data: Default::default(),
         }
     }

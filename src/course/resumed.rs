@@ -45,13 +45,13 @@ impl Course {
         course.measured = header.grad_norm_bits.is_some();
         course.lrs = course.groups.iter().map(|group| group.lr_at(course.recorded.saturating_sub(1))).collect();
         let (progress, mut scaler) = header.counts();
-        course.grad_options = header.gradients;
+        (course.grad_options, course.followed) = (header.gradients, header.follows);
         if options.own_grad_options {
             // As if they were set after the loading.
             if let Some(scale) = course.fresh_scale(&self.grad_options) {
                 scaler = Scaler::starting_at(scale);
             }
-            course.grad_options = self.grad_options;
+            (course.grad_options, course.followed) = (self.grad_options, self.followed);
         }
         Ok(Resumed { course, clocks, states, progress, scaler, skipped })
     }

@@ -187,7 +187,8 @@ impl Optimizer<Cpu> {
             Judgement::Own(others) => device.judge(&settings, course.grad_options.measures(), grads, others),
             Judgement::Followed(verdict) => verdict,
         };
-        let has_norm = course.grad_options.measures() || matches!(judgement, Judgement::Followed(_));
+        let follows = matches!(judgement, Judgement::Followed(_));
+        let has_norm = course.grad_options.measures() || follows;
         device.take_verdict(verdict, has_norm);
         device.progress.step = count(device.progress.step, &verdict);
         if !verdict.skip {
@@ -197,7 +198,7 @@ impl Optimizer<Cpu> {
         }
         course.record();
         // A follower has the norm of its leader.
-        course.measured = has_norm;
+        (course.measured, course.followed) = (has_norm, follows);
         Ok(())
     }
 }

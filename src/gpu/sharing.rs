@@ -104,6 +104,7 @@ impl Optimizer<Gpu> {
         }
         device.take_leader(leader)?;
         course.follows = leader.is_some();
+        course.followed &= course.follows;
         device.course_changed(course);
         Ok(())
     }

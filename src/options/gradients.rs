@@ -150,6 +150,11 @@ impl GradOptions {
         }
     }
 
+    /// Those that are a follower's own: without what it takes from its leader.
+    pub(crate) fn of_follower(self) -> Self {
+        Self { clip_value: self.clip_value, zero: self.zero, ..Self::default() }
+    }
+
     /// Whether the norm has a bound.
     pub(crate) fn clips_norm(&self) -> bool {
         self.clip_norm.is_some_and(f64::is_finite)

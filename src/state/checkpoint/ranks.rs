@@ -6,20 +6,21 @@ use super::contents::Checkpoint;
 use super::entries::{SavedParam, malformed_entry};
 use super::header::{Header, HeaderGroup};
 use crate::error::Error;
-use crate::options::Hyperparams;
+use crate::options::{GradOptions, Hyperparams};
 use crate::state::params::ParamState;
 
 impl Checkpoint {
     /// Puts the checkpoints of ranks together. The result is that of one optimizer over all of their parameters, so that it
-    /// loads into one, or by [parts](Self::retain_params) into any number of ranks.
+    /// loads into one, or into any number of ranks by [`LoadOptions::partial`](crate::LoadOptions::partial).
     ///
     /// The groups of two parts are one group if they have the same hyperparameters. If a part has several groups of the same
     /// hyperparameters, its first one goes with the first one of the others, and so on. The groups stand in the order in which
     /// the parts bring them. The norm of the gradients stays if all parts have the same one, as where they
-    /// [share](crate::MiAdam::set_other_grads) it.
+    /// [share](crate::MiAdam::set_other_grads) it. A rank that [follows](crate::MiAdam::follow) another takes gradient options
+    /// and loss scale from it here, too.
     ///
     /// ```
-    /// use miadam::{Checkpoint, Hyperparams, Param, ParamGroup, cpu, shard};
+    /// use miadam::{Checkpoint, Hyperparams, LoadOptions, Param, ParamGroup, cpu, shard};
     ///
     /// let group = ParamGroup::new(Hyperparams::default(), ["a", "b", "c"].map(|name| Param::new(name, 1)));
     /// let ranks = shard([group.clone()], 2).into_iter().map(cpu::MiAdam::new).collect::<Result<Vec<_>, _>>()?;
@@ -30,16 +31,14 @@ impl Checkpoint {
     /// alone.load(&merged)?;
     /// for groups in shard([group], 3) {
     ///     let mut rank = cpu::MiAdam::new(groups)?;
-    ///     let mut part = merged.clone();
-    ///     part.retain_params(|name| rank.params().any(|param| param.name == name));
-    ///     rank.load(&part)?;
+    ///     rank.load_with(&merged, &LoadOptions { partial: true, ..LoadOptions::default() })?;
     /// }
     /// # Ok::<(), miadam::Error>(())
     /// ```
     ///
     /// # Errors
     /// If there is no part; if a parameter is in two of them; if the parts were not saved at the same step and under the same
-    /// gradient options and loss scale; or if they have different strings for one entry of [`user_data`](Self::user_data).
+    /// gradient options and loss scale; if averages are in the parameters' place in some of them only; or if they have different strings for one entry of [`user_data`](Self::user_data).
     pub fn merge(parts: impl IntoIterator<Item = Self>) -> Result<Self, Error> {
         let mut parts = parts.into_iter();
         let first = parts.next().ok_or_else(|| malformed_entry("merge", "there is no part; give one for each rank"))?;
@@ -53,6 +52,7 @@ impl Checkpoint {
 
     /// Leaves out the parameters for which `keep` is false, with all that the checkpoint has of them, such as those of other
     /// ranks. What is left has to fit as ever: a rank whose parameter is not in the file is told so.
+    /// [`LoadOptions::partial`](crate::LoadOptions::partial) takes a part without changing the checkpoint.
     pub fn retain_params(&mut self, mut keep: impl FnMut(&str) -> bool) {
         let kept = self.rename_params(|name| keep(name).then(|| name.to_owned()));
         debug_assert!(kept.is_ok(), "names that are unique stay so");
@@ -73,6 +73,12 @@ impl Merged {
     fn add(&mut self, number: usize, part: Checkpoint) -> Result<(), Error> {
         check_same(&self.header, &part.header, number)?;
         self.swap_averages(number, &part)?;
+        if self.header.follows && !part.header.follows {
+            // The say is the leader's.
+            let own = &mut self.header;
+            (own.follows, own.gradients) = (false, part.header.gradients);
+            (own.loss_scale, own.good_steps) = (part.header.loss_scale, part.header.good_steps);
+        }
         let Header { groups, frozen, user_data, grad_norm_bits, .. } = part.header;
         if self.header.grad_norm_bits != grad_norm_bits {
             self.header.grad_norm_bits = None;
@@ -138,31 +144,32 @@ impl Merged {
     }
 }
 
-/// Refuses a part that was not saved together with the first.
-fn check_same(first: &Header, part: &Header, number: usize) -> Result<(), Error> {
-    let differs = |entry: &str, first: String, found: String| {
-        let reason =
-            format!("it is {first} in part 0 and {found} in part {number}; save all parts after the same step");
-        Err(malformed_entry(entry, reason))
-    };
-    let counts = |header: &Header| {
-        [
-            ("step", header.step),
-            ("skipped", header.skipped),
-            ("recorded", header.recorded),
-            ("good_steps", header.good_steps),
-        ]
-    };
-    for ((entry, first), (_, found)) in counts(first).into_iter().zip(counts(part)) {
-        if first != found {
-            return differs(entry, first.to_string(), found.to_string());
+/// Refuses a part that was not saved together with those before.
+fn check_same(before: &Header, part: &Header, number: usize) -> Result<(), Error> {
+    let counts = |header: &Header| [("step", header.step), ("skipped", header.skipped), ("recorded", header.recorded)];
+    for ((entry, before), (_, found)) in counts(before).into_iter().zip(counts(part)) {
+        if before != found {
+            let reason =
+                format!("it is {before} in part 0 and {found} in part {number}; save all parts after the same step");
+            return Err(malformed_entry(entry, reason));
         }
     }
-    if first.loss_scale != part.loss_scale {
-        return differs("loss_scale", first.loss_scale.to_string(), part.loss_scale.to_string());
+    let (mut own, mut others) = (part.gradients, before.gradients);
+    if part.follows == before.follows {
+        if (before.loss_scale, before.good_steps) != (part.loss_scale, part.good_steps) {
+            let reason = format!(
+                "part {number} is at {} after {} good steps, and those before are at {} after {}; let every rank look at \
+                 the gradients of all, or follow",
+                part.loss_scale, part.good_steps, before.loss_scale, before.good_steps
+            );
+            return Err(malformed_entry("loss_scale", reason));
+        }
+    } else {
+        // The other options are the leader's to set.
+        [own, others] = [own, others].map(GradOptions::of_follower);
     }
-    if first.gradients != part.gradients {
-        let reason = format!("part {number} has other gradient options than part 0; set the same on every rank");
+    if own != others {
+        let reason = format!("part {number} has other gradient options than those before; set the same on every rank");
         return Err(malformed_entry("gradients", reason));
     }
     Ok(())

@@ -1,6 +1,8 @@
 //! Ranks under every option: together they have the bits of one optimizer that was never stopped, however many they are.
 
-use miadam::{Average, Checkpoint, Hyperparams, LoadOptions, Optimizer, Param, ParamGroup, Plane, cpu, shard};
+use miadam::{
+    Average, Checkpoint, GradOptions, Hyperparams, LoadOptions, Optimizer, Param, ParamGroup, Plane, cpu, shard,
+};
 
 use super::{LAYOUTS, STEPS, TENSORS, grad, laid_out, options, start};
 use crate::common::{Groups, OnCpu, OnGpu, Run, lenient};
@@ -82,7 +84,11 @@ fn contents(checkpoint: &Checkpoint) -> impl PartialEq + std::fmt::Debug + use<>
     let mut states: Vec<_> =
         checkpoint.states().iter().map(|state| format!("{state:?} {:?}", checkpoint.param(&state.name))).collect();
     states.sort();
-    (checkpoint.step(), groups, states)
+    // Of a loading, to see what judges the next step.
+    let mut judged = cpu::MiAdam::new([ParamGroup::new(Hyperparams::default(), [Param::new("w", 0)])]).unwrap();
+    let options = LoadOptions { own_hyperparams: true, partial: true, ..lenient() };
+    judged.load_with(checkpoint, &options).unwrap();
+    (format!("{:?} {:?}", judged.grad_options(), judged.read_report()), groups, states)
 }
 
 fn any_number_of_ranks_has_the_same_bits<R: Run>() {
@@ -153,6 +159,88 @@ fn released_integrals_may_be_of_one_rank_on_the_cpu() {
 #[test]
 fn released_integrals_may_be_of_one_rank_on_the_gpu() {
     released_integrals_may_be_of_one_rank::<OnGpu>();
+}
+
+/// A leader, to which all gradients of the others are given, and two ranks that follow it.
+fn leader_and_followers<R: Run>() -> Option<Vec<R>> {
+    let mut ranks = begin::<R>(3, None)?;
+    ranks[1..].iter_mut().for_each(|rank| rank.optimizer().set_grad_options(GradOptions::default()).unwrap());
+    Some(ranks)
+}
+
+fn step_led<R: Run>(ranks: &mut [R], at: usize) {
+    let (leader, followers) = ranks.split_first_mut().unwrap();
+    step(std::slice::from_mut(leader), at);
+    for rank in followers {
+        let own = names(rank.optimizer());
+        if at == 4 && own.iter().any(|name| name == "layer.c") {
+            rank.optimizer().freeze(["layer.c"]).unwrap();
+        }
+        rank.optimizer().skip(own.iter().filter(|name| *name == "b" && rests(name, at))).unwrap();
+        rank.step_following(leader, |name| grad_of(name, at));
+    }
+}
+
+fn a_leader_and_followers_are_one<R: Run>() {
+    let Some(mut led) = leader_and_followers::<R>() else { return };
+    let mut alike = begin::<R>(2, None).unwrap();
+    for at in 0..4 {
+        step_led(&mut led, at);
+        step(&mut alike, at);
+    }
+    let file = saved(&led);
+    assert!(contents(&file) == contents(&saved(&alike)));
+    // The leader's options come first or last.
+    let backwards = Checkpoint::merge(led.iter().rev().map(Run::checkpoint)).unwrap();
+    assert!(contents(&backwards) == contents(&file));
+
+    // Either goes on as the other: what judged is the same.
+    let mut ranks = begin::<R>(2, Some(&backwards)).unwrap();
+    let mut led = leader_and_followers::<R>().unwrap();
+    for (number, rank) in led.iter_mut().enumerate() {
+        let options = LoadOptions { own_grad_options: number > 0, ..PARTIAL() };
+        rank.optimizer().load_with(&file, &options).unwrap();
+        rank.write_params(&file);
+    }
+    for at in 4..STEPS {
+        step(&mut alike, at);
+        step(&mut ranks, at);
+        step_led(&mut led, at);
+    }
+    let expected = contents(&saved(&alike));
+    assert!(contents(&saved(&ranks)) == expected);
+    assert!(contents(&saved(&led)) == expected);
+
+    // A follower remembers that it is one.
+    let part = led[1].checkpoint();
+    led[1].optimizer().load(&Checkpoint::from_bytes(&part.to_bytes().unwrap()).unwrap()).unwrap();
+    assert!(led[1].checkpoint() == part);
+    // Its own options count.
+    let clipping = GradOptions { clip_value: Some(1.0), ..GradOptions::default() };
+    led[1].optimizer().set_grad_options(clipping).unwrap();
+    let error = Checkpoint::merge(led.iter().map(Run::checkpoint)).unwrap_err().to_string();
+    assert!(error.contains("`gradients`: part 1"), "{error}");
+}
+
+#[test]
+fn a_leader_and_followers_are_one_on_the_cpu() {
+    a_leader_and_followers_are_one::<OnCpu>();
+}
+
+#[test]
+fn a_leader_and_followers_are_one_on_the_gpu() {
+    a_leader_and_followers_are_one::<OnGpu>();
+}
+
+#[test]
+fn ranks_that_judge_apart_are_refused() {
+    let mut ranks = begin::<OnCpu>(2, None).unwrap();
+    // Nobody is told of the others' gradients: one of them is infinite at the third step.
+    for at in 0..3 {
+        ranks.iter_mut().for_each(|rank| rank.step(|name| grad_of(name, at)));
+    }
+    let error = Checkpoint::merge(ranks.iter().map(Run::checkpoint)).unwrap_err().to_string();
+    assert!(error.contains("entry `step`: it is"), "{error}");
 }
 
 fn on_cpu(groups: &[(Hyperparams, &[&str])]) -> cpu::MiAdam {
