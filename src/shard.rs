@@ -6,12 +6,23 @@ use crate::planes::Planes;
 /// Divides parameters among ranks, so that each rank keeps the state of its own parameters alone (stage 1 of ZeRO: Rajbhandari,
 /// Rasley, Ruwase and He, 2020, arXiv 1910.02054). Gives the groups of each rank, for [`MiAdam::new`](crate::MiAdam::new).
 ///
-/// Every rank has all parameters and all gradients, which the host has summed over the ranks. Each takes a step over its own
-/// parameters; then the host sends every parameter from its owner to the others. For a step that is clipped by the norm of all
-/// gradients, a rank names the others' with [`set_other_grads`](crate::MiAdam::set_other_grads).
+/// Every rank has all parameters. What the host does:
+/// - **Before a step** it sums the gradients over the ranks: all of them for every rank (an all-reduce), or each for its owner
+///   (a reduce-scatter).
+/// - **The step** of each rank is over its own parameters. Every rank records every step, so that all counts and schedules stay
+///   the same; so do all changes of settings. A group may have another number on each rank, since one of which a rank owns
+///   nothing is left out there.
+/// - **If all gradients count together**, for a clip by their norm, a loss scale or a skip, a rank that has them all names
+///   those of the other ranks with [`set_other_grads`](crate::MiAdam::set_other_grads), or on the CPU takes
+///   [`step_with_others`](crate::cpu::MiAdam::step_with_others), without those of parameters that rest. So all ranks come to the
+///   same verdict. After a reduce-scatter the host sums up the norm, writes the verdict, and all ranks
+///   [follow](crate::MiAdam::follow) it. [`zero`](crate::GradOptions::zero) resets a rank's own gradients alone.
+/// - **After a step** it sends every parameter from its owner to the others (an all-gather).
+/// - **It saves** with [`Checkpoint::merge`](crate::Checkpoint::merge), and loads into any number of ranks by
+///   [`LoadOptions::partial`](crate::LoadOptions::partial). A rank writes its own parameters then, and the host sends them on.
 ///
 /// The parameter with most state goes first, each to the rank that has least so far; of several the lowest number. So the same
-/// groups are always divided in the same way. A rank has no group of which it owns nothing. If there are more ranks than
+/// groups are always divided in the same way. If there are more ranks than
 /// parameters, the last ones have no groups, and so no optimizer. For 0 ranks there is nothing.
 ///
 /// ```
