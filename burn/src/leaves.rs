@@ -60,9 +60,10 @@ pub trait Choose {
     /// What happens to a parameter.
     fn choose<const D: usize>(&mut self, id: ParamId, path: &str) -> Choice<D>;
 
-    /// Whether a parameter moves to the device of its gradient.
-    fn moves(&self) -> bool {
-        false
+    /// The device that a parameter moves to together with its gradient, which lies on `grad`. It stays where it is for `None`.
+    fn home(&self, path: &str, grad: Option<Device>) -> Option<Device> {
+        let _ = (path, grad);
+        None
     }
 }
 
@@ -117,9 +118,9 @@ impl<C: Choose> ModuleMapper for Taker<'_, C> {
         };
         let tensor = if context.is_autodiff { tensor.inner() } else { tensor };
         let grad = grad.map(|grad| if grad.device().is_autodiff() { grad.inner() } else { grad });
-        let tensor = match &grad {
-            Some(grad) if self.choose.moves() && grad.device() != tensor.device() => tensor.to_device(&grad.device()),
-            _ => tensor,
+        let (tensor, grad) = match self.choose.home(&path, grad.as_ref().map(Tensor::device)) {
+            Some(home) => (moved(tensor, &home), grad.map(|grad| moved(grad, &home))),
+            None => (tensor, grad),
         };
         let shape = tensor.shape();
         // Nobody asks for its value.
@@ -188,6 +189,10 @@ impl Context {
         }
         tensor
     }
+}
+
+fn moved<const D: usize>(tensor: Tensor<D>, device: &Device) -> Tensor<D> {
+    if tensor.device() == *device { tensor } else { tensor.to_device(device) }
 }
 
 impl Grad {

@@ -66,7 +66,8 @@ impl MiAdam {
     }
 
     /// [`step`](Self::step) with gradients from several devices, as burn's `ExecutionStrategy::MultiDevice` gathers them. Each
-    /// parameter's gradients are added up on one device, to which the parameter moves, and which keeps its state.
+    /// parameter's gradients are added up on one device, to which the parameter moves, and which keeps its state: also where a
+    /// later step has its gradients on another, because a device had no batch.
     ///
     /// # Errors
     /// As for [`step`](Self::step). If one device fails, others may have taken the step.
@@ -230,7 +231,7 @@ impl MiAdam {
     pub fn swap_averages<M: Module>(&mut self, module: M) -> Result<M, StepError<M>> {
         let params = self.engines.each(|settings| settings.params());
         let names = params.into_iter().flatten().map(|param| param.name).collect();
-        let (module, mut leaves) = take(module, &mut Named(names));
+        let (module, mut leaves) = take(module, &mut Named { names, engines: &self.engines });
         let result = if leaves.is_empty() { Err(Error::NoStepYet) } else { self.engines.swap_averages(&mut leaves) };
         let module = put(module, leaves);
         match result {
@@ -325,16 +326,25 @@ impl Choose for WithGrad<'_> {
         if grad.is_some() || has_been_saved { Choice::Take(grad) } else { Choice::Leave }
     }
 
-    fn moves(&self) -> bool {
-        matches!(self.grads, GradAdaptor::Multi(_))
+    fn home(&self, path: &str, grad: Option<Device>) -> Option<Device> {
+        // A device that had no batch in this step has no gradients, and burn adds them up on another.
+        let owner = self.optimizer.engines.owner(path).cloned();
+        owner.or_else(|| grad.filter(|_| matches!(self.grads, GradAdaptor::Multi(_))))
     }
 }
 
 /// Parameters by their paths.
-struct Named(HashSet<String>);
+struct Named<'a> {
+    names: HashSet<String>,
+    engines: &'a Engines,
+}
 
-impl Choose for Named {
+impl Choose for Named<'_> {
     fn choose<const D: usize>(&mut self, _: ParamId, path: &str) -> Choice<D> {
-        if self.0.contains(path) { Choice::Take(None) } else { Choice::Leave }
+        if self.names.contains(path) { Choice::Take(None) } else { Choice::Leave }
+    }
+
+    fn home(&self, path: &str, _: Option<Device>) -> Option<Device> {
+        self.engines.owner(path).cloned()
     }
 }

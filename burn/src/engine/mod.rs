@@ -6,7 +6,7 @@ mod on_gpu;
 mod run;
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor};
@@ -21,36 +21,51 @@ use crate::device::{Kind, kind};
 use crate::error::Error;
 use crate::leaves::Leaf;
 
-/// What runs the steps of each device. A parameter belongs to the device that its gradient is on.
-pub struct Engines(Vec<(Device, Engine)>);
+/// What runs the steps of each device. A parameter belongs to the device that its first gradient is on.
+pub struct Engines {
+    all: Vec<(Device, Engine)>,
+    /// Which device has the state of each parameter, where there are several.
+    owners: HashMap<Arc<str>, Device>,
+}
 
 impl Engines {
     /// For these devices, which are without autodiff. The first is the main one.
     pub fn new(devices: &[Device]) -> Result<Self, Error> {
         let engines = devices.iter().map(|device| Ok((device.clone(), Engine::new(device)?)));
-        Ok(Self(engines.collect::<Result<_, Error>>()?))
+        Ok(Self { all: engines.collect::<Result<_, Error>>()?, owners: HashMap::new() })
     }
 
     pub fn devices(&self) -> impl ExactSizeIterator<Item = &Device> {
-        self.0.iter().map(|(device, _)| device)
+        self.all.iter().map(|(device, _)| device)
+    }
+
+    /// The device that has the state of a parameter, if there are several and one of them has it.
+    pub fn owner(&self, path: &str) -> Option<&Device> {
+        self.owners.get(path)
     }
 
     /// Takes a step over parameters that are out of their module, each device over its own. `turn` brings all of them.
     pub fn step(&mut self, leaves: &mut [Leaf], mut turn: Turn) -> Result<(), Error> {
         let mut pairs: Vec<_> = leaves.iter_mut().zip(std::mem::take(&mut turn.brought)).collect();
-        let is_alone = self.0.len() == 1;
+        let is_alone = self.all.len() == 1;
         if let (Some(pending), false) = (&turn.pending, is_alone) {
             pending.check_complete(pairs.iter().map(|(_, brought)| &*brought.path))?;
         }
-        for (device, engine) in &mut self.0 {
+        for (device, engine) in &mut self.all {
             let (own, others) = pairs.into_iter().partition(|(leaf, _)| leaf.device == *device);
             pairs = others;
             let (mut own, brought): (Vec<&mut Leaf>, Vec<_>) = Vec::into_iter(own).unzip();
-            if !own.is_empty() {
+            if own.is_empty() {
+                // All devices count every step.
+                engine.rest(turn.clone())?;
+            } else {
                 // Alone, the optimizer tells what does not fit.
                 let part = |pending: &Arc<Pending>| if is_alone { pending.clone() } else { pending.part(&brought) };
                 let pending = turn.pending.as_ref().map(part);
                 engine.step(&mut own, Turn { brought, pending, ..turn.clone() })?;
+                if !is_alone {
+                    self.owners.extend(own.iter().map(|leaf| (leaf.path.clone(), device.clone())));
+                }
             }
         }
         Ok(())
@@ -58,7 +73,7 @@ impl Engines {
 
     /// Exchanges parameters and their averages.
     pub fn swap_averages(&mut self, leaves: &mut [Leaf]) -> Result<(), Error> {
-        for (device, engine) in &mut self.0 {
+        for (device, engine) in &mut self.all {
             let mut own: Vec<_> = leaves.iter_mut().filter(|leaf| leaf.device == *device).collect();
             if !own.is_empty() {
                 engine.swap_averages(&mut own)?;
@@ -69,31 +84,31 @@ impl Engines {
 
     /// The factor on the loss of the next step, on the main device.
     pub fn loss_scale(&self, before_first: f64) -> Result<Tensor<1>, Error> {
-        self.0[0].1.loss_scale(before_first)
+        self.all[0].1.loss_scale(before_first)
     }
 
     /// Of the first device that has taken a step.
     pub fn report(&self) -> Result<Report, Error> {
-        let known = self.0.iter().map(|(_, engine)| engine).find(|engine| engine.has_run());
+        let known = self.all.iter().map(|(_, engine)| engine).find(|engine| engine.has_run());
         known.ok_or(Error::NoStepYet)?.report()
     }
 
     /// Learns how many steps each device has taken.
     pub fn read_counts(&self) -> Result<(), Error> {
         self.report()?;
-        self.0.iter().filter(|(_, engine)| engine.has_run()).try_for_each(|(_, engine)| engine.report().map(drop))
+        self.all.iter().filter(|(_, engine)| engine.has_run()).try_for_each(|(_, engine)| engine.report().map(drop))
     }
 
     /// Of all devices together.
     pub fn checkpoint(&self) -> Result<Checkpoint, Error> {
-        let known = self.0.iter().map(|(_, engine)| engine).filter(|engine| engine.has_run());
+        let known = self.all.iter().map(|(_, engine)| engine).filter(|engine| engine.has_run());
         let parts = known.map(Engine::checkpoint).collect::<Result<Vec<_>, _>>()?;
         if parts.is_empty() { Err(Error::NoStepYet) } else { Ok(Checkpoint::merge(parts)?) }
     }
 
     /// Loads a checkpoint into the optimizers that there are, each its own part. Gives whether there are any.
     pub fn load(&mut self, checkpoint: &Checkpoint, options: &LoadOptions) -> Result<bool, Error> {
-        let is_alone = self.0.len() == 1;
+        let is_alone = self.all.len() == 1;
         let known = self.each(|settings| settings.params());
         if !is_alone && !known.is_empty() {
             let known = known.iter().flatten().map(|param| &param.name[..]);
@@ -115,7 +130,7 @@ impl Engines {
 
     /// Calls `act` with each optimizer that there is.
     pub fn each<T>(&mut self, mut act: impl FnMut(&mut dyn Settings) -> T) -> Vec<T> {
-        self.0.iter_mut().filter_map(|(_, engine)| engine.with(&mut act)).collect()
+        self.all.iter_mut().filter_map(|(_, engine)| engine.with(&mut act)).collect()
     }
 }
 
@@ -151,6 +166,15 @@ impl Engine {
             #[cfg(feature = "wgpu")]
             Self::Gpu(gpu) => gpu.step(leaves, turn),
             Self::Cpu(cpu) => cpu.step(leaves, &turn),
+        }
+    }
+
+    /// Counts a step in which none of its parameters takes part, if it has any.
+    fn rest(&mut self, turn: Turn) -> Result<(), Error> {
+        match self {
+            #[cfg(feature = "wgpu")]
+            Self::Gpu(gpu) => gpu.rest(&turn),
+            Self::Cpu(cpu) => cpu.rest(&turn),
         }
     }
 

@@ -55,6 +55,12 @@ impl OnCpu {
         })
     }
 
+    pub fn rest(&mut self, turn: &Turn) -> Result<(), Error> {
+        let Some(run) = &mut self.run else { return Ok(()) };
+        run.rest_all(turn)?;
+        Ok(run.optimizer.step([])?)
+    }
+
     pub fn swap_averages(&mut self, leaves: &mut [&mut Leaf]) -> Result<(), Error> {
         let run = known(self.run.as_mut())?;
         let paths: Vec<_> = leaves.iter().map(|leaf| leaf.path.clone()).collect();

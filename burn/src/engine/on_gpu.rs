@@ -122,6 +122,16 @@ impl OnGpu {
         self.in_buffers(leaves, grads, move |slices, orders| lock(&shared).step(turn, slices, shapes, orders))
     }
 
+    pub fn rest(&mut self, turn: &Turn) -> Result<(), Error> {
+        let Shared { setup, run, .. } = &mut *self.lock();
+        let Some(run) = run else { return Ok(()) };
+        run.rest_all(turn)?;
+        let mut encoder = setup.device.create_command_encoder(&Default::default());
+        run.optimizer.step(&mut encoder)?;
+        setup.queue.submit([encoder.finish()]);
+        Ok(())
+    }
+
     pub fn swap_averages(&mut self, leaves: &mut [&mut Leaf]) -> Result<(), Error> {
         let shared = self.shared.clone();
         let paths: Vec<_> = leaves.iter().map(|leaf| leaf.path.clone()).collect();

@@ -157,12 +157,23 @@ impl<D: OnDevice> Run<D> {
         };
         run.add(turn, site)?;
         run.rest(turn)?;
-        for (number, &group) in run.groups.iter().enumerate() {
+        run.set_lrs(turn)?;
+        Ok(run)
+    }
+
+    /// Leaves all parameters out of the step.
+    pub fn rest_all(&mut self, turn: &Turn) -> Result<(), Error> {
+        self.optimizer.skip(self.params.keys())?;
+        self.set_lrs(turn)
+    }
+
+    fn set_lrs(&mut self, turn: &Turn) -> Result<(), Error> {
+        for (number, &group) in self.groups.iter().enumerate() {
             if let Some(lr) = turn.lrs[group] {
-                run.optimizer.set_lr(number, lr)?;
+                self.optimizer.set_lr(number, lr)?;
             }
         }
-        Ok(run)
+        Ok(())
     }
 
     /// The optimizer of the first step. A checkpoint that waits is loaded, into exactly the parameters that it has.

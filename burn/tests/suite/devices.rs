@@ -197,6 +197,48 @@ fn a_run_goes_on_with_another_number_of_devices() {
     assert_eq!(two.report().unwrap().step, 9);
 }
 
+/// burn splits a dataset evenly by items, so that the last batches of an epoch may be of some devices only. It then adds up the
+/// gradients on those, and takes the module to the main device.
+#[test]
+fn a_device_without_a_batch_keeps_its_parameters() {
+    let home = &devices()[0];
+    for present in [0, 1] {
+        let (mut alone, mut sharded) = (net(home), net(home));
+        let mut optimizer = config().init(home).unwrap();
+        let mut over_both = config().init_multi(devices()).unwrap();
+        let mut bytes = 0;
+        for step in 0..8 {
+            let halves = if step % 3 == 2 { present..present + 1 } else { 0..2 };
+            let (mut accumulator, mut all) = (GradientsAccumulator::new(), MultiGradientsParams::default());
+            for (half, device) in devices().iter().enumerate() {
+                if halves.contains(&half) {
+                    accumulator.accumulate(&alone, grads(&alone, step, half));
+                    let replica = sharded.clone().fork(&device.clone().autodiff());
+                    all.grads.push((grads(&replica, step, half), device.clone()));
+                } else {
+                    all.grads.push((GradientsParams::new(), device.clone()));
+                }
+            }
+            alone = optimizer.step(1e-2, alone, accumulator.grads()).unwrap();
+            sharded = over_both.step_multi(1e-2, sharded, all).unwrap();
+            if step % 3 == 2 {
+                sharded = at_home(sharded);
+            }
+            if step == 0 {
+                bytes = over_both.state_bytes();
+            }
+        }
+        near(&values(&at_home(sharded)), &values(&alone));
+        assert_eq!(over_both.state_bytes(), bytes, "no parameter has its state twice");
+        let counts = |checkpoint: miadam_burn::miadam::Checkpoint| {
+            let mut counts: Vec<_> = checkpoint.states().iter().map(|own| (own.name.clone(), own.step())).collect();
+            counts.sort();
+            (checkpoint.step(), counts)
+        };
+        assert_eq!(counts(over_both.checkpoint().unwrap()), counts(optimizer.checkpoint().unwrap()));
+    }
+}
+
 fn by_name(checkpoint: &miadam_burn::miadam::Checkpoint) -> Vec<(String, Vec<Vec<f32>>)> {
     let planes = |state: &miadam_burn::miadam::ParamState| state.planes().map(|(_, values)| values.to_vec()).collect();
     let mut all: Vec<_> = checkpoint.states().iter().map(|state| (state.name.clone(), planes(state))).collect();
