@@ -5,8 +5,7 @@ mod on_cpu;
 mod on_gpu;
 mod run;
 
-use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor};
@@ -60,7 +59,7 @@ impl Engines {
                 engine.rest(turn.clone())?;
             } else {
                 // Alone, the optimizer tells what does not fit.
-                let part = |pending: &Arc<Pending>| if is_alone { pending.clone() } else { pending.part(&brought) };
+                let part = |pending: &Arc<Pending>| if is_alone { pending.clone() } else { pending.part() };
                 let pending = turn.pending.as_ref().map(part);
                 engine.step(&mut own, Turn { brought, pending, ..turn.clone() })?;
                 if !is_alone {
@@ -112,16 +111,12 @@ impl Engines {
         let known = self.each(|settings| settings.params());
         if !is_alone && !known.is_empty() {
             let known = known.iter().flatten().map(|param| &param.name[..]);
-            Pending::new(checkpoint.clone(), *options).check_complete(known)?;
+            run::check_complete(checkpoint.groups().flat_map(|(_, names)| names), options, known)?;
         }
+        let options = LoadOptions { partial: options.partial || !is_alone, ..*options };
         let mut any = false;
-        for (_, engine) in &mut self.0 {
-            let mut part = Cow::Borrowed(checkpoint);
-            if let (false, Some(own)) = (is_alone, engine.with(|settings| settings.params())) {
-                let own: HashSet<_> = own.into_iter().map(|param| param.name).collect();
-                part.to_mut().retain_params(|name| own.contains(name));
-            }
-            let skipped = engine.load(&part, options)?;
+        for (_, engine) in &mut self.all {
+            let skipped = engine.load(checkpoint, &options)?;
             any |= skipped.is_some();
             skipped.iter().flatten().for_each(|skipped| log::warn!("{skipped}"));
         }

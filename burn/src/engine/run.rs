@@ -40,7 +40,7 @@ pub struct Turn {
 
 /// A checkpoint that waits for the first step.
 pub struct Pending {
-    checkpoint: Checkpoint,
+    checkpoint: Arc<Checkpoint>,
     options: LoadOptions,
     /// The names of its parameters.
     names: HashSet<String>,
@@ -49,7 +49,7 @@ pub struct Pending {
 impl Pending {
     pub fn new(checkpoint: Checkpoint, options: LoadOptions) -> Self {
         let names = checkpoint.groups().flat_map(|(_, names)| names.iter().cloned()).collect();
-        Self { checkpoint, options, names }
+        Self { checkpoint: Arc::new(checkpoint), options, names }
     }
 
     pub fn has(&self, path: &str) -> bool {
@@ -64,28 +64,35 @@ impl Pending {
     pub fn with(self: &Arc<Self>, checkpoint: Cow<'_, Checkpoint>) -> Arc<Self> {
         match checkpoint {
             Cow::Borrowed(_) => self.clone(),
-            Cow::Owned(checkpoint) => Arc::new(Self { checkpoint, names: self.names.clone(), options: self.options }),
+            Cow::Owned(checkpoint) => {
+                let (names, options) = (self.names.clone(), self.options);
+                Arc::new(Self { checkpoint: Arc::new(checkpoint), names, options })
+            }
         }
     }
 
     /// Checks that the parameters of all devices together are all of the file.
-    pub fn check_complete<'a>(&self, paths: impl Iterator<Item = &'a str>) -> Result<(), Error> {
-        let paths: HashSet<_> = paths.collect();
-        match self.names.iter().find(|name| !self.options.lenient && !paths.contains(&name[..])) {
-            Some(name) => Err(Error::Missing { path: name.clone() }),
-            None => Ok(()),
-        }
+    pub fn check_complete<'a>(&'a self, paths: impl Iterator<Item = &'a str>) -> Result<(), Error> {
+        check_complete(self.names.iter(), &self.options, paths)
     }
 
-    /// What is for these parameters.
-    pub fn part(self: &Arc<Self>, brought: &[Brought]) -> Arc<Self> {
-        let own: HashSet<_> = brought.iter().map(|brought| &*brought.path).collect();
-        if self.names.iter().all(|name| own.contains(&name[..])) {
-            return self.clone();
-        }
-        let mut checkpoint = self.checkpoint.clone();
-        checkpoint.retain_params(|name| own.contains(name));
-        Arc::new(Self::new(checkpoint, self.options))
+    /// What is for one of several devices.
+    pub fn part(&self) -> Arc<Self> {
+        let options = LoadOptions { partial: true, ..self.options };
+        Arc::new(Self { checkpoint: self.checkpoint.clone(), names: self.names.clone(), options })
+    }
+}
+
+/// Checks that these parameters of a file are all there, unless a part of them is enough.
+pub fn check_complete<'a>(
+    mut names: impl Iterator<Item = &'a String>,
+    options: &LoadOptions,
+    paths: impl Iterator<Item = &'a str>,
+) -> Result<(), Error> {
+    let paths: HashSet<_> = paths.collect();
+    match names.find(|name| !options.lenient && !options.partial && !paths.contains(&name[..])) {
+        Some(name) => Err(Error::Missing { path: name.clone() }),
+        None => Ok(()),
     }
 }
 
