@@ -85,8 +85,8 @@ impl Optimizer<Gpu> {
     ///
     /// A follower measures nothing. Of its own [`GradOptions`](crate::GradOptions), `clip_value` and `zero` hold; the others are
     /// the leader's. While it follows, its own `loss_scale` is the leader's buffer, and its report has the leader's norm, and a
-    /// loss scale of 1. A checkpoint does not remember the leader: a resumed optimizer follows once more. One with options that
-    /// are the leader's is loaded with [`own_grad_options`](crate::LoadOptions::own_grad_options).
+    /// loss scale of 1. A checkpoint has that the optimizer follows, but not whom: a resumed one follows once more. A checkpoint
+    /// with options that are the leader's is loaded with [`own_grad_options`](crate::LoadOptions::own_grad_options).
     ///
     /// # Errors
     /// [`Error::LeadersOption`] if an option is set that is the leader's, or gradients of others are given here;

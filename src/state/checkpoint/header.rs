@@ -43,7 +43,7 @@ pub struct Header {
     /// Whether the averages were in the parameters' place.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub averages_in: bool,
-    /// Whether another optimizer judged the gradients of the last step: it has the say on the options that are a leader's.
+    /// Whether another optimizer judges the gradients: it has the say on the options that are a leader's.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub follows: bool,
     /// The caller's own.

@@ -118,6 +118,12 @@ fn leaders() {
     assert!(gpu.checkpoint(&follower, true) == before);
 
     follower.follow(Some(&leader)).unwrap();
+    // A checkpoint has that it follows, and nothing else has changed.
+    let following = gpu.checkpoint(&follower, true);
+    assert!(following != before && following.states() == before.states());
+    follower.follow(None).unwrap();
+    assert!(gpu.checkpoint(&follower, true) == before);
+    follower.follow(Some(&leader)).unwrap();
     for (option, options) in leaders_options() {
         assert_words(&follower.set_grad_options(options).unwrap_err(), &[option]);
         let mut saved = cpu::MiAdam::new(groups()).unwrap();
@@ -125,7 +131,7 @@ fn leaders() {
         assert_words(&follower.load(&saved.read_checkpoint()).unwrap_err(), &[option]);
     }
     assert_words(&follower.set_other_grads([OtherGrad::new((&pool, 128), 4)]).unwrap_err(), &["set_other_grads"]);
-    assert!(gpu.checkpoint(&follower, true) == before);
+    assert!(gpu.checkpoint(&follower, true) == following);
     assert_eq!(*follower.loss_scale(), leader);
     // The checkpoint's options do no harm if they are left out.
     let mut saved = cpu::MiAdam::new(groups()).unwrap();
