@@ -9,6 +9,7 @@ use clap::{Parser, ValueEnum};
 use miadam::{Hyperparams, StepScale};
 use miadam_support::adapter::AdapterFlags;
 use miadam_support::command_line::{number, objection, parse_over};
+use miadam_support::device_kind::DeviceKind;
 use miadam_support::mnist::data::Data;
 
 use crate::options::{Options, ScheduleKind, Type};
@@ -80,13 +81,6 @@ pub const EPOCHS: &str = "--epochs";
 
 /// Between the name of a saved schedule and the epochs that it was made for.
 const OVER: &str = " over --epochs ";
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum DeviceKind {
-    Auto,
-    Gpu,
-    Cpu,
-}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Scale {

@@ -5,14 +5,13 @@ use std::io::{self, Write};
 use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use miadam::wgpu::{DeviceType, Limits};
-use miadam_support::command_line::{one_line, wrapped};
-use miadam_support::gpu::{Gpu, GpuError};
+use miadam_support::command_line::wrapped;
+use miadam_support::gpu::GpuError;
 use miadam_support::mnist::data::Data;
 use miadam_support::mnist::network::Weights;
 use miadam_support::mnist::random::Random;
 
-use crate::args::{Args, DeviceKind};
+use crate::args::Args;
 use crate::cpu::CpuTrainer;
 use crate::gpu::GpuTrainer;
 use crate::metrics::{Epoch, Metrics, StepNumbers};
@@ -74,7 +73,7 @@ impl Training {
         let weights = Weights::random(args.hidden, &mut Random::new(args.seed, 2));
         let metrics = args.metrics.as_deref().map(|path| Metrics::open(path, saved.is_some())).transpose()?;
 
-        let (gpu, fallback) = choose_device(&args)?;
+        let (gpu, fallback) = args.device.open(&args.adapter)?;
         let device = gpu.as_ref().map_or_else(|| "CPU".to_owned(), |gpu| gpu.name.clone());
         say(out, &format!("device: {device}{fallback}"))?;
         let trainer: Box<dyn Trainer> = match gpu {
@@ -219,24 +218,4 @@ impl Training {
 /// A line for people, in lines that fit their terminal.
 fn say(out: &mut dyn Write, line: &str) -> io::Result<()> {
     writeln!(out, "{}", wrapped(line))
-}
-
-/// The GPU, or none and, if it is not the user who chose the CPU, why.
-fn choose_device(args: &Args) -> Result<(Option<Gpu>, String), Box<dyn Error>> {
-    if args.device == DeviceKind::Cpu {
-        return Ok((None, String::new()));
-    }
-    let is_named = args.adapter.adapter.is_some() || std::env::var_os("WGPU_ADAPTER_NAME").is_some();
-    let is_wanted = is_named || args.device == DeviceKind::Gpu;
-    let opened = args.adapter.choose().and_then(|adapter| {
-        let is_hardware = adapter.get_info().device_type != DeviceType::Cpu;
-        (is_wanted || is_hardware).then(|| Gpu::open(&adapter, Limits::default())).transpose()
-    });
-    match opened {
-        Ok(Some(gpu)) => Ok((Some(gpu), String::new())),
-        Err(error) if is_wanted => Err(error.into()),
-        Err(error) if !error.is_missing() => Ok((None, format!(" ({})", one_line(&error.to_string())))),
-        // A software adapter is slower than the CPU path.
-        _ => Ok((None, " (there is no hardware GPU)".to_owned())),
-    }
 }

@@ -3,6 +3,7 @@
 pub mod adapter;
 pub mod cases;
 pub mod command_line;
+pub mod device_kind;
 pub mod gpu;
 pub mod guard;
 pub mod mnist;

@@ -1,0 +1,14 @@
+// out = a + b
+// shape = (elements, -, -, -); a thread for each.
+
+@group(0) @binding(0) var<uniform> shape: vec4<u32>;
+@group(0) @binding(1) var<storage, read_write> a: array<f32>;
+@group(0) @binding(2) var<storage, read_write> b: array<f32>;
+@group(0) @binding(3) var<storage, read_write> out: array<f32>;
+
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+    if id.x < shape.x {
+        out[id.x] = a[id.x] + b[id.x];
+    }
+}
