@@ -5,7 +5,8 @@ use std::error::Error;
 
 use miadam::{Checkpoint, OnDevice, Optimizer, ParamGroup, Report};
 
-pub type Result<T> = std::result::Result<T, Box<dyn Error>>;
+pub type Failure = Box<dyn Error>;
+pub type Result<T> = std::result::Result<T, Failure>;
 
 /// The kernels. On the GPU each is a shader of this name, whose first lines have its equations; on the CPU, a function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -21,8 +22,8 @@ pub enum Kernel {
     Norm,
     NormBackward,
     NormGain,
-    Silu,
-    SiluBackward,
+    SquareRelu,
+    SquareReluBackward,
 }
 
 /// A parameter: where it lies and where its gradient does, if it has one.
@@ -87,8 +88,8 @@ pub trait Device: Sized {
         checkpoint: &Checkpoint,
     ) -> Result<()>;
 
-    /// Whether nothing will come back from this device any more.
-    fn is_lost(&self) -> bool {
+    /// Whether this error is that the device is lost, or comes of it.
+    fn is_lost(&self, _error: &Failure) -> bool {
         false
     }
 

@@ -84,8 +84,7 @@ impl Run<'_> {
         let mut trainer = Trainer::new(device, self.text, self.args, &self.settings, self.last.as_ref())?;
         match self.train_to_end(&mut trainer, out) {
             Ok(()) => Ok(true),
-            // Whatever failed, failed for this reason.
-            Err(_) if trainer.is_lost() => Ok(false),
+            Err(error) if trainer.is_lost(&error) => Ok(false),
             Err(error) => Err(error),
         }
     }

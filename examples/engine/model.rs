@@ -71,7 +71,7 @@ pub fn logits<D: Device>(
 
         let normed = tape.norm(x, param("perceptron.norm"))?;
         let up = tape.matmul(normed, param("perceptron.up"))?;
-        let hidden = tape.silu(up)?;
+        let hidden = tape.square_relu(up)?;
         let down = tape.matmul(hidden, param("perceptron.down"))?;
         x = tape.add(x, down)?;
     }

@@ -28,7 +28,7 @@ enum Origin<S> {
     Embed { ids: S, table: Var },
     Matmul(Var, Var),
     Norm { x: Var, gain: Var, scale: S },
-    Silu(Var),
+    SquareRelu(Var),
 }
 
 /// How matmul.wgsl finds its factors in memory.
@@ -93,11 +93,11 @@ impl<'a, D: Device> Tape<'a, D> {
         Ok(self.push(out, [rows, columns], &[x, gain], Origin::Norm { x, gain, scale }))
     }
 
-    pub fn silu(&mut self, x: Var) -> Result<Var> {
+    pub fn square_relu(&mut self, x: Var) -> Result<Var> {
         let [rows, columns] = self.shape(x);
         let (len, out) = (rows * columns, self.device.allocate(rows * columns)?);
-        self.device.run(Kernel::Silu, &[&self.nodes[x.0].slice, &out], [len, 0, 0, 0], len)?;
-        Ok(self.push(out, [rows, columns], &[x], Origin::Silu(x)))
+        self.device.run(Kernel::SquareRelu, &[&self.nodes[x.0].slice, &out], [len, 0, 0, 0], len)?;
+        Ok(self.push(out, [rows, columns], &[x], Origin::SquareRelu(x)))
     }
 
     /// Adds the loss of each row of `logits` to `losses`, and gives the gradient of their mean: what `backward` begins with.
@@ -187,10 +187,10 @@ impl<'a, D: Device> Tape<'a, D> {
                     found.push((gain, dgain));
                 }
             }
-            &Origin::Silu(x) => {
+            &Origin::SquareRelu(x) => {
                 if needs(self, x) {
                     let (input, len, dx) = (slice(self, x), rows * columns, self.device.allocate(rows * columns)?);
-                    self.device.run(Kernel::SiluBackward, &[&input, dout, &dx], [len, 0, 0, 0], len)?;
+                    self.device.run(Kernel::SquareReluBackward, &[&input, dout, &dx], [len, 0, 0, 0], len)?;
                     found.push((x, dx));
                 }
             }

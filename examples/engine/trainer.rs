@@ -5,7 +5,7 @@ use miadam::{Checkpoint, Optimizer, Param, ParamGroup, Report};
 use miadam_support::mnist::random::Random;
 
 use crate::args::Args;
-use crate::device::{Device, Named, Result};
+use crate::device::{Device, Failure, Named, Result};
 use crate::model::{self, CONTEXT, Start};
 use crate::saved::{self, Settings};
 use crate::tape::{Tape, Var};
@@ -81,17 +81,17 @@ impl<'a, D: Device> Trainer<'a, D> {
         }
         let batch = self.text.batch(seed, self.steps(), batch_size, CONTEXT);
         self.device.begin()?;
-        let grads = self.gradients(&batch)?;
+        let grads = self.gradients(&batch, true)?;
         self.device.step(&mut self.optimizer, &named(&self.params, &grads))?;
         self.device.submit()
     }
 
-    /// Records the loss of a batch, and the gradients of all parameters that are not frozen.
-    fn gradients(&mut self, batch: &Batch) -> Result<Vec<Option<D::Slice>>> {
+    /// Records the loss of a batch and, if they are wanted, the gradients of all parameters that are not frozen.
+    fn gradients(&mut self, batch: &Batch, wanted: bool) -> Result<Vec<Option<D::Slice>>> {
         let [inputs, targets] = [self.device.upload(&batch.inputs)?, self.device.upload(&batch.targets)?];
         let mut tape = Tape::new(&mut self.device);
         let frozen: Vec<_> = self.optimizer.frozen().collect();
-        let vars = on_tape(&mut tape, &self.params, |name| !frozen.contains(&name));
+        let vars = on_tape(&mut tape, &self.params, |name| wanted && !frozen.contains(&name));
         let param = |name: &str| find(&self.params, &vars, name);
         let logits = model::logits(&mut tape, param, [&inputs, &self.places], batch.inputs.len())?;
         let grad = tape.cross_entropy(logits, &targets, &self.losses)?;
@@ -116,7 +116,7 @@ impl<'a, D: Device> Trainer<'a, D> {
         let (mut sum, mut batches) = (0.0, 0.0);
         for batch in self.text.held_out(self.settings.batch_size, CONTEXT) {
             self.device.begin()?;
-            self.gradients(&batch)?;
+            self.gradients(&batch, false)?;
             self.device.submit()?;
             sum += self.take_losses()?;
             batches += 1.0;
@@ -165,9 +165,9 @@ impl<'a, D: Device> Trainer<'a, D> {
         Ok(losses.iter().map(|&loss| f64::from(loss)).sum::<f64>() / losses.len() as f64)
     }
 
-    /// Whether the device is to blame for whatever fails.
-    pub fn is_lost(&self) -> bool {
-        self.device.is_lost()
+    /// Whether this error is that the device is lost, or comes of it.
+    pub fn is_lost(&self, error: &Failure) -> bool {
+        self.device.is_lost(error)
     }
 
     /// Loses the device.

@@ -22,8 +22,8 @@ const SOURCES: [(Kernel, &str); 13] = [
     (Kernel::Norm, include_str!("../shaders/norm.wgsl")),
     (Kernel::NormBackward, include_str!("../shaders/norm_backward.wgsl")),
     (Kernel::NormGain, include_str!("../shaders/norm_gain.wgsl")),
-    (Kernel::Silu, include_str!("../shaders/silu.wgsl")),
-    (Kernel::SiluBackward, include_str!("../shaders/silu_backward.wgsl")),
+    (Kernel::SquareRelu, include_str!("../shaders/square_relu.wgsl")),
+    (Kernel::SquareReluBackward, include_str!("../shaders/square_relu_backward.wgsl")),
 ];
 
 /// Threads of a workgroup, as every shader says.

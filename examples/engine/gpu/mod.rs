@@ -13,11 +13,11 @@ use miadam::wgpu::{
     BindGroupDescriptor, BindGroupEntry, BufferUsages, CommandEncoder, ComputePass, ComputePassDescriptor,
     ComputePipeline, SubmissionIndex,
 };
-use miadam::{Binding, Checkpoint, Gpu as GpuState, MiAdam, ParamGroup, Report};
+use miadam::{Binding, Checkpoint, Error, Gpu as GpuState, MiAdam, ParamGroup, Report};
 use miadam_support::gpu::Gpu;
 use miadam_support::wait::wait;
 
-use crate::device::{Device, Kernel, Named, Result};
+use crate::device::{Device, Failure, Kernel, Named, Result};
 use kernels::WORKGROUP;
 use pool::{Pool, Slice};
 
@@ -171,8 +171,10 @@ impl Device for GpuDevice {
         Ok(optimizer.write_params(checkpoint)?)
     }
 
-    fn is_lost(&self) -> bool {
-        self.lost.load(Ordering::Relaxed)
+    fn is_lost(&self, error: &Failure) -> bool {
+        // The optimizer may find out before wgpu has called back.
+        let is_found = matches!(error.downcast_ref(), Some(Error::DeviceLost | Error::ReadbackLost));
+        is_found || self.lost.load(Ordering::Relaxed)
     }
 
     fn lose(&mut self) {

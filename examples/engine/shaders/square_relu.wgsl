@@ -1,4 +1,4 @@
-// out = x / (1 + exp(-x))
+// out = max(x, 0)²
 // shape = (elements, -, -, -); a thread for each.
 
 @group(0) @binding(0) var<uniform> shape: vec4<u32>;
@@ -10,6 +10,6 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     if id.x >= shape.x {
         return;
     }
-    // A GPU need not know infinity, so that exp must not reach it.
-    out[id.x] = x[id.x] / (1.0 + exp(min(-x[id.x], 80.0)));
+    let positive = max(x[id.x], 0.0);
+    out[id.x] = positive * positive;
 }
