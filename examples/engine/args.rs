@@ -11,7 +11,7 @@ use miadam_support::device_kind::DeviceKind;
 use crate::device::Result;
 
 /// Steps until the learning rate is in full use.
-const WARMUP: u32 = 50;
+const WARMUP: u32 = 20;
 
 /// Train a tiny transformer on a text with MIAdam, in an engine that is small enough to read.
 #[derive(Debug, Clone, Parser)]
@@ -23,31 +23,31 @@ pub struct Args {
     #[command(flatten)]
     pub adapter: AdapterFlags,
     /// Steps in all
-    #[arg(long, default_value_t = 600, value_parser = number(1..=1_000_000_u32))]
+    #[arg(long, default_value_t = 400, value_parser = number(1..=1_000_000_u32))]
     pub steps: u32,
     /// Sequences in a batch
     #[arg(long, default_value_t = 8, value_parser = number(1..=256_usize))]
     pub batch_size: usize,
     /// Learning rate α
-    #[arg(long, default_value_t = 1e-3, value_parser = number(0.0..=1.0))]
+    #[arg(long, default_value_t = 3e-3, value_parser = number(0.0..=1.0))]
     pub lr: f64,
     /// Number of integrals n; 0 is Adam
     #[arg(long, default_value_t = 1, value_parser = number(0..=8_u32))]
     pub order: u32,
     /// The step from which on training is plain Adam
-    #[arg(long, value_name = "STEP", default_value_t = 500, value_parser = number(1..=u32::MAX))]
+    #[arg(long, value_name = "STEP", default_value_t = 300, value_parser = number(1..=u32::MAX))]
     pub switch_step: u32,
     /// The bound of the gradients' global norm
     #[arg(long, value_name = "NORM", default_value_t = 1.0, value_parser = number(0.0..=f64::INFINITY))]
     pub clip_norm: f64,
     /// Steps after which the embeddings are frozen
-    #[arg(long, value_name = "STEPS", default_value_t = 500, value_parser = number(0..=u32::MAX))]
+    #[arg(long, value_name = "STEPS", default_value_t = 300, value_parser = number(0..=u32::MAX))]
     pub freeze_after: u32,
     /// Steps between two reports; each also makes the checkpoint that a run goes on from
     #[arg(long, value_name = "STEPS", default_value_t = 100, value_parser = number(1..=u32::MAX))]
     pub every: u32,
     /// Characters to write at the end
-    #[arg(long, value_name = "CHARACTERS", default_value_t = 400, value_parser = number(0..=100_000_usize))]
+    #[arg(long, value_name = "CHARACTERS", default_value_t = 300, value_parser = number(0..=100_000_usize))]
     pub sample: usize,
     /// Seed of the parameters, the batches and the sample
     #[arg(long, default_value_t = 0, value_parser = number(0..=u64::MAX))]

@@ -5,8 +5,7 @@ use std::error::Error;
 
 use miadam::{Checkpoint, OnDevice, Optimizer, ParamGroup, Report};
 
-pub type Failure = Box<dyn Error>;
-pub type Result<T> = std::result::Result<T, Failure>;
+pub type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// The kernels. On the GPU each is a shader of this name, whose first lines have its equations; on the CPU, a function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -88,8 +87,8 @@ pub trait Device: Sized {
         checkpoint: &Checkpoint,
     ) -> Result<()>;
 
-    /// Whether this error is that the device is lost, or comes of it.
-    fn is_lost(&self, _error: &Failure) -> bool {
+    /// Whether the device is lost: then whatever fails, fails for this reason.
+    fn is_lost(&self) -> bool {
         false
     }
 

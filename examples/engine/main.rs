@@ -48,6 +48,9 @@ struct Run<'a> {
 fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
     args.validate()?;
     let (settings, last) = saved::open(args)?;
+    if let Some(steps) = last.as_ref().map(Checkpoint::step).filter(|steps| *steps >= args.steps) {
+        return Err(format!("--steps {}: the saved run has taken {steps}; choose more", args.steps).into());
+    }
     let text = Text::new();
     let (len, chars) = (text.len(), text.chars.len());
     say(out, &format!("text: {len} characters, {chars} of them different"))?;
@@ -84,7 +87,8 @@ impl Run<'_> {
         let mut trainer = Trainer::new(device, self.text, self.args, &self.settings, self.last.as_ref())?;
         match self.train_to_end(&mut trainer, out) {
             Ok(()) => Ok(true),
-            Err(error) if trainer.is_lost(&error) => Ok(false),
+            // Whatever failed, failed for this reason.
+            Err(_) if trainer.is_lost() => Ok(false),
             Err(error) => Err(error),
         }
     }

@@ -5,7 +5,7 @@ use miadam::{Checkpoint, Optimizer, Param, ParamGroup, Report};
 use miadam_support::mnist::random::Random;
 
 use crate::args::Args;
-use crate::device::{Device, Failure, Named, Result};
+use crate::device::{Device, Named, Result};
 use crate::model::{self, CONTEXT, Start};
 use crate::saved::{self, Settings};
 use crate::tape::{Tape, Var};
@@ -165,9 +165,9 @@ impl<'a, D: Device> Trainer<'a, D> {
         Ok(losses.iter().map(|&loss| f64::from(loss)).sum::<f64>() / losses.len() as f64)
     }
 
-    /// Whether this error is that the device is lost, or comes of it.
-    pub fn is_lost(&self, error: &Failure) -> bool {
-        self.device.is_lost(error)
+    /// Whether the device is lost.
+    pub fn is_lost(&self) -> bool {
+        self.device.is_lost()
     }
 
     /// Loses the device.

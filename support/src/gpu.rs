@@ -105,6 +105,13 @@ impl Gpu {
         })
     }
 
+    /// Whether the device is lost. A living one refuses a buffer without a usage; a lost one swallows all errors.
+    pub fn is_lost(&self) -> bool {
+        let impossible = BufferUsages::empty();
+        let descriptor = BufferDescriptor { label: None, size: 4, usage: impossible, mapped_at_creation: false };
+        self.guard("refuse a buffer", || drop(self.device.create_buffer(&descriptor))).is_ok()
+    }
+
     pub fn encoder(&self) -> CommandEncoder {
         self.device.create_command_encoder(&Default::default())
     }

@@ -13,11 +13,11 @@ use miadam::wgpu::{
     BindGroupDescriptor, BindGroupEntry, BufferUsages, CommandEncoder, ComputePass, ComputePassDescriptor,
     ComputePipeline, SubmissionIndex,
 };
-use miadam::{Binding, Checkpoint, Error, Gpu as GpuState, MiAdam, ParamGroup, Report};
+use miadam::{Binding, Checkpoint, Gpu as GpuState, MiAdam, ParamGroup, Report};
 use miadam_support::gpu::Gpu;
 use miadam_support::wait::wait;
 
-use crate::device::{Device, Failure, Kernel, Named, Result};
+use crate::device::{Device, Kernel, Named, Result};
 use kernels::WORKGROUP;
 use pool::{Pool, Slice};
 
@@ -103,20 +103,20 @@ impl Device for GpuDevice {
     fn run(&mut self, kernel: Kernel, tensors: &[&Slice], shape: [usize; 4], threads: usize) -> Result<()> {
         let uniform = self.frames[0].shapes.allocate(&self.gpu, 16)?;
         let shape = shape.map(|size| size as u32);
-        self.gpu.queue.write_buffer(&uniform.buffer, uniform.offset, bytemuck::cast_slice(&shape));
-
+        let Some((_, pass)) = &mut self.recording else { return Err("a kernel outside a frame".into()) };
         let pipeline = &self.kernels[&kernel];
         let entries = (0..).zip([&uniform].into_iter().chain(tensors.iter().copied()));
         let entries = entries.map(|(binding, slice)| BindGroupEntry { binding, resource: slice.resource() });
-        let bind_group = self.gpu.device.create_bind_group(&BindGroupDescriptor {
-            label: None,
-            layout: &pipeline.get_bind_group_layout(0),
-            entries: &entries.collect::<Vec<_>>(),
-        });
-        let Some((_, pass)) = &mut self.recording else { return Err("a kernel outside a frame".into()) };
-        pass.set_pipeline(pipeline);
-        pass.set_bind_group(0, &bind_group, &[]);
-        pass.dispatch_workgroups(threads.div_ceil(WORKGROUP) as u32, 1, 1);
+        let entries: Vec<_> = entries.collect();
+        let Gpu { device, queue, .. } = &self.gpu;
+        self.gpu.guard("record a kernel", || {
+            queue.write_buffer(&uniform.buffer, uniform.offset, bytemuck::cast_slice(&shape));
+            let layout = &pipeline.get_bind_group_layout(0);
+            let bind_group = device.create_bind_group(&BindGroupDescriptor { label: None, layout, entries: &entries });
+            pass.set_pipeline(pipeline);
+            pass.set_bind_group(0, &bind_group, &[]);
+            pass.dispatch_workgroups(threads.div_ceil(WORKGROUP) as u32, 1, 1);
+        })?;
         Ok(())
     }
 
@@ -171,10 +171,9 @@ impl Device for GpuDevice {
         Ok(optimizer.write_params(checkpoint)?)
     }
 
-    fn is_lost(&self, error: &Failure) -> bool {
-        // The optimizer may find out before wgpu has called back.
-        let is_found = matches!(error.downcast_ref(), Some(Error::DeviceLost | Error::ReadbackLost));
-        is_found || self.lost.load(Ordering::Relaxed)
+    fn is_lost(&self) -> bool {
+        // wgpu calls back when it is polled next, and something may fail before.
+        self.lost.load(Ordering::Relaxed) || self.gpu.is_lost()
     }
 
     fn lose(&mut self) {

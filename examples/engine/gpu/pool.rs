@@ -69,3 +69,34 @@ impl Pool {
         self.used = 0;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use miadam::wgpu::Limits;
+
+    use super::*;
+
+    /// The buffers of slices of these sizes, by number, and where in them they begin.
+    fn places(pool: &mut Pool, gpu: &Gpu, sizes: &[u64]) -> Vec<(usize, u64)> {
+        let slices: Vec<_> = sizes.iter().map(|&size| pool.allocate(gpu, size).unwrap()).collect();
+        let number = |slice: &Slice| pool.buffers.iter().position(|buffer| *buffer == slice.buffer).unwrap();
+        slices.iter().map(|slice| (number(slice), slice.offset)).collect()
+    }
+
+    #[test]
+    fn slices_are_aligned_and_fill_one_buffer_after_the_other() {
+        let Some(gpu) = Gpu::for_test(Limits::default()) else { return };
+        let mut pool = Pool::new("pool", BufferUsages::STORAGE, 1024);
+        let sizes = [4, 256, 300, 512, 4096, 4];
+        let expected = [(0, 0), (0, 256), (0, 512), (1, 0), (2, 0), (3, 0)];
+        assert_eq!(places(&mut pool, &gpu, &sizes), expected);
+        // The same again lies where it lay, and so does what a fresh pool hands out.
+        pool.reset();
+        assert_eq!(places(&mut pool, &gpu, &sizes), expected);
+        assert_eq!(pool.buffers.len(), 4);
+        pool.reset();
+        let mut fresh = Pool::new("pool", BufferUsages::STORAGE, 1024);
+        let others = [512, 512, 512, 4, 1024];
+        assert_eq!(places(&mut pool, &gpu, &others), places(&mut fresh, &gpu, &others));
+    }
+}
