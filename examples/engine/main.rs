@@ -55,12 +55,16 @@ fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
     let (len, chars) = (text.len(), text.chars.len());
     say(out, &format!("text: {len} characters, {chars} of them different"))?;
     let mut run = Run { args, text: &text, settings, last, lose_after: args.lose_device };
+    let mut lost_at = None;
     loop {
         // After a loss, this may be the same GPU, another one, or the CPU: a checkpoint fits them all.
         let (gpu, fallback) = args.device.open(&args.adapter)?;
         let name = gpu.as_ref().map_or("CPU", |gpu| &gpu.name);
         say(out, &format!("device: {name}{fallback}"))?;
-        let before = run.step();
+        if gpu.is_none() && run.lose_after.is_some() {
+            let reason = "--lose-device needs a GPU, and this run is on the CPU; drop the flag, or give --device gpu";
+            return Err(reason.into());
+        }
         let is_done = match gpu {
             Some(gpu) => run.train(GpuDevice::new(gpu)?, out)?,
             None => run.train(CpuDevice, out)?,
@@ -69,10 +73,10 @@ fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
             return Ok(());
         }
         let step = run.step();
-        say(out, &format!("the device is lost; going on from step {step} on a new one"))?;
-        if step == before && run.lose_after.is_none() && args.lose_device.is_none() {
-            return Err(format!("the device was lost twice at step {step}; try --device cpu").into());
+        if lost_at.replace(step) == Some(step) {
+            return Err(format!("the device was lost twice on the way from step {step}; try --device cpu").into());
         }
+        say(out, &format!("the device is lost; going on from step {step} on a new one"))?;
     }
 }
 

@@ -143,7 +143,7 @@ impl<'a, D: Device> Trainer<'a, D> {
         let vars = on_tape(&mut tape, &self.params, |_| false);
         let param = |name: &str| find(&self.params, &vars, name);
         let logits = model::logits(&mut tape, param, [&inputs, &self.places], CONTEXT)?;
-        let logits = tape.slice(logits).clone();
+        let logits = tape.slice(logits);
         self.device.submit()?;
         let logits = self.device.read(&logits)?;
 

@@ -29,7 +29,7 @@ pub fn run(kernel: Kernel, tensors: &[&Slice], shape: [usize; 4]) {
         (Kernel::Embed, [ids, table], [out]) => embed(ids, table, out, shape),
         (Kernel::EmbedBackward, [ids, dout], [dtable]) => embed_backward(ids, dout, dtable, shape),
         (Kernel::Matmul, [a, b], [out]) => matmul(a, b, out, shape),
-        (Kernel::Norm, [x, gain], [out, scale]) => norm(x, gain, out, scale),
+        (Kernel::Norm, [x, gain], [scale, out]) => norm(x, gain, scale, out),
         (Kernel::NormBackward, [x, gain, scale, dout], [dx]) => norm_backward(x, gain, scale, dout, dx),
         (Kernel::NormGain, [x, scale, dout], [dgain]) => norm_gain(x, scale, dout, dgain),
         (Kernel::SquareRelu, [x], [out]) => square_relu(x, out),
@@ -164,7 +164,7 @@ fn matmul(a: &[f32], b: &[f32], out: &mut [f32], [rows, columns, inner, transpos
     product(MatMut::from_row_major_slice_mut(out, rows, columns), Accum::Replace, a, b, 1.0, Par::Seq);
 }
 
-fn norm(x: &[f32], gain: &[f32], out: &mut [f32], scale: &mut [f32]) {
+fn norm(x: &[f32], gain: &[f32], scale: &mut [f32], out: &mut [f32]) {
     let width = gain.len();
     for ((x, out), scale) in x.chunks_exact(width).zip(out.chunks_exact_mut(width)).zip(scale) {
         *scale = 1.0 / (dot(x, x) / width as f32 + EPSILON).sqrt();

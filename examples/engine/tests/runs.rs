@@ -127,7 +127,8 @@ fn a_sample_is_as_long_as_it_is_asked_for() {
 #[test]
 fn wrong_runs_are_refused() {
     let folder = Folder::new("refused");
-    assert!(folder.refused("--device cpu --lose-device 3").ends_with("drop one of the two"));
+    let said = folder.refused("--device cpu --lose-device 3");
+    assert_eq!(said, "--lose-device needs a GPU, and this run is on the CPU; drop the flag, or give --device gpu");
     assert!(folder.refused("--device cpu --adapter x").ends_with("drop one of the two"));
     assert!(folder.refused("--device cpu --resume --checkpoint FILE").contains("FILE"));
     folder.run("--device cpu --steps 1 --checkpoint FILE").unwrap();

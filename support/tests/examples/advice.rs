@@ -34,6 +34,7 @@ fn a_missing_value_is_told() {
 fn other_advice_is_there() {
     let folder = Folder::new("advice");
     for (example, arguments, advice) in [
+        ("engine", vec!["--resume"], "--checkpoint <FILE>"),
         ("mlp_mnist", vec!["--lr", "-0.1"], "choose a number from 0 to 1000"),
         ("mlp_mnist", vec!["--lr", "-x"], "unexpected argument '-x' found; for more, try '--help'"),
         ("mlp_mnist", vec!["--device", "tpu"], "[possible values: auto, gpu, cpu]; tip: a similar value exists: 'cpu'"),

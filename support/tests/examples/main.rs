@@ -17,7 +17,8 @@ use miadam_support::adapter;
 use serde_json::Value;
 
 /// Arguments with which each example runs, and not for long.
-const USUAL: [(&str, &[&str]); 7] = [
+const USUAL: [(&str, &[&str]); 8] = [
+    ("engine", &["--device", "cpu", "--steps", "2", "--sample", "100"]),
     ("fallback", &[]),
     ("minimal", &[]),
     ("minimal_cpu", &[]),

@@ -18,6 +18,7 @@ fn numbers_are_told_their_range() {
     for (example, usual) in with_flags() {
         let flags = numeric(&folder, example, usual);
         let least = match example {
+            "engine" => 11,
             "mlp_mnist" => 14,
             "throughput" | "wgsl" => 2,
             _ => 0,
