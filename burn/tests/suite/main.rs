@@ -4,4 +4,5 @@ mod common;
 mod devices;
 mod layout;
 mod per_param;
+mod shared;
 mod trajectory;

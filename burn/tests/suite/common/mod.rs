@@ -1,6 +1,7 @@
 //! Devices, values by path, and the core's CPU twin.
 
 mod nets;
+mod ours;
 mod values;
 
 use std::sync::OnceLock;
@@ -12,6 +13,7 @@ use miadam_burn::MiAdam;
 use miadam_burn::miadam::{Hyperparams, Param, ParamGroup, StepScale, WeightDecay, cpu};
 
 pub use nets::{Conv, Mlp, Net, Transformer};
+pub use ours::{Ours, again};
 pub use values::{ByPath, assert_bits, assert_updates, fill, gradients, ids, lossless, values};
 
 /// burn's wgpu device, which a process makes once.
