@@ -6,6 +6,7 @@
 mod averages;
 mod changes;
 mod chunk;
+mod coefs;
 mod measuring;
 mod optimizer;
 mod rows;
@@ -13,5 +14,6 @@ mod sharing;
 mod state;
 mod values;
 
+pub use coefs::StepCoefs;
 pub use optimizer::{Binding, Cpu, MiAdam};
 pub use sharing::Verdict;

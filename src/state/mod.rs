@@ -6,6 +6,8 @@ mod report;
 
 #[cfg(feature = "gpu")]
 pub(crate) use checkpoint::SavedParam;
+#[cfg(feature = "cpu")]
+pub(crate) use checkpoint::gains_after;
 pub use checkpoint::{Checkpoint, Skipped};
 pub(crate) use checkpoint::{Fit, FitParam, Header, HeaderGroup, VERSION};
 pub use params::{ParamState, State};

@@ -5,7 +5,7 @@ use crate::options::Hyperparams;
 
 /// S_1 to S_n of parameters that have taken so many steps under these hyperparameters from the start, good to about 1e-9 at
 /// step 10⁷.
-pub(super) fn gains_after(step: u32, hyperparams: &Hyperparams) -> Vec<Gain> {
+pub(crate) fn gains_after(step: u32, hyperparams: &Hyperparams) -> Vec<Gain> {
     let &Hyperparams { beta1, kappa, order, .. } = hyperparams;
     let one = Steps::one(beta1, kappa, order as usize);
     let (mut all, mut power) = (Steps::none(order as usize), one);

@@ -19,4 +19,6 @@ pub use contents::Checkpoint;
 pub(crate) use entries::SavedParam;
 pub use fit::Skipped;
 pub(crate) use fit::{Fit, FitParam};
+#[cfg(feature = "cpu")]
+pub(crate) use gains::gains_after;
 pub(crate) use header::{Header, HeaderGroup, VERSION};
