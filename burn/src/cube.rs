@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use burn::backend::Device as _;
 use burn::tensor::Tensor;
 use burn::tensor::kind::BridgeTensor;
+use burn::tensor::wgpu::WgpuSetup;
 use burn_cubecl::tensor::CubeTensor;
 use burn_cubecl::{Cube, CubeBackend, CubeDevice};
 use burn_fusion::custom::{CustomOpIr, HandleContainer, OperationFn, OperationIr, StreamId, TensorIr};
@@ -18,6 +19,7 @@ use cubecl::server::{BufferBinding, Server, ServerStorage};
 use cubecl::wgpu::{AutoCompiler, WgpuServer};
 use miadam::Slice;
 
+use crate::copies::{self, Copy};
 use crate::error::Error;
 use crate::order::Order;
 
@@ -26,7 +28,14 @@ type Runtime = WgpuServer<AutoCompiler>;
 /// Where a tensor lies. It stays there as long as this lives.
 struct Located {
     slice: Slice,
+    bytes: u64,
     _binding: BufferBinding,
+}
+
+impl Located {
+    fn copy_to(&self, to: &Self) -> Copy {
+        Copy { from: self.slice.clone(), to: to.slice.clone(), bytes: self.bytes.next_multiple_of(4) }
+    }
 }
 
 /// Tensors that are written, and tensors that are only read.
@@ -37,6 +46,8 @@ pub struct Tensors<T> {
 
 /// What is done with the buffers of tensors.
 pub struct Job {
+    /// The device that the tensors are on.
+    pub setup: WgpuSetup,
     /// The order of the elements of each written tensor, and of the one that is read beside it. Where it is none, it is that of
     /// the tensor that is read.
     pub orders: Vec<Option<Order>>,
@@ -71,7 +82,9 @@ trait Backend: burn::backend::Backend {
 impl Backend for CubeBackend {
     fn run(mut tensors: Tensors<CubeTensor>, job: Job) -> (Vec<CubeTensor>, Result<(), Error>) {
         let orders = arrange(&mut tensors, job.orders);
-        let result = locate(&mut tensors).and_then(|located| {
+        let result = locate(&mut tensors).and_then(|(located, moved)| {
+            let copies: Vec<_> = moved.iter().map(|(from, to)| from.copy_to(&located.written[*to])).collect();
+            copies::submit(&job.setup, &copies);
             let slices = |located: &[Located]| located.iter().map(|located| located.slice.clone()).collect();
             (job.work)(&Tensors { written: slices(&located.written), read: slices(&located.read) }, &orders)
         });
@@ -129,10 +142,12 @@ impl<T> Tensors<T> {
 
 /// What cubecl's thread finds.
 enum Found {
-    /// Where everything lies.
-    All(Tensors<Located>),
+    /// Where everything lies, the sources of copies included.
+    All(Tensors<Located>, Vec<Located>),
     /// The numbers of tensors that need a copy first.
     Shared(Vec<usize>),
+    /// The numbers of copies whose sources do not start at a whole word.
+    Odd(Vec<usize>),
 }
 
 /// Puts each written tensor, and the one that is read beside it, in the same order of elements.
@@ -151,23 +166,41 @@ fn arrange(tensors: &mut Tensors<CubeTensor>, orders: Vec<Option<Order>>) -> Vec
 }
 
 /// Finds where all tensors lie, those that are written where they may be. A tensor that somebody else holds, or that cannot be
-/// bound as it is, becomes a copy.
-fn locate(tensors: &mut Tensors<CubeTensor>) -> Result<Tensors<Located>, Error> {
-    let Some(first) = tensors.written.first() else { return Ok(Tensors { written: Vec::new(), read: Vec::new() }) };
+/// bound as it is, becomes a copy. A copy of a written tensor is still to be made: from a place, to the tensor of a number.
+fn locate(tensors: &mut Tensors<CubeTensor>) -> Result<(Tensors<Located>, Vec<(Located, usize)>), Error> {
+    let Some(first) = tensors.written.first() else {
+        return Ok((Tensors { written: Vec::new(), read: Vec::new() }, Vec::new()));
+    };
     let CubeDevice::Wgpu(device) = &first.device else {
         return Err(Error::Burn(format!("{:?} is not a wgpu device", first.device)));
     };
     let server = DeviceHandle::<Runtime>::new(device.to_id());
-    // A copy is its own, so that a second round finds everything, or a third one where two tensors overlap.
-    for _ in 0..3 {
-        let shared = &*tensors;
-        let found = server.submit_blocking(move |server| find(server, shared));
+    let mut moved: Vec<(CubeTensor, usize)> = Vec::new();
+    // One round for what is shared, one for overlaps, one for odd places, and one that finds everything.
+    for _ in 0..4 {
+        let (all, sources) = (&*tensors, &*moved);
+        let found = server.submit_blocking(move |server| find(server, all, sources));
         match found.map_err(|error| Error::Burn(format!("{error:?}")))?? {
-            Found::All(located) => return Ok(located),
+            Found::All(located, sources) => {
+                let numbers = moved.iter().map(|(_, number)| *number);
+                return Ok((located, sources.into_iter().zip(numbers).collect()));
+            }
             Found::Shared(numbers) => {
                 for number in numbers {
+                    let is_written = number < tensors.written.len();
                     let tensor = tensors.get_mut(number);
-                    *tensor = tensor.copy();
+                    if is_written && bytes(tensor) > 0 {
+                        let place = place_like(tensor);
+                        moved.push((std::mem::replace(tensor, place), number));
+                    } else {
+                        *tensor = tensor.copy();
+                    }
+                }
+            }
+            Found::Odd(places) => {
+                for place in places {
+                    let (source, _) = &mut moved[place];
+                    *source = source.copy();
                 }
             }
         }
@@ -175,12 +208,23 @@ fn locate(tensors: &mut Tensors<CubeTensor>) -> Result<Tensors<Located>, Error> 
     Err(Error::Burn("the copy of a tensor is shared".to_owned()))
 }
 
+fn bytes(tensor: &CubeTensor) -> u64 {
+    (tensor.meta.shape().num_elements() * tensor.dtype.size()) as u64
+}
+
+/// Memory for a tensor without holes, in the same order of elements.
+fn place_like(tensor: &CubeTensor) -> CubeTensor {
+    let CubeTensor { client, meta, device, dtype, .. } = tensor;
+    let memory = client.empty(bytes(tensor) as usize);
+    CubeTensor::new(client.clone(), memory, (**meta).clone(), device.clone(), *dtype)
+}
+
 /// On cubecl's own thread, so that nothing comes between.
-fn find(server: &mut Runtime, tensors: &Tensors<CubeTensor>) -> Result<Found, Error> {
+fn find(server: &mut Runtime, tensors: &Tensors<CubeTensor>, moved: &[(CubeTensor, usize)]) -> Result<Found, Error> {
     let report = |error| Error::Burn(format!("{error}"));
     let current = StreamId::current();
     let mut streams = vec![current];
-    for tensor in tensors.iter() {
+    for tensor in tensors.iter().chain(moved.iter().map(|(tensor, _)| tensor)) {
         if !streams.contains(&tensor.handle.stream) {
             streams.push(tensor.handle.stream);
         }
@@ -198,25 +242,30 @@ fn find(server: &mut Runtime, tensors: &Tensors<CubeTensor>) -> Result<Found, Er
         let binding = tensor.handle.clone().binding();
         let resource = server.get_resource(binding.clone(), current).map_err(report)?;
         let resource = resource.resource();
-        Ok(Located { slice: Slice::new(&resource.buffer, resource.offset), _binding: binding })
+        let slice = Slice::new(&resource.buffer, resource.offset);
+        Ok(Located { slice, bytes: bytes(tensor), _binding: binding })
     };
+    let sources = moved.iter().map(|(tensor, _)| find(tensor)).collect::<Result<Vec<_>, Error>>()?;
+    let odd = |(place, source): (usize, &Located)| (!source.slice.offset.is_multiple_of(4)).then_some(place);
+    let odd: Vec<_> = sources.iter().enumerate().filter_map(odd).collect();
+    if !odd.is_empty() {
+        return Ok(Found::Odd(odd));
+    }
     let mut find_all = |tensors: &[CubeTensor]| tensors.iter().map(&mut find).collect::<Result<Vec<_>, Error>>();
     let located = Tensors { written: find_all(&tensors.written)?, read: find_all(&tensors.read)? };
-    let shared = unbindable(tensors, &located);
-    Ok(if shared.is_empty() { Found::All(located) } else { Found::Shared(shared) })
+    let shared = unbindable(&located);
+    Ok(if shared.is_empty() { Found::All(located, sources) } else { Found::Shared(shared) })
 }
 
 /// The numbers of tensors that overlap another one, as where a sum has passed one gradient on to two parameters, and of tensors
 /// that do not start at a whole word.
-fn unbindable(tensors: &Tensors<CubeTensor>, located: &Tensors<Located>) -> Vec<usize> {
+fn unbindable(located: &Tensors<Located>) -> Vec<usize> {
     let mut ranges = Vec::new();
     let mut numbers = Vec::new();
-    for (number, (tensor, located)) in tensors.iter().zip(located.iter()).enumerate() {
-        let Slice { buffer, offset } = &located.slice;
-        let bytes = (tensor.meta.shape().num_elements() * tensor.dtype.size()) as u64;
+    for (number, Located { slice: Slice { buffer, offset }, bytes, .. }) in located.iter().enumerate() {
         if !offset.is_multiple_of(4) {
             numbers.push(number);
-        } else if bytes > 0 {
+        } else if *bytes > 0 {
             ranges.push((buffer, *offset, bytes.next_multiple_of(4), number));
         }
     }

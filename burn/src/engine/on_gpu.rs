@@ -95,9 +95,10 @@ impl OnGpu {
     ) -> Result<(), Error> {
         let shared = self.lock();
         let orders = leaves.iter().map(|leaf| shared.homes.get(&leaf.path).map(|home| home.order.clone())).collect();
+        let setup = shared.setup.clone();
         drop(shared);
         let written = leaves.iter_mut().filter_map(|leaf| leaf.tensor.take()).collect();
-        let (written, result) = cube::run(Tensors { written, read }, Job { orders, work: Box::new(act) });
+        let (written, result) = cube::run(Tensors { written, read }, Job { setup, orders, work: Box::new(act) });
         for (leaf, tensor) in leaves.iter_mut().zip(written) {
             leaf.tensor = Some(tensor);
         }
@@ -146,7 +147,8 @@ impl OnGpu {
         let shared = self.shared.clone();
         let tensors = Tensors { written: vec![scale.into_bridge()], read: Vec::new() };
         let work = Box::new(move |slices: &Tensors<Slice>, _: &[Order]| lock(&shared).copy_loss_scale(slices));
-        let (mut written, result) = cube::run(tensors, Job { orders: vec![None], work });
+        let (mut written, result) =
+            cube::run(tensors, Job { setup: self.lock().setup.clone(), orders: vec![None], work });
         result?;
         let scale = written.pop().ok_or_else(|| Error::Burn("a tensor is lost".to_owned()))?;
         Ok(Tensor::from_bridge(scale))

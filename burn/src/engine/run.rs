@@ -40,7 +40,7 @@ pub struct Turn {
 
 /// A checkpoint that waits for the first step.
 pub struct Pending {
-    checkpoint: Arc<Checkpoint>,
+    pub checkpoint: Arc<Checkpoint>,
     options: LoadOptions,
     /// The names of its parameters.
     names: HashSet<String>,
