@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::optimizer::MiAdam;
-use crate::per_param::PerParamMiAdam;
 
 /// The configuration of [`MiAdam`], in the way of burn's own: [`Config::save`] writes it as JSON.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -57,31 +56,6 @@ impl MiAdamConfig {
     /// For hyperparameters or options out of range, and for a device that no optimizer works on.
     pub fn init(&self, device: &Device) -> Result<MiAdam, Error> {
         self.init_multi(std::slice::from_ref(device))
-    }
-
-    /// The rule alone, as burn's own `Optimizer`, under the hyperparameters of all parameters. It runs on every backend.
-    ///
-    /// ```
-    /// use burn::module::ParamGroup;
-    /// use burn::optim::{ModuleOptimizer, SgdConfig};
-    /// use miadam_burn::MiAdamConfig;
-    ///
-    /// let optimizer = ModuleOptimizer::from(MiAdamConfig::default().build()?);
-    /// let optimizer = optimizer.with_group(ParamGroup::from_predicate("bias"), SgdConfig::new().build(), None);
-    /// # Ok::<(), miadam_burn::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    /// For hyperparameters out of range; and for what needs more than one parameter's tensors, or is not in burn's operations:
-    /// groups and options for the gradients, which `ModuleOptimizer` has of its own, averages, stochastic rounding and
-    /// `StepScale::ExactGain`.
-    pub fn build(&self) -> Result<PerParamMiAdam, Error> {
-        if !self.groups.is_empty() || self.grad_options != GradOptions::default() {
-            const REASON: &str = "groups and options for the gradients belong to `MiAdamConfig::init`; burn's `ModuleOptimizer` \
-                                  has `with_group` and `with_grad_clipping`";
-            return Err(Error::Option(REASON));
-        }
-        PerParamMiAdam::new(&self.hyperparams)
     }
 
     /// The optimizer for a module whose gradients come from several devices, by [`MiAdam::step_multi`]. Each device keeps the

@@ -2,10 +2,13 @@
 
 mod config;
 #[cfg(feature = "wgpu")]
+mod copies;
+#[cfg(feature = "wgpu")]
 mod cube;
 mod device;
 mod engine;
 mod error;
+pub mod learner;
 mod leaves;
 mod optimizer;
 #[cfg(feature = "wgpu")]

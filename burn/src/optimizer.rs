@@ -270,6 +270,17 @@ impl MiAdam {
         self.engines.checkpoint()
     }
 
+    /// The checkpoint with which another optimizer goes on as this one would. There is none before the first step, unless one
+    /// waits to be loaded.
+    pub(crate) fn to_go_on_from(&self) -> Result<Option<Checkpoint>, Error> {
+        match (&self.pending, self.checkpoint()) {
+            (Some(pending), _) => Ok(Some((*pending.checkpoint).clone())),
+            (None, Ok(checkpoint)) => Ok(Some(checkpoint)),
+            (None, Err(Error::NoStepYet)) => Ok(None),
+            (None, Err(error)) => Err(error),
+        }
+    }
+
     /// Saves the [checkpoint](Self::checkpoint) to a file, beside the module's own record.
     ///
     /// # Errors
