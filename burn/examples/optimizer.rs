@@ -67,10 +67,10 @@ impl OptimizerFlags {
 }
 
 impl Optimizer {
-    pub fn step<M: Module>(&mut self, lr: f64, module: M, grads: GradientsParams) -> Result<M, miadam_burn::Error> {
+    pub fn step<M: Module>(&mut self, lr: f64, module: M, grads: GradientsParams) -> Result<M, Box<dyn Error>> {
         match self {
             Self::Adam(optimizer) => Ok(optimizer.step(lr, module, grads)),
-            Self::MiAdam(optimizer) => Ok(optimizer.step(lr, module, grads)?),
+            Self::MiAdam(optimizer) => optimizer.step(lr, module, grads).map_err(|refused| refused.error.into()),
         }
     }
 }

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::Parser;
 use miadam_support::command_line::number;
+use miadam_support::device_kind::DeviceKind;
 
-use crate::device::DeviceKind;
 use crate::optimizer::OptimizerFlags;
 
 /// Train the network of burn's guide on handwritten digits, with burn's Adam or with MIAdam.

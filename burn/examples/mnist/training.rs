@@ -9,13 +9,14 @@ use burn::prelude::*;
 use miadam_support::command_line::{say, wrapped};
 use miadam_support::mnist::data::Data;
 
+use crate::device;
 use crate::mnist::args::Args;
 use crate::mnist::data::{MnistBatch, MnistBatcher, dataset};
 use crate::mnist::model::{Model, ModelConfig};
 
 pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let data = args.data.as_deref().map_or_else(Data::built_in, Data::from_folder)?;
-    let (device, name) = args.device.open()?;
+    let (device, name) = device::open(args.device)?;
     say(&wrapped(&format!("device: {name}; optimizer: {}", args.optimizer.name())))?;
 
     let steps = args.epochs * data.train.len().div_ceil(args.batch_size);

@@ -8,6 +8,7 @@ use burn::prelude::*;
 use miadam_support::command_line::{say, wrapped};
 use miadam_support::mnist::random::Random;
 
+use crate::device;
 use crate::transformer::args::Args;
 use crate::transformer::metrics::{Line, Metrics};
 use crate::transformer::model::Model;
@@ -18,7 +19,7 @@ const EVERY: usize = 50;
 
 pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let mut metrics = args.metrics.as_deref().map(Metrics::create).transpose()?;
-    let (device, name) = args.device.open()?;
+    let (device, name) = device::open(args.device)?;
     let optimizer = args.optimizer.name();
     say(&wrapped(&format!("device: {name}; optimizer: {optimizer}")))?;
 
