@@ -1,10 +1,13 @@
-//! burn's device for the flag that says where to train.
+//! burn's device for the flags that say where to train.
 
 use std::error::Error;
 
 use burn::tensor::Device;
-use miadam_burn::miadam::wgpu::DeviceType;
-use miadam_support::adapter::description;
+use burn::tensor::wgpu::WgpuSetup;
+use miadam_burn::miadam::wgpu::{
+    Adapter, Backends, DeviceDescriptor, DeviceType, Features, Instance, InstanceDescriptor,
+};
+use miadam_support::adapter::{self, description};
 use miadam_support::command_line::one_line;
 use miadam_support::device_kind::DeviceKind;
 
@@ -17,18 +20,33 @@ pub fn open(kind: DeviceKind) -> Result<(Device, String), Box<dyn Error>> {
     if kind == DeviceKind::Cpu {
         return cpu("");
     }
-    match Device::wgpu_options().init_with_setup() {
-        Err(error) if kind == DeviceKind::Gpu => {
-            Err(format!("burn finds no GPU: {}; install a driver, or use --device cpu", one_line(&error.to_string()))
-                .into())
-        }
-        Ok((device, setup)) if kind == DeviceKind::Gpu || setup.adapter.get_info().device_type != DeviceType::Cpu => {
-            let name = description(&setup.adapter.get_info());
-            // `miadam_burn::wgpu_device` does both, where the name is not wanted.
-            miadam_burn::register(&device, setup)?;
-            Ok((device, name))
+    let is_wanted = kind == DeviceKind::Gpu;
+    match adapter::choose(None) {
+        Err(error) if is_wanted || !error.is_missing() => Err(error.into()),
+        Ok(adapter) if is_wanted || adapter.get_info().device_type != DeviceType::Cpu => {
+            let name = description(&adapter.get_info());
+            let gpu =
+                gpu(adapter).map_err(|error| format!("{name}: {}; try --device cpu", one_line(&error.to_string())))?;
+            Ok((gpu, name))
         }
         // A GPU in software is slower than the CPU.
         _ => cpu(" (there is no hardware GPU)"),
     }
+}
+
+/// burn on this adapter. Where burn may choose one itself, `miadam_burn::wgpu_device` is enough.
+fn gpu(adapter: Adapter) -> Result<Device, Box<dyn Error>> {
+    // burn reads the adapter's limits and features, whatever the device has.
+    let (device, queue) = pollster::block_on(adapter.request_device(&DeviceDescriptor {
+        required_features: adapter.features() - Features::MAPPABLE_PRIMARY_BUFFERS,
+        required_limits: adapter.limits(),
+        ..DeviceDescriptor::default()
+    }))?;
+    let backends = Backends::PRIMARY;
+    let instance = Instance::new(InstanceDescriptor { backends, ..InstanceDescriptor::new_without_display_handle() });
+    let backend = adapter.get_info().backend;
+    let setup = WgpuSetup { instance, adapter, device, queue, backend };
+    let device = Device::wgpu_options().setup(setup.clone()).init()?;
+    miadam_burn::register(&device, setup)?;
+    Ok(device)
 }
