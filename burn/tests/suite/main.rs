@@ -6,6 +6,7 @@ mod copies;
 mod devices;
 mod layout;
 mod learner;
+mod options;
 mod per_param;
 mod shared;
 mod trajectory;

@@ -13,7 +13,7 @@ use miadam_burn::MiAdam;
 use miadam_burn::miadam::{Hyperparams, Param, ParamGroup, StepScale, WeightDecay, cpu};
 
 pub use nets::{Conv, Mlp, Net, Transformer};
-pub use ours::{Ours, again};
+pub use ours::{Ours, WGSL, again};
 pub use values::{ByPath, assert_bits, assert_updates, fill, gradients, ids, lossless, values};
 
 /// burn's wgpu device, which a process makes once.
@@ -71,16 +71,23 @@ impl Twin {
     /// Steps the parameters that have a gradient.
     pub fn step(&mut self, lr: f64, grads: &ByPath) {
         let groups = self.optimizer.hyperparams().len();
-        for group in 0..groups {
-            self.optimizer.set_lr(group, lr).unwrap();
+        self.step_at(&vec![lr; groups], grads);
+    }
+
+    /// The same with a learning rate a group.
+    pub fn step_at(&mut self, lrs: &[f64], grads: &ByPath) {
+        for (group, lr) in lrs.iter().enumerate() {
+            self.optimizer.set_lr(group, *lr).unwrap();
         }
         let absent: Vec<_> = self.params.keys().filter(|path| !grads.contains_key(*path)).collect();
         self.optimizer.skip(absent).unwrap();
         let mut grads = grads.clone();
-        let bindings = self.params.iter_mut().zip(&mut grads).map(|((path, param), (of, grad))| {
-            assert_eq!(path, of);
-            cpu::Binding::new(path, param, grad)
+        let bindings = self.params.iter_mut().filter_map(|(path, param)| {
+            let grad = grads.remove(path)?;
+            Some((path, param, grad))
         });
+        let mut bindings: Vec<_> = bindings.collect();
+        let bindings = bindings.iter_mut().map(|(path, param, grad)| cpu::Binding::new(path, &mut **param, grad));
         self.optimizer.step(bindings).unwrap();
     }
 }

@@ -1,11 +1,11 @@
 //! Small networks, whose values and inputs are the same on every device.
 
-use burn::module::Module;
+use burn::module::{Module, ModuleMapper, Param};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::transformer::{TransformerEncoder, TransformerEncoderConfig, TransformerEncoderInput};
 use burn::nn::{Embedding, EmbeddingConfig, Linear, LinearConfig};
 use burn::tensor::activation::{log_softmax, relu};
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
 use super::fill;
 
@@ -58,6 +58,26 @@ impl Net for Mlp {
 
     fn loss(&self, step: usize) -> Tensor<1> {
         let input = numbers([4, 5], step, &device_of(self));
+        (self.second.forward(self.first.forward(input).tanh()) - 0.5).square().mean()
+    }
+}
+
+impl Mlp {
+    /// With all parameters of this type.
+    pub fn cast(self, dtype: DType) -> Self {
+        struct Caster(DType);
+        impl ModuleMapper for Caster {
+            fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+                let (id, tensor, _) = param.consume();
+                Param::initialized(id, Tensor::from_inner(tensor.inner().cast(self.0)).require_grad())
+            }
+        }
+        self.map(&mut Caster(dtype))
+    }
+
+    /// The loss of a step, with inputs of this type.
+    pub fn cast_loss(&self, step: usize, dtype: DType) -> Tensor<1> {
+        let input = numbers([4, 5], step, &device_of(self)).cast(dtype);
         (self.second.forward(self.first.forward(input).tanh()) - 0.5).square().mean()
     }
 }
