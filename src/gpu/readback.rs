@@ -169,7 +169,7 @@ impl Arriving {
     async fn read(self) -> Result<wgpu::BufferView, Error> {
         self.arrival.receive().await.ok_or(Error::ReadbackLost)?.map_err(|_| Error::ReadbackLost)?;
         // The view keeps the buffer. Dropping it unmaps it; `unmap` itself would panic on a device that is lost by now.
-        self.buffer.get_mapped_range(..).map_err(|_| Error::ReadbackLost)
+        mapped(&self.buffer).ok_or(Error::ReadbackLost)
     }
 }
 
@@ -202,14 +202,38 @@ impl Watch {
     pub fn record(self, encoder: &mut wgpu::CommandEncoder, progress: &wgpu::Buffer, known: Arc<Known>) {
         let Self(buffer) = self;
         encoder.copy_buffer_to_buffer(progress, 0, &buffer, 0, buffer.size());
-        let mapped = buffer.clone();
+        let copy = buffer.clone();
         encoder.map_buffer_on_submit(&buffer, wgpu::MapMode::Read, .., move |result| {
             if result.is_ok()
-                && let Ok(bytes) = mapped.get_mapped_range(..)
+                && let Some(bytes) = mapped(&copy)
             {
                 known.raise(&head(&bytes));
             }
         });
+    }
+}
+
+/// All of a buffer that is mapped, unless its device was lost since. Version 30 of wgpu then gives an error, and version 29
+/// panics.
+fn mapped(buffer: &wgpu::Buffer) -> Option<wgpu::BufferView> {
+    let range = std::panic::AssertUnwindSafe(|| buffer.get_mapped_range(..).view());
+    std::panic::catch_unwind(range).ok().flatten()
+}
+
+/// A mapped range, which is a view in version 29 of wgpu and a result in version 30.
+trait MappedRange {
+    fn view(self) -> Option<wgpu::BufferView>;
+}
+
+impl MappedRange for wgpu::BufferView {
+    fn view(self) -> Option<wgpu::BufferView> {
+        Some(self)
+    }
+}
+
+impl<E> MappedRange for Result<wgpu::BufferView, E> {
+    fn view(self) -> Option<wgpu::BufferView> {
+        self.ok()
     }
 }
 
