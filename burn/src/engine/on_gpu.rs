@@ -147,8 +147,9 @@ impl OnGpu {
         let shared = self.shared.clone();
         let tensors = Tensors { written: vec![scale.into_bridge()], read: Vec::new() };
         let work = Box::new(move |slices: &Tensors<Slice>, _: &[Order]| lock(&shared).copy_loss_scale(slices));
-        let (mut written, result) =
-            cube::run(tensors, Job { setup: self.lock().setup.clone(), orders: vec![None], work });
+        // A guard inside the call would still be held when `work` asks for its own.
+        let setup = self.lock().setup.clone();
+        let (mut written, result) = cube::run(tensors, Job { setup, orders: vec![None], work });
         result?;
         let scale = written.pop().ok_or_else(|| Error::Burn("a tensor is lost".to_owned()))?;
         Ok(Tensor::from_bridge(scale))
