@@ -162,7 +162,8 @@ impl Optimizer for Whole {
         _: Tensor<D>,
         state: Option<State>,
     ) -> (Tensor<D>, Option<State>) {
-        let is_asked = HANDED.with_borrow(|handed| matches!(handed, Handed::Asked));
+        // Taken back at once, so that a panic on the way leaves nobody asked for.
+        let is_asked = matches!(HANDED.replace(Handed::Unasked), Handed::Asked);
         assert!(
             is_asked,
             "this optimizer steps a whole module: call `miadam_burn::learner::optimize` in the model's `TrainStep::optimize`, and \

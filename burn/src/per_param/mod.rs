@@ -5,7 +5,7 @@ mod record;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use burn::optim::{LearningRate, Optimizer};
-use burn::tensor::{DType, Device, Tensor};
+use burn::tensor::{Bool, DType, Device, Tensor};
 use miadam::cpu::StepCoefs;
 use miadam::{Average, GradOptions, HalfParams, Hyperparams};
 
@@ -208,7 +208,9 @@ impl<const D: usize> PerParamState<D> {
         // A group without decay has none, even where θ is infinite.
         let g = if c.coupled_decay == 0.0 { g } else { g + theta.clone() * c.coupled_decay };
         let m = approach(&self.first_moment, g.clone(), c.one_minus_beta1);
-        let v = approach(&self.second_moment, g.clone() * g, c.one_minus_beta2);
+        let v = self.second_moment.clone();
+        // An infinite v stays so, and its element stands still, where inf - inf would make it NaN.
+        let v = approach(&v, g.clone() * g, c.one_minus_beta2).mask_where(is_infinite(&v), v);
         (self.first_moment, self.second_moment) = (m.clone(), v.clone());
         let v = if amsgrad { self.raise(v) } else { v };
         let num = self.integrals.iter_mut().fold(m, |num, s| {
@@ -238,6 +240,12 @@ impl<const D: usize> PerParamState<D> {
         self.largest_second_moment = Some(largest.clone());
         largest
     }
+}
+
+/// Whether second moments are infinite. The largest number counts, too: burn fuses this comparison, but not `is_inf`.
+fn is_infinite<const D: usize>(v: &Tensor<D>) -> Tensor<D, Bool> {
+    let largest = if v.dtype() == DType::F64 { f64::MAX } else { f64::from(f32::MAX) };
+    v.clone().greater_equal_elem(largest)
 }
 
 /// An average that takes a value in.

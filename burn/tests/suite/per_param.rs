@@ -70,24 +70,37 @@ fn options() -> Vec<Hyperparams> {
     all
 }
 
+fn gradient(step: usize) -> Vec<f32> {
+    values(LEN, 10 * step)
+}
+
+/// At one step, one element has a gradient whose square is infinite.
+fn gradient_with_overflow(step: usize) -> Vec<f32> {
+    let mut gradient = gradient(step);
+    if step == 3 {
+        gradient[5] = 1e30;
+    }
+    gradient
+}
+
 /// The parameter after each step.
-fn of_twin(hyperparams: &Hyperparams) -> Vec<Vec<f32>> {
+fn of_twin(hyperparams: &Hyperparams, gradient: fn(usize) -> Vec<f32>) -> Vec<Vec<f32>> {
     let group = miadam_burn::miadam::ParamGroup::new(hyperparams.clone(), [miadam_burn::miadam::Param::new("w", LEN)]);
     let mut twin = cpu::MiAdam::new([group]).unwrap();
     let mut w = values(LEN, 1);
     let step = |step: usize| {
-        twin.step([cpu::Binding::new("w", &mut w, &mut values(LEN, 10 * step))]).unwrap();
+        twin.step([cpu::Binding::new("w", &mut w, &mut gradient(step))]).unwrap();
         w.clone()
     };
     (1..=35).map(step).collect()
 }
 
-fn of_burn(hyperparams: &Hyperparams, device: &Device) -> Vec<Vec<f32>> {
+fn of_burn(hyperparams: &Hyperparams, gradient: fn(usize) -> Vec<f32>, device: &Device) -> Vec<Vec<f32>> {
     let optimizer = build(hyperparams);
     let mut w = Some((tensor(&values(LEN, 1), [8, 8], device), None));
     let step = |step: usize| {
         let (tensor_before, state) = w.take().unwrap();
-        let grad = tensor(&values(LEN, 10 * step), [8, 8], device);
+        let grad = tensor(&gradient(step), [8, 8], device);
         let (now, state) = optimizer.step::<2>(LR, tensor_before, grad, state);
         w = Some((now.clone(), state));
         now.into_data().try_to_vec::<f32>().unwrap()
@@ -95,21 +108,19 @@ fn of_burn(hyperparams: &Hyperparams, device: &Device) -> Vec<Vec<f32>> {
     (1..=35).map(step).collect()
 }
 
-#[test]
-fn steps_are_those_of_the_twin() {
+fn same_bits_on_the_cpu(gradient: fn(usize) -> Vec<f32>) {
     for hyperparams in options() {
-        let (twin, burn) = (of_twin(&hyperparams), of_burn(&hyperparams, &Device::flex()));
+        let (twin, burn) = (of_twin(&hyperparams, gradient), of_burn(&hyperparams, gradient, &Device::flex()));
         // The same operations in the same order, none of them fused: the same bits.
         assert!(twin == burn, "{hyperparams:?}");
     }
 }
 
 #[cfg(feature = "wgpu")]
-#[test]
-fn steps_are_those_of_the_twin_on_wgpu() {
+fn same_updates_on_wgpu(gradient: fn(usize) -> Vec<f32>) {
     let device = &crate::common::gpu();
     for hyperparams in options() {
-        let (twin, burn) = (of_twin(&hyperparams), of_burn(&hyperparams, device));
+        let (twin, burn) = (of_twin(&hyperparams, gradient), of_burn(&hyperparams, gradient, device));
         let start = values(LEN, 1);
         let updates = |run: &[Vec<f32>]| -> Vec<f32> {
             let before = std::iter::once(&start).chain(run);
@@ -123,6 +134,28 @@ fn steps_are_those_of_the_twin_on_wgpu() {
             assert!((found - wanted).abs() <= bound, "{hyperparams:?}, step {step}: {found} is not {wanted}");
         }
     }
+}
+
+#[test]
+fn steps_are_those_of_the_twin() {
+    same_bits_on_the_cpu(gradient);
+}
+
+#[cfg(feature = "wgpu")]
+#[test]
+fn steps_are_those_of_the_twin_on_wgpu() {
+    same_updates_on_wgpu(gradient);
+}
+
+#[test]
+fn an_element_past_the_range_stands_still() {
+    same_bits_on_the_cpu(gradient_with_overflow);
+}
+
+#[cfg(feature = "wgpu")]
+#[test]
+fn an_element_past_the_range_stands_still_on_wgpu() {
+    same_updates_on_wgpu(gradient_with_overflow);
 }
 
 /// Runs both for 40 steps, and gives the largest difference of an element.
