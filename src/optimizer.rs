@@ -224,6 +224,12 @@ impl<D: OnDevice> Optimizer<D> {
         Ok(())
     }
 
+    /// Takes back every [`skip`](Self::skip) since the last recorded step, for a host that could not record one.
+    pub fn skip_none(&mut self) {
+        self.course.skip_none();
+        self.device.parts_changed(&self.course);
+    }
+
     /// The names of the parameters that are frozen, in the order of the groups.
     pub fn frozen(&self) -> impl Iterator<Item = &str> {
         self.course.members.iter().filter(|member| member.is_frozen).map(|member| &member.param.name[..])

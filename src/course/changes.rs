@@ -42,6 +42,12 @@ impl Course {
         Ok(())
     }
 
+    /// Lets all parameters that are not frozen take part in the next step.
+    pub(crate) fn skip_none(&mut self) {
+        self.members.iter_mut().for_each(|member| member.is_skipped = false);
+        self.is_settled = false;
+    }
+
     pub(crate) fn check_group(&self, group: usize) -> Result<(), Error> {
         let groups = self.groups.len();
         if group < groups { Ok(()) } else { Err(Error::UnknownGroup { group, groups }) }

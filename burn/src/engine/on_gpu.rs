@@ -71,12 +71,12 @@ impl Site<Gpu> for Buffers<'_> {
     }
 
     fn add_group(&self, optimizer: &mut MiAdam, group: ParamGroup) -> Result<(), CoreError> {
-        let bindings = self.of(&group.params);
+        let bindings = self.of(optimizer.params().chain(&group.params));
         optimizer.add_group(group, bindings).map(drop)
     }
 
     fn add_params(&self, optimizer: &mut MiAdam, group: usize, params: Vec<Param>) -> Result<(), CoreError> {
-        let bindings = self.of(&params);
+        let bindings = self.of(optimizer.params().chain(&params));
         optimizer.add_params(group, params, bindings)
     }
 }

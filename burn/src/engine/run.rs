@@ -162,8 +162,12 @@ impl<D: OnDevice> Run<D> {
             Some(run) => run,
             None => run.insert(Self::first(turn, site)?),
         };
-        run.add(turn, site)?;
+        run.check(turn)?;
+        // A step that could not be taken may have left somebody out.
+        run.optimizer.skip_none();
+        // Those who rest are bound to where they were, which may be anybody's by now.
         run.rest(turn)?;
+        run.add(turn, site)?;
         run.set_lrs(turn)?;
         Ok(run)
     }
@@ -214,20 +218,21 @@ impl<D: OnDevice> Run<D> {
         Ok(run)
     }
 
-    /// Adds the parameters that are new, and checks the others.
-    fn add(&mut self, turn: &Turn, site: &impl Site<D>) -> Result<(), Error> {
-        let mut new = Vec::new();
+    /// Refuses parameters that have become others.
+    fn check(&self, turn: &Turn) -> Result<(), Error> {
         for brought in &turn.brought {
-            match self.params.get(&brought.path) {
-                None => new.push(brought),
-                Some(before) if *before == brought.param => {}
-                Some(before) => {
-                    let kind = |param: &Param| format!("{} elements of {:?}", param.len, param.dtype);
-                    let (path, before, now) = (brought.path.to_string(), kind(before), kind(&brought.param));
-                    return Err(Error::Changed { path, before, now });
-                }
+            if let Some(before) = self.params.get(&brought.path).filter(|before| **before != brought.param) {
+                let kind = |param: &Param| format!("{} elements of {:?}", param.len, param.dtype);
+                let (path, before, now) = (brought.path.to_string(), kind(before), kind(&brought.param));
+                return Err(Error::Changed { path, before, now });
             }
         }
+        Ok(())
+    }
+
+    /// Adds the parameters that are new.
+    fn add(&mut self, turn: &Turn, site: &impl Site<D>) -> Result<(), Error> {
+        let new: Vec<_> = turn.brought.iter().filter(|brought| !self.params.contains_key(&brought.path)).collect();
         for (group, hyperparams) in turn.hyperparams.iter().enumerate() {
             let of_group: Vec<_> = new.iter().filter(|brought| brought.group == group).copied().collect();
             if of_group.is_empty() {
@@ -259,10 +264,7 @@ impl<D: OnDevice> Run<D> {
     fn rest(&mut self, turn: &Turn) -> Result<(), Error> {
         let present: HashSet<_> =
             turn.brought.iter().filter(|brought| brought.grad.is_some()).map(|brought| &*brought.path).collect();
-        if present.len() == self.params.len() {
-            return Ok(());
-        }
-        let absent: Vec<_> = self.params.keys().filter(|path| !present.contains(&***path)).cloned().collect();
+        let absent: Vec<_> = self.params.keys().filter(|path| !present.contains(&***path)).collect();
         Ok(self.optimizer.skip(absent)?)
     }
 }
