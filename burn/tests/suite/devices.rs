@@ -18,6 +18,11 @@ struct Net {
 
 /// Another device on the adapter that burn would take, made by the program itself.
 fn another() -> Device {
+    another_with_setup().0
+}
+
+/// The same with its wgpu handles.
+pub fn another_with_setup() -> (Device, WgpuSetup) {
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
     let block_on = pollster::block_on::<std::pin::Pin<Box<dyn Future<Output = _>>>>;
     let setup = block_on(Box::pin(async {
@@ -31,8 +36,8 @@ fn another() -> Device {
         WgpuSetup { instance: instance.clone(), adapter, device, queue, backend }
     }));
     let device = Device::wgpu_options().setup(setup.clone()).init().unwrap();
-    miadam_burn::register(&device, setup).unwrap();
-    device
+    miadam_burn::register(&device, setup.clone()).unwrap();
+    (device, setup)
 }
 
 /// Two, the same for all tests.

@@ -8,5 +8,7 @@ mod layout;
 mod learner;
 mod options;
 mod per_param;
+mod processes;
+mod refused;
 mod shared;
 mod trajectory;

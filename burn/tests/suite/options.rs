@@ -3,7 +3,7 @@
 use burn::lr_scheduler::linear::LinearLrSchedulerConfig;
 use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use burn::lr_scheduler::module_lr_scheduler::ModuleLrSchedulerConfig;
-use burn::module::{Module, ParamGroup};
+use burn::module::ParamGroup;
 use burn::optim::GradientsParams;
 use burn::tensor::{DType, Device, Tensor};
 use miadam_burn::MiAdamConfig;
