@@ -224,7 +224,18 @@ impl<D: OnDevice> Optimizer<D> {
         Ok(())
     }
 
-    /// Takes back every [`skip`](Self::skip) since the last recorded step, for a host that could not record one.
+    /// Takes back every [`skip`](Self::skip) since the last recorded step, for a host whose step was refused.
+    ///
+    /// ```
+    /// # use miadam::{Hyperparams, Param, ParamGroup, cpu};
+    /// # let mut optimizer = cpu::MiAdam::new([ParamGroup::new(Hyperparams::default(), [Param::new("w", 1)])])?;
+    /// let mut w = [1.0];
+    /// optimizer.skip(["w"])?;
+    /// optimizer.skip_none();
+    /// optimizer.step([cpu::Binding::new("w", &mut w, &mut [0.5])])?;
+    /// assert_ne!(w, [1.0]);
+    /// # Ok::<(), miadam::Error>(())
+    /// ```
     pub fn skip_none(&mut self) {
         self.course.skip_none();
         self.device.parts_changed(&self.course);

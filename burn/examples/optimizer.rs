@@ -57,7 +57,7 @@ impl OptimizerFlags {
         })
     }
 
-    /// What people call it.
+    /// The name that people know it by.
     pub fn name(&self) -> String {
         match self.optimizer {
             Kind::Adam => format!("Adam, lr {}", self.lr),

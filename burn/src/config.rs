@@ -1,4 +1,4 @@
-//! What the user asks for: hyperparameters for groups of parameters, and options for the gradients.
+//! The user asks for hyperparameters, for groups of parameters, and for options of the gradients. This file takes them.
 
 use burn::config::Config;
 use burn::module::{ParamGroup, ParamId};

@@ -25,7 +25,7 @@ use crate::order::Order;
 
 type Runtime = WgpuServer<AutoCompiler>;
 
-/// Where a tensor lies. It stays there as long as this lives.
+/// The place of a tensor, which stays there as long as this lives.
 struct Located {
     slice: Slice,
     bytes: u64,
@@ -44,6 +44,8 @@ pub struct Tensors<T> {
     pub read: Vec<T>,
 }
 
+type Work = Box<dyn FnOnce(&Tensors<Slice>, &[Order]) -> Result<(), Error> + Send>;
+
 /// What is done with the buffers of tensors.
 pub struct Job {
     /// The device that the tensors are on.
@@ -52,7 +54,7 @@ pub struct Job {
     /// the tensor that is read.
     pub orders: Vec<Option<Order>>,
     /// What happens, with the orders, once all that burn queued before has been submitted.
-    pub work: Box<dyn FnOnce(&Tensors<Slice>, &[Order]) -> Result<(), Error> + Send>,
+    pub work: Work,
 }
 
 /// Runs a job on the buffers of tensors, in the order of burn's own operations. It gives the written ones back, whether the work
@@ -150,6 +152,9 @@ enum Found {
     Odd(Vec<usize>),
 }
 
+/// Where all tensors lie, and from where which of them is still to be copied.
+type Places = (Tensors<Located>, Vec<(Located, usize)>);
+
 /// Puts each written tensor, and the one that is read beside it, in the same order of elements.
 fn arrange(tensors: &mut Tensors<CubeTensor>, orders: Vec<Option<Order>>) -> Vec<Order> {
     let Tensors { written, read } = tensors;
@@ -167,7 +172,7 @@ fn arrange(tensors: &mut Tensors<CubeTensor>, orders: Vec<Option<Order>>) -> Vec
 
 /// Finds where all tensors lie, those that are written where they may be. A tensor that somebody else holds, or that cannot be
 /// bound as it is, becomes a copy. A copy of a written tensor is still to be made: from a place, to the tensor of a number.
-fn locate(tensors: &mut Tensors<CubeTensor>) -> Result<(Tensors<Located>, Vec<(Located, usize)>), Error> {
+fn locate(tensors: &mut Tensors<CubeTensor>) -> Result<Places, Error> {
     let Some(first) = tensors.written.first() else {
         return Ok((Tensors { written: Vec::new(), read: Vec::new() }, Vec::new()));
     };

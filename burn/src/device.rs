@@ -32,7 +32,7 @@ pub fn wgpu_device(options: WgpuOptions) -> Result<Device, Error> {
 /// # Errors
 /// If the device is not one of burn's wgpu backend.
 pub fn register(device: &Device, setup: WgpuSetup) -> Result<(), Error> {
-    let Some(key) = wgpu_key(device) else { return Err(Error::UnsupportedDevice { device: device.clone() }) };
+    let Some(key) = wgpu_key(device) else { return Err(Error::UnsupportedDevice { device: Box::new(device.clone()) }) };
     let mut setups = SETUPS.lock().unwrap_or_else(PoisonError::into_inner);
     setups.get_or_insert_default().insert(key, setup);
     Ok(())
@@ -48,12 +48,12 @@ pub enum Kind {
 
 /// What an optimizer does on a device.
 pub fn kind(device: &Device) -> Result<Kind, Error> {
-    let unsupported = || Err(Error::UnsupportedDevice { device: device.clone() });
+    let unsupported = || Err(Error::UnsupportedDevice { device: Box::new(device.clone()) });
     match device.clone().without_autodiff().as_dispatch() {
         DispatchDevice::Cube(CubeDevice::Wgpu(key)) => {
             let setups = SETUPS.lock().unwrap_or_else(PoisonError::into_inner);
             let setup = setups.as_ref().and_then(|setups| setups.get(key)).cloned();
-            setup.map(Kind::Gpu).ok_or_else(|| Error::UnknownQueue { device: device.clone() })
+            setup.map(Kind::Gpu).ok_or_else(|| Error::UnknownQueue { device: Box::new(device.clone()) })
         }
         DispatchDevice::Cube(CubeDevice::Cpu(_)) => Ok(Kind::Host),
         DispatchDevice::Cube(_) => unsupported(),

@@ -1,6 +1,6 @@
 //! What can go wrong, each with the parameter's path and the way to mend it.
 
-use burn::tensor::{DType, Device, Shape};
+use burn::tensor::{DType, Device};
 
 /// An error of the adapter. What a core optimizer refuses is [`Core`](Error::Core), and names parameters by their paths.
 #[derive(Debug, thiserror::Error)]
@@ -8,7 +8,7 @@ use burn::tensor::{DType, Device, Shape};
 pub enum Error {
     /// From the optimizer itself.
     #[error(transparent)]
-    Core(#[from] miadam::Error),
+    Core(Box<miadam::Error>),
     /// burn has the wgpu device, but only whoever made it has its queue.
     #[error(
         "the queue of {device:?} is not known: make the device with `miadam_burn::wgpu_device`, or register its setup with \
@@ -16,7 +16,7 @@ pub enum Error {
     )]
     UnknownQueue {
         /// The device.
-        device: Device,
+        device: Box<Device>,
     },
     /// The device is neither a wgpu device nor one whose tensors lie in host memory.
     #[error(
@@ -25,7 +25,7 @@ pub enum Error {
     )]
     UnsupportedDevice {
         /// The device.
-        device: Device,
+        device: Box<Device>,
     },
     /// A parameter or its gradient is on another device than the optimizer.
     #[error(
@@ -35,21 +35,21 @@ pub enum Error {
         /// The parameter's path in the module.
         path: String,
         /// The optimizer's device.
-        expected: Device,
+        expected: Box<Device>,
         /// The device of the parameter or of its gradient.
-        found: Device,
+        found: Box<Device>,
     },
     /// A gradient has another shape than its parameter.
     #[error(
-        "the gradient of `{path}` is {grad}, the parameter {param}: gradients belong to the module that they are of"
+        "the gradient of `{path}` is of shape {grad:?}, the parameter of {param:?}: gradients belong to the module that they are of"
     )]
     GradShape {
         /// The parameter's path in the module.
         path: String,
         /// The parameter's shape.
-        param: Shape,
+        param: Vec<usize>,
         /// The gradient's shape.
-        grad: Shape,
+        grad: Vec<usize>,
     },
     /// A parameter or a gradient has elements of a type that no step takes.
     #[error("`{path}` is of type {dtype:?}: cast the module to f32, f16 or bf16, or keep it out with `no_grad`")]
@@ -116,12 +116,18 @@ pub enum Error {
     Burn(String),
 }
 
+impl From<miadam::Error> for Error {
+    fn from(error: miadam::Error) -> Self {
+        Self::Core(Box::new(error))
+    }
+}
+
 /// A step that was not taken. The module comes back with every parameter as it was.
 pub struct StepError<M> {
     /// The module, unchanged.
     pub module: M,
     /// The reason.
-    pub error: Error,
+    pub error: Box<Error>,
 }
 
 impl<M> std::fmt::Debug for StepError<M> {
@@ -138,12 +144,12 @@ impl<M> std::fmt::Display for StepError<M> {
 
 impl<M> std::error::Error for StepError<M> {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        std::error::Error::source(&self.error)
+        std::error::Error::source(&*self.error)
     }
 }
 
 impl<M> From<StepError<M>> for Error {
     fn from(error: StepError<M>) -> Self {
-        error.error
+        *error.error
     }
 }

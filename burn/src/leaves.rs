@@ -48,6 +48,8 @@ struct Context {
 }
 
 /// What a traversal does with a parameter.
+// It is taken apart at once.
+#[allow(clippy::large_enum_variant)]
 pub enum Choice<const D: usize> {
     /// It takes it out of the module, with its gradient.
     Take(Option<Tensor<D>>),
@@ -213,10 +215,14 @@ impl Leaf {
         let own = *std::iter::once(main).chain(devices).find(|device| **device == self.device).get_or_insert(main);
         let found = std::iter::once(&self.device).chain(self.grad.as_ref().map(|grad| &grad.device));
         if let Some(found) = found.into_iter().find(|device| *device != own) {
-            return Err(Error::OtherDevice { path: path(), expected: own.clone(), found: found.clone() });
+            return Err(Error::OtherDevice {
+                path: path(),
+                expected: Box::new(own.clone()),
+                found: Box::new(found.clone()),
+            });
         }
         if let Some(grad) = self.grad.as_ref().filter(|grad| grad.shape != self.shape) {
-            return Err(Error::GradShape { path: path(), param: self.shape.clone(), grad: grad.shape.clone() });
+            return Err(Error::GradShape { path: path(), param: self.shape.to_vec(), grad: grad.shape.to_vec() });
         }
         let dtype = |dtype| core_dtype(dtype).ok_or_else(|| Error::Dtype { path: path(), dtype });
         if let Some(grad) = &self.grad {

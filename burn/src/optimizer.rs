@@ -95,7 +95,7 @@ impl MiAdam {
         let module = put(module, leaves);
         match result {
             Ok(()) => Ok(module),
-            Err(error) => Err(StepError { module, error }),
+            Err(error) => Err(StepError { module, error: Box::new(error) }),
         }
     }
 
@@ -236,7 +236,7 @@ impl MiAdam {
         let module = put(module, leaves);
         match result {
             Ok(()) => Ok(module),
-            Err(error) => Err(StepError { module, error }),
+            Err(error) => Err(StepError { module, error: Box::new(error) }),
         }
     }
 

@@ -17,7 +17,7 @@ const WARMUP: u32 = 20;
 #[derive(Debug, Clone, Parser)]
 #[command(version, after_help = "With RUST_LOG=info, stderr tells of every new buffer of the pools.")]
 pub struct Args {
-    /// Where to train: `auto` is a hardware GPU if there is one, else the CPU
+    /// The device to train on: `auto` is a hardware GPU if there is one, else the CPU
     #[arg(long, value_enum, default_value_t = DeviceKind::Auto)]
     pub device: DeviceKind,
     #[command(flatten)]

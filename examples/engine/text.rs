@@ -8,7 +8,7 @@ use miadam_support::mnist::random::Random;
 /// The beginning of Shakespeare's Coriolanus; data/README.md has its source.
 const TEXT: &str = include_str!("data/text.txt");
 
-/// Of so many characters, one is held out: those at the end.
+/// One of so many characters is held out. They are the last ones of the text.
 const HELD_OUT: usize = 10;
 
 pub struct Text {

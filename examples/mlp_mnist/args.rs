@@ -21,7 +21,7 @@ use crate::saving::Saving;
 #[derive(Debug, Clone, Parser)]
 #[command(version, after_help = "With RUST_LOG=info, stderr tells when training goes on as plain Adam.")]
 pub struct Args {
-    /// Where to train: `auto` is a hardware GPU if there is one, else the CPU
+    /// The device to train on: `auto` is a hardware GPU if there is one, else the CPU
     #[arg(long, value_enum, default_value_t = DeviceKind::Auto)]
     pub device: DeviceKind,
     #[command(flatten)]

@@ -14,7 +14,7 @@ use crate::optimizer::OptimizerFlags;
 pub struct Args {
     #[command(flatten)]
     pub optimizer: OptimizerFlags,
-    /// Where to train: `auto` is a hardware GPU if there is one, else the CPU
+    /// The device to train on: `auto` is a hardware GPU if there is one, else the CPU
     #[arg(long, value_enum, default_value_t = DeviceKind::Auto)]
     pub device: DeviceKind,
     /// Folder of the four MNIST IDX files, plain or gzipped [default: 10,000 digits compiled in]

@@ -9,7 +9,7 @@ const TEXT: &str = include_str!("../../../examples/engine/data/text.txt");
 /// Characters that the model sees at a time.
 pub const CONTEXT: usize = 64;
 
-/// Of so many characters, one is held out: those at the end.
+/// One of so many characters is held out. They are the last ones of the text.
 const HELD_OUT: usize = 10;
 
 pub struct Text {

@@ -50,6 +50,8 @@ impl Engines {
         if let (Some(pending), false) = (&turn.pending, is_alone) {
             pending.check_complete(pairs.iter().map(|(_, brought)| &*brought.path))?;
         }
+        let brings = |device: &Device| pairs.iter().any(|(leaf, _)| leaf.device == *device);
+        let counts = if self.is_late(brings) { Some(self.counts()?) } else { None };
         for (device, engine) in &mut self.all {
             let (own, others) = pairs.into_iter().partition(|(leaf, _)| leaf.device == *device);
             pairs = others;
@@ -61,6 +63,7 @@ impl Engines {
                 // Alone, the optimizer tells what does not fit.
                 let part = |pending: &Arc<Pending>| if is_alone { pending.clone() } else { pending.part() };
                 let pending = turn.pending.as_ref().map(part);
+                let pending = pending.or_else(|| counts.clone().filter(|_| !engine.has_run()));
                 engine.step(&mut own, Turn { brought, pending, ..turn.clone() })?;
                 if !is_alone {
                     self.owners.extend(own.iter().map(|leaf| (leaf.path.clone(), device.clone())));
@@ -68,6 +71,21 @@ impl Engines {
             }
         }
         Ok(())
+    }
+
+    /// Whether some device gets its first parameter after others have taken steps.
+    fn is_late(&self, brings: impl Fn(&Device) -> bool) -> bool {
+        let have_run = self.all.iter().any(|(_, engine)| engine.has_run());
+        have_run && self.all.iter().any(|(device, engine)| !engine.has_run() && brings(device))
+    }
+
+    /// What such a device starts with: the counts of another, without parameters.
+    fn counts(&self) -> Result<Arc<Pending>, Error> {
+        let known = self.all.iter().map(|(_, engine)| engine).find(|engine| engine.has_run());
+        let mut counts = known.ok_or(Error::NoStepYet)?.checkpoint()?;
+        counts.retain_params(|_| false);
+        let options = LoadOptions { own_hyperparams: true, lenient: true, ..LoadOptions::default() };
+        Ok(Arc::new(Pending::new(counts, options)))
     }
 
     /// Exchanges parameters and their averages.
@@ -135,7 +153,7 @@ enum Engine {
     #[cfg(feature = "wgpu")]
     Gpu(OnGpu),
     /// In host memory.
-    Cpu(OnCpu),
+    Cpu(Box<OnCpu>),
 }
 
 impl Engine {
@@ -143,7 +161,7 @@ impl Engine {
         Ok(match kind(device)? {
             #[cfg(feature = "wgpu")]
             Kind::Gpu(setup) => Self::Gpu(OnGpu::new(device.clone(), setup)),
-            Kind::Host => Self::Cpu(OnCpu::new(device.clone())),
+            Kind::Host => Self::Cpu(Box::new(OnCpu::new(device.clone()))),
         })
     }
 

@@ -208,9 +208,10 @@ impl<D: OnDevice> Run<D> {
         let mut optimizer = site.make(core)?;
         optimizer.set_grad_options(turn.grad_options)?;
         if let Some(pending) = &turn.pending {
-            for skipped in optimizer.load_with(&pending.checkpoint, &pending.options)? {
-                log::warn!("{skipped}");
-            }
+            let skipped = optimizer.load_with(&pending.checkpoint, &pending.options)?;
+            // Where nothing but counts is loaded, every parameter is new.
+            let is_told = !pending.names.is_empty();
+            skipped.iter().filter(|_| is_told).for_each(|skipped| log::warn!("{skipped}"));
         }
         let params = brought.iter().map(|brought| (brought.path.clone(), brought.param.clone())).collect();
         let mut run = Self { optimizer, groups, params };

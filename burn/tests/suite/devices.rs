@@ -244,6 +244,41 @@ fn a_device_without_a_batch_keeps_its_parameters() {
     }
 }
 
+#[test]
+fn a_device_may_get_its_first_parameter_late() {
+    let [home, other] = devices();
+    let (mut net, mut optimizer) = (net(home), config().init_multi(devices()).unwrap());
+    // Of these layers, on this device.
+    let part = |net: &Net, step: usize, device: &Device, is_third: bool| {
+        let replica = net.clone().fork(&device.clone().autodiff());
+        let mut grads = grads(&replica, step, 0);
+        for layer in [&net.first, &net.second, &net.third] {
+            if std::ptr::eq(layer, &net.third) != is_third {
+                grads.remove::<2>(layer.weight.id);
+                grads.remove::<1>(layer.bias.as_ref().unwrap().id);
+            }
+        }
+        (grads, device.clone())
+    };
+    for step in 0..5 {
+        let mut all = MultiGradientsParams::default();
+        all.grads.push(part(&net, step, home, false));
+        if step >= 3 {
+            all.grads.push(part(&net, step, other, true));
+        }
+        net = at_home(optimizer.step_multi(1e-2, net, all).unwrap());
+    }
+    let saved = optimizer.checkpoint().unwrap();
+    let counts: Vec<_> = saved.states().iter().map(|state| (&state.name[..], state.step())).collect();
+    assert_eq!(saved.step(), 5);
+    assert_eq!(counts.iter().filter(|(name, step)| name.starts_with("third") && *step == 2).count(), 2);
+    assert_eq!(counts.iter().filter(|(name, step)| !name.starts_with("third") && *step == 5).count(), 4);
+    let mut one = config().init(home).unwrap();
+    one.load_checkpoint(saved, LoadOptions::default()).unwrap();
+    lone_step(&mut one, net, 5);
+    assert_eq!(one.report().unwrap().step, 6);
+}
+
 fn by_name(checkpoint: &miadam_burn::miadam::Checkpoint) -> Vec<(String, Vec<Vec<f32>>)> {
     let planes = |state: &miadam_burn::miadam::ParamState| state.planes().map(|(_, values)| values.to_vec()).collect();
     let mut all: Vec<_> = checkpoint.states().iter().map(|state| (state.name.clone(), planes(state))).collect();

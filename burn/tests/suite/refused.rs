@@ -143,7 +143,7 @@ fn a_module_without_float_parameters_is_refused() {
             count: Param::initialized(Default::default(), Tensor::from_data(TensorData::from([1, 2]), device)),
         };
         let refused = optimizer(device).step(1e-2, module, GradientsParams::new()).unwrap_err();
-        assert!(matches!(refused.error, Error::NoGradients), "{refused}");
+        assert!(matches!(*refused.error, Error::NoGradients), "{refused}");
         assert_eq!(refused.module.count.val().into_data().try_to_vec::<i32>().unwrap(), [1, 2]);
     });
 }

@@ -123,7 +123,7 @@ fn parameters_may_lie_in_any_order() {
         trains(device, Pair { a: transposed, b: row }, of_loss, "transposed, and one row for all");
         let column = param(numbers([rows, 1], 5, device).expand(SHAPE));
         let whole = numbers([2 * rows, columns], 6, device);
-        let half = param(whole.clone().slice([rows..2 * rows]));
+        let half = param(whole.clone().slice(rows..2 * rows));
         let before = lossless(whole.clone());
         trains(device, Pair { a: column, b: half }, of_loss, "one column for all, and half of a tensor");
         assert_eq!(lossless(whole), before, "the tensor that a parameter was a part of");

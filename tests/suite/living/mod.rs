@@ -1,7 +1,7 @@
 //! Parameters that rest, come, go, move and change while the training goes on.
 
 mod alone;
-pub mod host;
+mod host;
 mod refused;
 mod resumed;
 mod rows;
