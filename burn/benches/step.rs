@@ -1,8 +1,8 @@
 //! Optimizer steps over a burn module: burn's own Adam and `miadam_burn::MiAdam`, in turns on one device.
 //!
 //! `cargo bench --bench step -- --case ResNet`, and with `--features fusion` for burn's fusion. `host` is the time until `step`
-//! returns, `whole` the time until the device is done. The gradients of a step lie elsewhere than those of the step before, as
-//! they do after a backward pass.
+//! returns, `whole` the time until the device is done. `RUST_LOG=miadam_burn=debug` shows what of it the adapter takes. The
+//! gradients of a step lie elsewhere than those of the step before, as they do after a backward pass.
 
 use std::error::Error;
 use std::time::{Duration, Instant};
@@ -118,6 +118,7 @@ fn runners(case: &Case, only: &str, device: &Device) -> Result<Vec<Runner>> {
 }
 
 fn main() -> Result<()> {
+    env_logger::init();
     let flags = Flags::parse();
     let device = miadam_burn::wgpu_device(Device::wgpu_options())?;
     println!("fusion {}", if cfg!(feature = "fusion") { "on" } else { "off" });

@@ -5,6 +5,7 @@
 //! once no launch that still waits holds its address. Everything here follows from that.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use burn::backend::Device as _;
 use burn::tensor::Tensor;
@@ -83,10 +84,12 @@ trait Backend: burn::backend::Backend {
 
 impl Backend for CubeBackend {
     fn run(mut tensors: Tensors<CubeTensor>, job: Job) -> (Vec<CubeTensor>, Result<(), Error>) {
+        let (start, count) = (Instant::now(), tensors.iter().count());
         let orders = arrange(&mut tensors, job.orders);
         let result = locate(&mut tensors).and_then(|(located, moved)| {
             let copies: Vec<_> = moved.iter().map(|(from, to)| from.copy_to(&located.written[*to])).collect();
             copies::submit(&job.setup, &copies);
+            log::debug!("{count} tensors found in {:?}", start.elapsed());
             let slices = |located: &[Located]| located.iter().map(|located| located.slice.clone()).collect();
             (job.work)(&Tensors { written: slices(&located.written), read: slices(&located.read) }, &orders)
         });

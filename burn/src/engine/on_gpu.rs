@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use burn::tensor::kind::BridgeTensor;
 use burn::tensor::wgpu::{WgpuSetup, wgpu};
@@ -232,6 +233,7 @@ impl Shared {
         if let Some(pending) = &turn.pending {
             turn.pending = Some(pending.with(bring(pending.checkpoint(), &self.homes)?));
         }
+        let start = Instant::now();
         let places = turn.brought.iter().zip(&slices.written).zip(&slices.read);
         let bindings = places.map(|((brought, param), grad)| {
             let dtype = brought.grad.unwrap_or_default();
@@ -242,6 +244,7 @@ impl Shared {
         run.optimizer.rebind(buffers.bindings.into_values())?;
         let mut encoder = self.setup.device.create_command_encoder(&Default::default());
         run.optimizer.step(&mut encoder)?;
+        log::debug!("{} parameters bound, planned and recorded in {:?}", turn.brought.len(), start.elapsed());
         self.setup.queue.submit([encoder.finish()]);
         Ok(())
     }
