@@ -5,8 +5,9 @@ use miadam_support::mnist::random::Random;
 use miadam_support::values::Values;
 
 use super::*;
-use crate::cpu::{CpuTrainer, Network};
+use crate::cpu::CpuTrainer;
 use crate::tests::{data, gpu};
+use miadam_support::mnist::on_cpu::Network;
 
 /// A trainer, and the data and the weights of so many hidden units that it begins with, rounded to its type.
 fn setup(hidden: usize, samples: usize, recipe: Recipe) -> Option<(GpuTrainer, Data, Weights)> {

@@ -2,4 +2,5 @@
 
 pub mod data;
 pub mod network;
+pub mod on_cpu;
 pub mod random;

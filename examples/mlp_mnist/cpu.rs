@@ -1,16 +1,13 @@
 //! Training on the CPU.
 
-mod network;
-
 use std::error::Error;
 
 use faer::Accum;
 use miadam::{Checkpoint, Dtype, Report, ValuesMut, cpu};
 use miadam_support::mnist::data::Data;
 use miadam_support::mnist::network::{Score, Weights};
+use miadam_support::mnist::on_cpu::Network;
 use miadam_support::values::Values;
-
-pub use network::Network;
 
 use crate::recipe::Recipe;
 use crate::trainer::{Passed, Trainer};

@@ -2,9 +2,10 @@
 
 use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};
-use miadam_support::mnist::data::Samples;
-use miadam_support::mnist::network::{CLASSES, INPUTS, Score, Weights};
 use rayon::prelude::*;
+
+use super::data::Samples;
+use super::network::{CLASSES, INPUTS, Score, Weights};
 
 /// Weights, gradients, and the rows of the current batch; the vectors keep their memory from batch to batch.
 pub struct Network {
@@ -132,12 +133,11 @@ fn sum_rows(out: &mut [f32], accum: Accum, rows: &[f32]) {
 
 #[cfg(test)]
 mod tests {
-    use miadam_support::mnist::data::Data;
-    use miadam_support::mnist::random::Random;
-
+    use super::super::data::Data;
+    use super::super::random::Random;
     use super::*;
 
-    /// The mean loss in f64, straight from the equations of [`miadam_support::mnist::network`].
+    /// The mean loss in f64, straight from the equations of [`network`](super::super::network).
     fn loss(weights: &Weights, samples: &Samples, batch: &[u32]) -> f64 {
         let hidden = weights.hidden();
         let [w1, b1, w2, b2] =

@@ -1,0 +1,12 @@
+//! The paper's figures and tables, re-run: is MIAdam worth using, on what, with which settings?
+//!
+//! | module | |
+//! |---|---|
+//! | `optimizers` | the paper's eleven optimizers over slices: eight baselines, and MIAdam from the crate |
+//! | `training` | one run: digits with wrong labels, a network, an optimizer, a schedule |
+//! | `lab` | many runs, each done once and kept in a table |
+//! | `stats` | means, deviations, paired differences with their intervals |
+//!
+//! Each command in `src/bin` makes one of the paper's figures or tables. `docs/PAPER.md` says what came out.
+
+pub mod optimizers;

@@ -1,0 +1,67 @@
+//! The paper's optimizers, one file each, over slices on the host.
+//!
+//! The baselines are written to be read. State is `f32`, as in PyTorch; numbers that all elements share are `f64` until they
+//! meet an element. MIAdam is the crate's own.
+
+mod adam;
+mod miadam;
+
+use ::miadam::Error;
+
+pub use adam::Adam;
+pub use miadam::MiAdam;
+
+/// A parameter and its gradient.
+pub struct Tensor<'a> {
+    pub name: &'a str,
+    pub values: &'a mut [f32],
+    pub grads: &'a mut [f32],
+    /// Which elements are the weights into one unit.
+    pub units: Units,
+}
+
+/// How the weights into one unit lie in a tensor. ND-Adam alone asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Units {
+    /// These are no such weights: biases, norms.
+    None,
+    /// Each of so many rows has the weights into one unit.
+    Rows(usize),
+    /// Each of so many columns has.
+    Columns(usize),
+}
+
+/// One step after another on the same tensors, in the same order.
+pub trait Optimizer: Send {
+    /// A step at the learning rate `lr`.
+    fn step(&mut self, lr: f64, tensors: &mut [Tensor<'_>]) -> Result<(), Error>;
+
+    /// Puts averages of the weights in their place, and back at the second call. Most optimizers keep none.
+    fn swap_averages(&mut self, _tensors: &mut [Tensor<'_>]) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+/// The step count, and `N` numbers for each element, 0 at first.
+struct State<const N: usize> {
+    step: i32,
+    tensors: Vec<[Vec<f32>; N]>,
+}
+
+impl<const N: usize> Default for State<N> {
+    fn default() -> Self {
+        Self { step: 0, tensors: Vec::new() }
+    }
+}
+
+impl<const N: usize> State<N> {
+    /// Counts a step, from 1. The first one makes the state of these tensors.
+    fn next_step(&mut self, tensors: &[Tensor<'_>]) -> i32 {
+        if self.tensors.is_empty() {
+            self.tensors =
+                tensors.iter().map(|tensor| std::array::from_fn(|_| vec![0.0; tensor.values.len()])).collect();
+        }
+        self.step += 1;
+        self.step
+    }
+}
