@@ -3,10 +3,15 @@
 //! | module | |
 //! |---|---|
 //! | `optimizers` | the paper's eleven optimizers over slices: eight baselines, and MIAdam from the crate |
+//! | `setting` | an optimizer and all that it is set to, as a row of a table |
 //! | `training` | one run: digits with wrong labels, a network, an optimizer, a schedule |
 //! | `lab` | many runs, each done once and kept in a table |
 //! | `stats` | means, deviations, paired differences with their intervals |
 //!
 //! Each command in `src/bin` makes one of the paper's figures or tables. `docs/PAPER.md` says what came out.
 
+pub mod lab;
 pub mod optimizers;
+pub mod setting;
+pub mod stats;
+pub mod training;

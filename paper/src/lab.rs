@@ -1,0 +1,126 @@
+//! Many runs on all cores. Each is done once: a table keeps what came out, and a later call goes on from there.
+
+use std::error::Error;
+use std::fs::{self, File, OpenOptions};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use miadam_support::mnist::data::Data;
+use rayon::ThreadPoolBuilder;
+
+use crate::training::{Outcome, Run};
+
+type Failure = Box<dyn Error + Send + Sync>;
+
+/// The columns of the table: the fields of [`Run`], then those of [`Outcome`].
+const HEADER: [&str; 22] = [
+    "optimizer",
+    "lr",
+    "schedule",
+    "beta1",
+    "l2",
+    "ema",
+    "order",
+    "kappa",
+    "step_scale",
+    "slow",
+    "switch",
+    "noise",
+    "seed",
+    "epochs",
+    "batch",
+    "hidden",
+    "split",
+    "last",
+    "best",
+    "train_loss",
+    "seconds",
+    "curve",
+];
+
+/// A table of runs, in a file.
+pub struct Lab {
+    path: PathBuf,
+    records: Vec<(Run, Outcome)>,
+}
+
+impl Lab {
+    /// The table of a folder, which is made if it is not there.
+    pub fn open(folder: &Path) -> Result<Self, Box<dyn Error>> {
+        let name = folder.display();
+        fs::create_dir_all(folder).map_err(|error| format!("--out {name}: {error}; choose a folder to write to"))?;
+        let path = folder.join("runs.csv");
+        let mut records = Vec::new();
+        if path.exists() {
+            let refuse = |error: csv::Error| format!("{}: {error}; mend or remove the file", path.display());
+            let mut reader = csv::Reader::from_path(&path).map_err(refuse)?;
+            for row in reader.records() {
+                // By position: a row is two structs, one after the other.
+                records.push(row.and_then(|row| row.deserialize(None)).map_err(refuse)?);
+            }
+        }
+        Ok(Self { path, records })
+    }
+
+    /// What came out of a run that has been done.
+    pub fn outcome(&self, run: &Run) -> Option<&Outcome> {
+        self.records.iter().find(|(done, _)| done == run).map(|(_, outcome)| outcome)
+    }
+
+    /// Does those of the runs that have not been done, on so many threads, and keeps each as it comes. Each run has one
+    /// thread, so that it is the same to the bit whatever else runs.
+    pub fn run(&mut self, title: &str, runs: &[Run], data: &Data, threads: usize) -> Result<(), Box<dyn Error>> {
+        let mut left: Vec<&Run> = Vec::new();
+        for run in runs {
+            if self.outcome(run).is_none() && !left.contains(&run) {
+                left.push(run);
+            }
+        }
+        if left.is_empty() {
+            return Ok(());
+        }
+        let writer = Mutex::new(self.writer()?);
+        let bar = progress_bar(title, left.iter().map(|run| u64::from(run.epochs)).sum());
+        let next = AtomicUsize::new(0);
+        let work = || -> Result<Vec<(Run, Outcome)>, Failure> {
+            let pool = ThreadPoolBuilder::new().num_threads(1).build()?;
+            let mut done = Vec::new();
+            while let Some(&run) = left.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let outcome = pool.install(|| run.train(data, &|| bar.inc(1)))?.outcome;
+                let mut writer = writer.lock().map_err(|_| "another thread failed")?;
+                writer.serialize((run, &outcome))?;
+                writer.flush()?;
+                done.push((*run, outcome));
+            }
+            Ok(done)
+        };
+        let results: Vec<_> = std::thread::scope(|scope| {
+            let workers: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(work)).collect();
+            workers.into_iter().map(|worker| worker.join().unwrap_or_else(|_| Err("a thread failed".into()))).collect()
+        });
+        bar.finish_and_clear();
+        for result in results {
+            self.records.extend(result.map_err(|error| -> Box<dyn Error> { error })?);
+        }
+        Ok(())
+    }
+
+    fn writer(&self) -> Result<csv::Writer<File>, Box<dyn Error>> {
+        let refuse = |error: std::io::Error| format!("{}: {error}; choose a folder to write to", self.path.display());
+        let file = OpenOptions::new().append(true).create(true).open(&self.path).map_err(refuse)?;
+        let is_new = file.metadata().map_err(refuse)?.len() == 0;
+        let mut writer = csv::WriterBuilder::new().has_headers(false).from_writer(file);
+        if is_new {
+            writer.write_record(HEADER)?;
+        }
+        Ok(writer)
+    }
+}
+
+/// A bar on stderr, which shows only if that is a terminal.
+pub fn progress_bar(title: &str, len: u64) -> ProgressBar {
+    let style = ProgressStyle::with_template("{msg} {bar:30} {percent:>3} % {eta} left").expect("a valid template");
+    ProgressBar::new(len).with_style(style).with_message(title.to_owned())
+}
