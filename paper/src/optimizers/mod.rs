@@ -4,12 +4,18 @@
 //! meet an element. MIAdam is the crate's own.
 
 mod adam;
+mod adamax;
+mod adamw;
 mod miadam;
+mod nadam;
 
 use ::miadam::Error;
 
 pub use adam::Adam;
+pub use adamax::Adamax;
+pub use adamw::AdamW;
 pub use miadam::MiAdam;
+pub use nadam::NAdam;
 
 /// A parameter and its gradient.
 pub struct Tensor<'a> {
