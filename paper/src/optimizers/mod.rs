@@ -3,19 +3,27 @@
 //! The baselines are written to be read. State is `f32`, as in PyTorch; numbers that all elements share are `f64` until they
 //! meet an element. MIAdam is the crate's own.
 
+mod adabound;
+mod adai;
 mod adam;
 mod adamax;
 mod adamw;
 mod miadam;
 mod nadam;
+mod nd_adam;
+mod swats;
 
 use ::miadam::Error;
 
+pub use adabound::AdaBound;
+pub use adai::Adai;
 pub use adam::Adam;
 pub use adamax::Adamax;
 pub use adamw::AdamW;
 pub use miadam::MiAdam;
 pub use nadam::NAdam;
+pub use nd_adam::NdAdam;
+pub use swats::Swats;
 
 /// A parameter and its gradient.
 pub struct Tensor<'a> {
@@ -31,7 +39,7 @@ pub struct Tensor<'a> {
 pub enum Units {
     /// These are no such weights: biases, norms.
     None,
-    /// Each of so many rows has the weights into one unit.
+    /// Each of so many rows has the weights into one unit. The number divides the length.
     Rows(usize),
     /// Each of so many columns has.
     Columns(usize),

@@ -1,0 +1,130 @@
+//! ND-Adam: Zhang, Ma, Li and Wu, 2017, "Normalized Direction-preserving Adam", arXiv 1709.04546, Algorithm 1.
+//!
+//! ```text
+//! w are the weights into one unit; |w| = 1 from the first step on:
+//! g = g - (g·w)·w                  the part along the sphere
+//! m = β1·m + (1-β1)·g              v = β2·v + (1-β2)·|g|²           one v for the whole of w
+//! w = w - ν·α·(m/(1-β1ᵗ)) / (√(v/(1-β2ᵗ)) + ε)                      w = w/|w|
+//!
+//! all other parameters: Adam, with α
+//! ```
+//!
+//! The paper has a rate of its own for w. The authors' TensorFlow code, which made the paper's results, has ν 50 by default, and
+//! is followed; their later PyTorch code has ν 1 and an α of 0.04.
+//!
+//! The first step begins by w = w/|w|, as Algorithm 1 does before the first gradient. [`NdAdam::normalize`] does so in good time.
+//! A w of 0 has no direction: it stays as it is in w/|w|, its gradient counts as a whole, and its first step takes it onto the
+//! sphere.
+
+use super::adam::Coefs;
+use super::{Optimizer, State, Tensor, Units};
+
+/// ND-Adam. [`NdAdam::LR`] is its own default for α.
+pub struct NdAdam {
+    pub beta1: f64,
+    pub beta2: f64,
+    pub eps: f64,
+    /// ν: how much larger the rate of weights into units is than that of other parameters.
+    pub unit_rate: f64,
+    /// m and v. The weights into a unit use one v, and the rest of that vector is idle.
+    state: State<2>,
+}
+
+impl NdAdam {
+    /// The α of the authors' TensorFlow code.
+    pub const LR: f64 = 1e-3;
+
+    /// β2 0.999, ε 1e-8, ν 50: the authors'. Their β1 is 0.9.
+    pub fn new(beta1: f64) -> Self {
+        Self { beta1, beta2: 0.999, eps: 1e-8, unit_rate: 50.0, state: State::default() }
+    }
+
+    /// Gives the weights into each unit norm 1. To be called before the first gradient is computed.
+    pub fn normalize(tensors: &mut [Tensor<'_>]) {
+        for tensor in tensors {
+            if let Some(sphere) = Sphere::of(tensor) {
+                sphere.normalize(tensor.values);
+            }
+        }
+    }
+}
+
+impl Optimizer for NdAdam {
+    fn step(&mut self, lr: f64, tensors: &mut [Tensor<'_>]) -> Result<(), ::miadam::Error> {
+        let t = self.state.next_step(tensors);
+        if t == 1 {
+            Self::normalize(tensors);
+        }
+        let coefs = |lr| Coefs::new(lr, [self.beta1, self.beta2], self.eps, t);
+        let (of_units, of_others) = (coefs(self.unit_rate * lr), coefs(lr));
+        for (tensor, [m, v]) in tensors.iter_mut().zip(&mut self.state.tensors) {
+            match Sphere::of(tensor) {
+                Some(sphere) => sphere.step(&of_units, tensor, m, v),
+                None => adam(&of_others, tensor, m, v),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn adam(coefs: &Coefs, tensor: &mut Tensor<'_>, m: &mut [f32], v: &mut [f32]) {
+    let elements = tensor.values.iter_mut().zip(&*tensor.grads);
+    for ((value, &grad), (m, v)) in elements.zip(m.iter_mut().zip(v)) {
+        *value -= coefs.step(grad, m, v);
+    }
+}
+
+/// Which unit an element belongs to: the unit of element i is i / `run` modulo `units`.
+struct Sphere {
+    units: usize,
+    run: usize,
+}
+
+impl Sphere {
+    fn of(tensor: &Tensor<'_>) -> Option<Self> {
+        match tensor.units {
+            Units::None => None,
+            Units::Rows(units) => Some(Self { units, run: tensor.values.len() / units }),
+            Units::Columns(units) => Some(Self { units, run: 1 }),
+        }
+    }
+
+    fn unit(&self, element: usize) -> usize {
+        element / self.run % self.units
+    }
+
+    /// The sum of a·b over the elements of each unit.
+    fn dots(&self, a: &[f32], b: &[f32]) -> Vec<f64> {
+        let mut dots = vec![0.0; self.units];
+        for (i, (&a, &b)) in a.iter().zip(b).enumerate() {
+            dots[self.unit(i)] += f64::from(a) * f64::from(b);
+        }
+        dots
+    }
+
+    fn normalize(&self, values: &mut [f32]) {
+        let squares = self.dots(values, values);
+        for (i, value) in values.iter_mut().enumerate() {
+            let square = squares[self.unit(i)];
+            if square > 0.0 {
+                *value = (f64::from(*value) / square.sqrt()) as f32;
+            }
+        }
+    }
+
+    fn step(&self, coefs: &Coefs, tensor: &mut Tensor<'_>, m: &mut [f32], v: &mut [f32]) {
+        let along = self.dots(tensor.grads, tensor.values);
+        let across = tensor.grads.iter().zip(&*tensor.values).enumerate();
+        let across =
+            across.map(|(i, (&grad, &value))| (f64::from(grad) - along[self.unit(i)] * f64::from(value)) as f32);
+        let across: Vec<_> = across.collect();
+        for (v, square) in v.iter_mut().zip(self.dots(&across, &across)) {
+            *v = coefs.second_moment(*v, square as f32);
+        }
+        for (i, (value, (m, &grad))) in tensor.values.iter_mut().zip(m.iter_mut().zip(&across)).enumerate() {
+            *m = coefs.first_moment(*m, grad);
+            *value -= coefs.rate * *m / coefs.divisor(v[self.unit(i)]);
+        }
+        self.normalize(tensor.values);
+    }
+}
