@@ -11,6 +11,7 @@
 //! Each command in `src/bin` makes one of the paper's figures or tables. `docs/PAPER.md` says what came out.
 
 pub mod lab;
+pub mod label_noise;
 pub mod optimizers;
 pub mod setting;
 pub mod stats;

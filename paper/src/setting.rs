@@ -1,5 +1,7 @@
 //! What is trained, and how: everything that decides on a run, in one row of a table.
 
+use std::fmt;
+
 use ::miadam::{Average, Hyperparams, Schedule, StepScale, WeightDecay};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
@@ -157,5 +159,48 @@ impl Setting {
     /// ζ, the first step of plain Adam.
     fn switch_step(&self, steps: u32) -> u32 {
         if self.switch >= 1.0 { Hyperparams::NEVER } else { (self.switch * f64::from(steps)).round() as u32 + 1 }
+    }
+}
+
+impl fmt::Display for Setting {
+    /// The optimizer and what is not its default, the learning rate left out.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = match self.name {
+            Name::Adam => "Adam",
+            Name::NAdam => "NAdam",
+            Name::AdamW => "AdamW",
+            Name::NdAdam => "ND-Adam",
+            Name::Adamax => "Adamax",
+            Name::AdaBound => "AdaBound",
+            Name::Swats => "SWATS",
+            Name::Adai => "Adai",
+            Name::MiAdam => "MIAdam",
+        };
+        f.write_str(name)?;
+        if self.name == Name::MiAdam {
+            let scale = self.scale.to_possible_value();
+            let scale = scale.as_ref().map_or("", |value| value.get_name());
+            write!(f, "{} κ {} {scale}", self.order, self.kappa)?;
+        }
+        if self.slow != 1.0 {
+            write!(f, " at lr/{}", self.slow)?;
+        }
+        if (self.name == Name::MiAdam || self.slow != 1.0) && self.switch < 1.0 {
+            write!(f, " to {:.0} %", 100.0 * self.switch)?;
+        }
+        if self.beta1 != 0.9 {
+            write!(f, " β1 {}", self.beta1)?;
+        }
+        if self.decay > 0.0 {
+            write!(f, " L2 {:e}", self.decay)?;
+        }
+        if self.average > 0.0 {
+            write!(f, " EMA {}", self.average)?;
+        }
+        match self.course {
+            Course::Constant => Ok(()),
+            Course::Steps => f.write_str(" steps"),
+            Course::Cosine => f.write_str(" cosine"),
+        }
     }
 }
