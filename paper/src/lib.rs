@@ -6,10 +6,12 @@
 //! | `setting` | an optimizer and all that it is set to, as a row of a table |
 //! | `training` | one run: digits with wrong labels, a network, an optimizer, a schedule |
 //! | `lab` | many runs, each done once and kept in a table |
+//! | `hessian` | how curved the loss is: top eigenvalue, trace and spectral density of its Hessian |
 //! | `stats` | means, deviations, paired differences with their intervals |
 //!
 //! Each command in `src/bin` makes one of the paper's figures or tables. `docs/PAPER.md` says what came out.
 
+pub mod hessian;
 pub mod lab;
 pub mod label_noise;
 pub mod optimizers;
