@@ -57,6 +57,8 @@ pub struct Node {
 /// A spectral density: the nodes of each probe.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Density {
+    /// How many eigenvalues there are.
+    pub dimension: usize,
     pub probes: Vec<Vec<Node>>,
 }
 
@@ -73,7 +75,8 @@ pub fn density(operator: &impl Operator, probes: usize, steps: usize, seed: u64)
         let ritz = lanczos.ritz()?;
         Ok(ritz.into_iter().map(|ritz| Node { value: ritz.value, weight: ritz.weight }).collect())
     };
-    Ok(Density { probes: (0..probes).map(of_probe).collect::<Result<_, _>>()? })
+    let dimension = operator.dimension();
+    Ok(Density { dimension, probes: (0..probes).map(of_probe).collect::<Result<_, _>>()? })
 }
 
 impl Density {

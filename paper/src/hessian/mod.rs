@@ -14,6 +14,7 @@
 
 mod block;
 mod density;
+pub mod drawing;
 mod lanczos;
 mod layout;
 mod product;

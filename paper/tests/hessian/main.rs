@@ -1,7 +1,5 @@
 //! The Hessian against a dense one, against finite differences and against the network that trains.
 
-mod hessian {
-    mod lanczos;
-    mod product;
-    pub mod reference;
-}
+mod lanczos;
+mod product;
+mod reference;

@@ -1,0 +1,17 @@
+//! Figure 3 of the paper, re-run: how flat are the networks that each optimizer finds, and does flatness go with accuracy?
+//!
+//! | file | |
+//! |---|---|
+//! | `plan` | flags, and what is trained by which settings |
+//! | `measure` | top eigenvalue, trace and density of one trained network |
+//! | `journal` | what has been done, in a file that a later call goes on from |
+//! | `rank` | Spearman's rank correlation |
+//! | `report` | tables and pictures |
+//! | `study` | the command |
+
+mod journal;
+mod measure;
+pub mod plan;
+mod rank;
+mod report;
+pub mod study;
