@@ -7,6 +7,7 @@
 //! | `training` | one run: digits with wrong labels, a network, an optimizer, a schedule |
 //! | `lab` | many runs, each done once and kept in a table |
 //! | `hessian` | how curved the loss is: top eigenvalue, trace and spectral density of its Hessian |
+//! | `sharpness` | Figure 3: how flat each optimizer's networks are |
 //! | `stats` | means, deviations, paired differences with their intervals |
 //!
 //! Each command in `src/bin` makes one of the paper's figures or tables. `docs/PAPER.md` says what came out.
@@ -16,5 +17,6 @@ pub mod lab;
 pub mod label_noise;
 pub mod optimizers;
 pub mod setting;
+pub mod sharpness;
 pub mod stats;
 pub mod training;

@@ -11,12 +11,14 @@
 
 use std::f64::consts::TAU;
 
+use serde::{Deserialize, Serialize};
+
 use super::lanczos::Lanczos;
 use super::vectors::{dot, probe};
 use super::{Error, Operator};
 
 /// A mean over probes.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Estimate {
     pub mean: f64,
     /// The deviation of a probe over √probes. It is not a number for one probe.
@@ -46,7 +48,7 @@ pub fn trace(operator: &impl Operator, probes: usize, seed: u64) -> Result<Estim
 }
 
 /// A point of the quadrature.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Node {
     /// Where it is: an eigenvalue, or what stands for many.
     pub value: f64,
@@ -55,7 +57,7 @@ pub struct Node {
 }
 
 /// A spectral density: the nodes of each probe.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Density {
     /// How many eigenvalues there are.
     pub dimension: usize,

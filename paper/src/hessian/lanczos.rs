@@ -12,6 +12,7 @@ use faer::diag::{Diag, DiagRef};
 use faer::dyn_stack::{MemBuffer, MemStack};
 use faer::linalg::evd::{ComputeEigenvectors, self_adjoint_evd_scratch, tridiagonal_self_adjoint_evd};
 use faer::{Mat, Par};
+use serde::{Deserialize, Serialize};
 
 use super::vectors::{dot, norm, orthogonalize, probe, scaled};
 use super::{Error, Operator};
@@ -114,7 +115,7 @@ fn eigen(diagonal: &[f64], off_diagonal: &[f64]) -> Result<(Vec<f64>, Mat<f64>),
 }
 
 /// The largest eigenvalue.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Top {
     pub value: f64,
     /// An eigenvalue is no farther away.

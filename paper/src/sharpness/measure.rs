@@ -2,6 +2,7 @@
 
 use miadam_support::mnist::data::Samples;
 use miadam_support::mnist::network::Weights;
+use serde::{Deserialize, Serialize};
 
 use crate::hessian::{Density, Error, Estimate, MeanLoss, Top, density, flatten, top_eigenvalue, trace};
 
@@ -9,9 +10,11 @@ use crate::hessian::{Density, Error, Estimate, MeanLoss, Top, density, flatten, 
 const TOLERANCE: f64 = 1e-6;
 /// Far more than the dozen or two that outliers need. Each holds a vector of all parameters.
 const MAX_STEPS: usize = 150;
+/// Of the probes.
+const SEED: u64 = 0;
 
 /// How many products go into the estimates.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Effort {
     /// Probes of the trace.
     pub trace_probes: usize,
@@ -22,7 +25,7 @@ pub struct Effort {
 }
 
 /// What was found.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Flatness {
     /// The mean loss over the samples, in nats.
     pub loss: f64,
@@ -30,10 +33,11 @@ pub struct Flatness {
     pub gradient: f64,
     pub top: Top,
     pub trace: Estimate,
-    pub density: Density,
+    /// Only where it is drawn: it takes several times as long as all the rest.
+    pub density: Option<Density>,
 }
 
-/// Measures the mean loss over the samples of these indices. The same seed gives all networks the same probes.
+/// Measures the mean loss over the samples of these indices. All networks meet the same probes.
 ///
 /// # Errors
 /// If the weights are not finite, or if Lanczos does not converge.
@@ -42,14 +46,17 @@ pub fn flatness(
     samples: &Samples,
     chosen: &[u32],
     effort: Effort,
-    seed: u64,
+    with_density: bool,
 ) -> Result<Flatness, Error> {
     let loss = MeanLoss::new(flatten(weights), weights.hidden(), samples, chosen);
     Ok(Flatness {
         loss: loss.loss(),
         gradient: loss.gradient().iter().map(|value| value * value).sum::<f64>().sqrt(),
-        top: top_eigenvalue(&loss, TOLERANCE, MAX_STEPS, seed)?,
-        trace: trace(&loss, effort.trace_probes, seed)?,
-        density: density(&loss, effort.density_probes, effort.density_steps, seed)?,
+        top: top_eigenvalue(&loss, TOLERANCE, MAX_STEPS, SEED)?,
+        trace: trace(&loss, effort.trace_probes, SEED)?,
+        density: match with_density {
+            true => Some(density(&loss, effort.density_probes, effort.density_steps, SEED)?),
+            false => None,
+        },
     })
 }

@@ -7,6 +7,7 @@
 //! | `journal` | what has been done, in a file that a later call goes on from |
 //! | `rank` | Spearman's rank correlation |
 //! | `report` | tables and pictures |
+//! | `scatter` | accuracy over the top eigenvalue |
 //! | `study` | the command |
 
 mod journal;
@@ -14,4 +15,5 @@ mod measure;
 pub mod plan;
 mod rank;
 mod report;
+mod scatter;
 pub mod study;
