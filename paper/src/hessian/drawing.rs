@@ -34,7 +34,7 @@ const STYLES: [Style; 7] = [
 ];
 
 /// Points of a curve.
-const POINTS: usize = 800;
+const POINTS: usize = 400;
 const SIZE: (u32, u32) = (1000, 620);
 const FOOT: u32 = 110;
 
@@ -148,7 +148,8 @@ fn line(area: &Area<'_>, pixels: &[(i32, i32)], style: &Style) -> Result {
     let (corner_x, corner_y) = area.get_base_pixel();
     let points: Vec<_> = pixels.iter().map(|&(x, y)| (f64::from(x - corner_x), f64::from(y - corner_y))).collect();
     for dash in dashes(&points, style.dashes) {
-        let dash: Vec<_> = dash.into_iter().map(|(x, y)| (x.round() as i32, y.round() as i32)).collect();
+        let mut dash: Vec<_> = dash.into_iter().map(|(x, y)| (x.round() as i32, y.round() as i32)).collect();
+        dash.dedup();
         area.draw(&PathElement::new(dash, style.colour.stroke_width(style.width)))?;
     }
     Ok(())

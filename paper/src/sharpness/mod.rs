@@ -6,6 +6,7 @@
 //! | `measure` | top eigenvalue, trace and density of one trained network |
 //! | `journal` | what has been done, in a file that a later call goes on from |
 //! | `rank` | Spearman's rank correlation |
+//! | `summary` | means over seeds, correlations |
 //! | `report` | tables and pictures |
 //! | `scatter` | accuracy over the top eigenvalue |
 //! | `study` | the command |
@@ -17,3 +18,4 @@ mod rank;
 mod report;
 mod scatter;
 pub mod study;
+mod summary;

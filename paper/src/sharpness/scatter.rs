@@ -7,7 +7,8 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use super::report::Row;
+use super::report::short;
+use super::summary::{Row, by_noise};
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
@@ -17,7 +18,7 @@ const FOOT: u32 = 110;
 
 /// A panel for each noise.
 pub fn picture(rows: &[Row]) -> Result<String> {
-    let panels: Vec<&[Row]> = rows.chunk_by(|a, b| a.noise() == b.noise()).collect();
+    let panels: Vec<&[Row]> = by_noise(rows).collect();
     let mut names: Vec<&str> = Vec::new();
     for row in rows {
         if !names.contains(&row.name.as_str()) {
@@ -44,7 +45,7 @@ pub fn picture(rows: &[Row]) -> Result<String> {
 }
 
 fn draw(area: &Area<'_>, rows: &[Row], names: &[&str]) -> Result {
-    let points: Vec<_> = rows.iter().map(|row| (row.top().max(f64::MIN_POSITIVE).log10(), row.accuracy())).collect();
+    let points: Vec<_> = rows.iter().map(|row| (row.top().max(f64::MIN_POSITIVE).log10(), row.last())).collect();
     let (x, y) = (padded(points.iter().map(|point| point.0), 0.02), padded(points.iter().map(|point| point.1), 0.05));
     let mut chart = ChartBuilder::on(area)
         .caption(format!("{:.0} % wrong labels", 100.0 * rows[0].noise()), font(15))
@@ -59,7 +60,7 @@ fn draw(area: &Area<'_>, rows: &[Row], names: &[&str]) -> Result {
         .x_labels(6)
         .x_desc("top eigenvalue of the Hessian (nats), logarithmic")
         .y_desc("test accuracy after the last epoch, %")
-        .x_label_formatter(&|power| format!("{:.3}", 10_f64.powf(*power)))
+        .x_label_formatter(&|power| short(10_f64.powf(*power)))
         .draw()?;
     let middle = font(15).pos(Pos::new(HPos::Center, VPos::Center));
     for (row, &point) in rows.iter().zip(&points) {

@@ -4,14 +4,15 @@ use std::error::Error;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use indicatif::ProgressBar;
-use miadam_support::command_line::say;
+use miadam_support::command_line::{say, wrapped};
 use miadam_support::mnist::data::Data;
 use rayon::ThreadPoolBuilder;
 
 use super::journal::{Journal, Key, Record};
 use super::measure::flatness;
 use super::plan::{Flags, Labels};
-use super::report::{self, Row};
+use super::report;
+use super::summary::Row;
 use crate::lab::progress_bar;
 
 /// Trains and measures what is not yet in the folder, and writes all tables and pictures anew.
@@ -30,10 +31,12 @@ pub fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     }
     let mut journal = Journal::open(&flags.out)?;
     let rows = rows(flags, &data, &mut journal)?;
-    say(&heading(flags, &data))?;
+    for line in heading(flags, &data).lines() {
+        say(&wrapped(line))?;
+    }
     report::print(&rows)?;
-    report::write(&flags.out, flags, &rows)?;
-    Ok(say(&format!("Tables and pictures are in {}.", flags.out.display()))?)
+    report::write(&flags.out, &rows)?;
+    Ok(say(&wrapped(&format!("Tables and pictures are in {}.", flags.out.display())))?)
 }
 
 /// What the figures are of.
