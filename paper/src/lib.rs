@@ -2,16 +2,19 @@
 //!
 //! | module | |
 //! |---|---|
+//! | `flat_minima` | Figure 2: where optimizers end on landscapes of two parameters, how they escape, whether they settle |
 //! | `optimizers` | the paper's eleven optimizers over slices: eight baselines, and MIAdam from the crate |
 //! | `setting` | an optimizer and all that it is set to, as a row of a table |
 //! | `training` | one run: digits with wrong labels, a network, an optimizer, a schedule |
 //! | `lab` | many runs, each done once and kept in a table |
+//! | `label_noise` | Table 4: accuracy under wrong labels |
 //! | `hessian` | how curved the loss is: top eigenvalue, trace and spectral density of its Hessian |
 //! | `sharpness` | Figure 3: how flat each optimizer's networks are |
 //! | `stats` | means, deviations, paired differences with their intervals |
 //!
 //! Each command in `src/bin` makes one of the paper's figures or tables. `docs/PAPER.md` says what came out.
 
+pub mod flat_minima;
 pub mod hessian;
 pub mod lab;
 pub mod label_noise;

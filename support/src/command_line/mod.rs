@@ -7,6 +7,7 @@ mod words;
 
 pub use number::{NumberParser, number};
 pub use output::{WIDTH, one_line, say, wrapped};
+pub use warnings::without_warnings;
 pub use words::{objection, parse, parse_over};
 
 use std::any::type_name;

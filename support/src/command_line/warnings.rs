@@ -17,3 +17,12 @@ pub fn show(program: &str) {
     // A test may have a log already.
     let _ = builder.try_init();
 }
+
+/// Runs `act` with the log off, as where what it warns of is known and intended.
+pub fn without_warnings<T>(act: impl FnOnce() -> T) -> T {
+    let level = log::max_level();
+    log::set_max_level(log::LevelFilter::Off);
+    let result = act();
+    log::set_max_level(level);
+    result
+}

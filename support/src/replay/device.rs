@@ -3,6 +3,7 @@
 use miadam::{Report, State};
 
 use super::case::{Case, Step};
+use crate::command_line::without_warnings;
 use crate::gpu::GpuError;
 
 /// An optimizer with its parameters, in the order of the groups.
@@ -38,11 +39,7 @@ pub enum DeviceError {
 /// For the first thing that it would refuse.
 pub fn check(case: &Case) -> Result<(), DeviceError> {
     // The optimizer that replays will warn of the same, and once is enough.
-    let level = log::max_level();
-    log::set_max_level(log::LevelFilter::Off);
-    let checked = check_quietly(case);
-    log::set_max_level(level);
-    checked
+    without_warnings(|| check_quietly(case))
 }
 
 fn check_quietly(case: &Case) -> Result<(), DeviceError> {

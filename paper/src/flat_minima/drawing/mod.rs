@@ -1,0 +1,53 @@
+//! Pictures, as SVG: readable without colours, by brightness, markers and numbers.
+
+mod contours;
+mod curves;
+mod maps;
+
+use std::error::Error;
+
+use plotters::coord::Shift;
+use plotters::prelude::*;
+
+pub use contours::{Trajectories, contours};
+pub use curves::{Curve, Panel, curves};
+pub use maps::{Map, maps};
+
+type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
+
+/// Colours that people tell apart whatever their eyes.
+const COLOURS: [RGBColor; 7] = [
+    RGBColor(0x00, 0x72, 0xb2),
+    RGBColor(0xd5, 0x5e, 0x00),
+    RGBColor(0x00, 0x9e, 0x73),
+    RGBColor(0xb0, 0x60, 0x9b),
+    RGBColor(0x8a, 0x6d, 0x00),
+    RGBColor(0x44, 0x44, 0x44),
+    RGBColor(0x56, 0xb4, 0xe9),
+];
+const GREY: RGBColor = RGBColor(0xbb, 0xbb, 0xbb);
+
+/// An SVG of this size.
+fn svg(size: (u32, u32), draw: impl FnOnce(&Area<'_>) -> Result) -> Result<String> {
+    let mut text = String::new();
+    {
+        let area = SVGBackend::with_string(&mut text, size).into_drawing_area();
+        area.fill(&WHITE)?;
+        draw(&area)?;
+        area.present()?;
+    }
+    Ok(text)
+}
+
+fn font(size: u32) -> TextStyle<'static> {
+    ("sans-serif", size).into_font().color(&BLACK)
+}
+
+/// A picture's title, its grid of panels, and its foot for a legend.
+fn page<'a>(area: &Area<'a>, title: &str, [rows, columns]: [usize; 2], foot: u32) -> Result<(Vec<Area<'a>>, Area<'a>)> {
+    let (_, height) = area.dim_in_pixel();
+    let (body, foot) = area.split_vertically(height - foot);
+    let body = body.titled(title, font(18))?;
+    Ok((body.split_evenly((rows, columns)), foot))
+}

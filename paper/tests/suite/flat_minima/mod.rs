@@ -1,0 +1,9 @@
+//! The landscapes, the swarms on them, and what is counted.
+
+mod contenders;
+mod ends;
+mod intervals;
+mod landscapes;
+mod program;
+mod swarm;
+mod theorems;

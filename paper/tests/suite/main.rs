@@ -1,0 +1,3 @@
+//! One test binary; each module is a concern.
+
+mod flat_minima;
