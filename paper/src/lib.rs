@@ -2,6 +2,7 @@
 //!
 //! | module | |
 //! |---|---|
+//! | `drawing` | pictures, as SVG |
 //! | `flat_minima` | Figure 2: where optimizers end on landscapes of two parameters, how they escape, whether they settle |
 //! | `optimizers` | the paper's eleven optimizers over slices: eight baselines, and MIAdam from the crate |
 //! | `setting` | an optimizer and all that it is set to, as a row of a table |
@@ -14,6 +15,7 @@
 //!
 //! Each command in `src/bin` makes one of the paper's figures or tables. `docs/PAPER.md` says what came out.
 
+pub mod drawing;
 pub mod flat_minima;
 pub mod hessian;
 pub mod lab;
