@@ -10,6 +10,7 @@
 //! | `lab` | many runs, each done once and kept in a table |
 //! | `label_noise` | Table 4: accuracy under wrong labels |
 //! | `hessian` | how curved the loss is: top eigenvalue, trace and spectral density of its Hessian |
+//! | `settings` | which settings work: heat maps |
 //! | `sharpness` | Figure 3: how flat each optimizer's networks are |
 //! | `stats` | means, deviations, paired differences with their intervals |
 //!
@@ -22,6 +23,7 @@ pub mod lab;
 pub mod label_noise;
 pub mod optimizers;
 pub mod setting;
+pub mod settings;
 pub mod sharpness;
 pub mod stats;
 pub mod training;

@@ -1,6 +1,7 @@
 //! Pictures, as SVG: readable without colours.
 
 mod forest;
+mod heat;
 
 use std::error::Error;
 
@@ -8,6 +9,7 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 
 pub use forest::{Forest, Interval, Panel, forest};
+pub use heat::{HeatMap, HeatMaps, Line, heat_maps};
 
 pub type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 pub type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
