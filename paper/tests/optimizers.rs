@@ -26,8 +26,10 @@ const THETA_TOLERANCE: f64 = 1.5 * EPSILON;
 
 const TENSORS: [(&str, Units); 3] = [("rows", Units::Rows(3)), ("columns", Units::Columns(2)), ("vector", Units::None)];
 
-/// Every optimizer as its golden has it.
-const CASES: [(&str, fn() -> Box<dyn Optimizer>); 9] = [
+/// The name of a golden file, and its optimizer.
+type Named = (&'static str, fn() -> Box<dyn Optimizer>);
+
+const CASES: [Named; 9] = [
     ("adabound", || Box::new(AdaBound::new(0.9, AdaBound::LR))),
     ("adai", || Box::new(Adai::new())),
     ("adam", || Box::new(Adam::new(0.9))),
@@ -36,8 +38,15 @@ const CASES: [(&str, fn() -> Box<dyn Optimizer>); 9] = [
     ("adamw", || Box::new(AdamW::new(0.9))),
     ("nadam", || Box::new(NAdam::new(0.9))),
     ("nd_adam", || Box::new(NdAdam::new(0.9))),
-    ("swats", || changed(Swats::new(0.9), |o| o.threshold = 1.5e-4)),
+    ("swats", || Box::new(swats())),
 ];
+
+/// It switches at step 22 of the golden's 50.
+fn swats() -> Swats {
+    let mut swats = Swats::new(0.9);
+    swats.threshold = 1.5e-4;
+    swats
+}
 
 /// An optimizer with other hyperparameters than its defaults.
 fn changed<T: Optimizer + 'static>(mut optimizer: T, change: fn(&mut T)) -> Box<dyn Optimizer> {
@@ -162,24 +171,10 @@ fn slightly_wrong_hyperparameters_are_noticed() {
         ("nd_adam", "beta2", changed(NdAdam::new(0.9), |o| o.beta2 = 0.9991)),
         ("nd_adam", "eps", changed(NdAdam::new(0.9), |o| o.eps = 1e-6)),
         ("nd_adam", "unit_rate", changed(NdAdam::new(0.9), |o| o.unit_rate = 50.01)),
-        ("swats", "beta1", changed(Swats::new(0.9001), |o| o.threshold = 1.5e-4)),
-        (
-            "swats",
-            "beta2",
-            changed(Swats::new(0.9), |o| {
-                o.threshold = 1.5e-4;
-                o.beta2 = 0.99901
-            }),
-        ),
-        (
-            "swats",
-            "eps",
-            changed(Swats::new(0.9), |o| {
-                o.threshold = 1.5e-4;
-                o.eps = 1e-5
-            }),
-        ),
-        ("swats", "threshold", changed(Swats::new(0.9), |o| o.threshold = 1e-9)),
+        ("swats", "beta1", changed(swats(), |o| o.beta1 = 0.9001)),
+        ("swats", "beta2", changed(swats(), |o| o.beta2 = 0.99901)),
+        ("swats", "eps", changed(swats(), |o| o.eps = 1e-5)),
+        ("swats", "threshold", changed(swats(), |o| o.threshold = 1e-9)),
     ];
     for (name, field, mut optimizer) in wrong {
         assert!(Golden::read(name).first_failure(&mut *optimizer).is_some(), "{name}: a wrong {field} passes");

@@ -27,7 +27,7 @@ impl NAdam {
     /// PyTorch's α.
     pub const LR: f64 = 2e-3;
 
-    /// β2 0.999, ε 1e-8, ψ 4e-3: PyTorch's and the paper's. Their β1 is 0.9 and 0.99.
+    /// β2 0.999, ε 1e-8, ψ 4e-3: PyTorch's. Its β1 is 0.9.
     pub fn new(beta1: f64) -> Self {
         Self { beta1, beta2: 0.999, eps: 1e-8, momentum_decay: 4e-3, product: 1.0, state: State::default() }
     }

@@ -1,4 +1,4 @@
-//! SWATS: Keskar and Socher, 2017, arXiv 1712.07628, Algorithm 1. The authors published no code.
+//! SWATS: Keskar and Socher, 2017, arXiv 1712.07628, Algorithm 1. No code by the authors was found.
 //!
 //! ```text
 //! Adam, at first:
@@ -27,14 +27,10 @@ pub struct Swats {
     pub threshold: f64,
     /// λ.
     mean: f64,
-    sgd: Option<Sgd>,
+    /// Λ over the α of the switch, once it has switched.
+    sgd_ratio: Option<f64>,
+    /// m, or u after the switch; and v.
     state: State<2>,
-}
-
-/// What SGD goes by after the switch.
-struct Sgd {
-    /// Λ over the α of the switch.
-    ratio: f64,
 }
 
 impl Swats {
@@ -43,20 +39,20 @@ impl Swats {
 
     /// β2 0.999, ε and δ 1e-9: the paper's. Its β1 is 0.9.
     pub fn new(beta1: f64) -> Self {
-        Self { beta1, beta2: 0.999, eps: 1e-9, threshold: 1e-9, mean: 0.0, sgd: None, state: State::default() }
+        Self { beta1, beta2: 0.999, eps: 1e-9, threshold: 1e-9, mean: 0.0, sgd_ratio: None, state: State::default() }
     }
 
     /// Whether it is SGD from now on.
     pub fn has_switched(&self) -> bool {
-        self.sgd.is_some()
+        self.sgd_ratio.is_some()
     }
 }
 
 impl Optimizer for Swats {
     fn step(&mut self, lr: f64, tensors: &mut [Tensor<'_>]) -> Result<(), ::miadam::Error> {
         let t = self.state.next_step(tensors);
-        match self.sgd {
-            Some(Sgd { ratio }) => self.sgd_step(ratio * lr, tensors),
+        match self.sgd_ratio {
+            Some(ratio) => self.sgd_step(ratio * lr, tensors),
             None => {
                 let [p_p, p_g] = self.adam_step(lr, t, tensors);
                 self.judge(lr, t, p_p, p_g);
@@ -98,8 +94,7 @@ impl Swats {
         self.mean = self.beta2 * self.mean + (1.0 - self.beta2) * rate;
         let mean = self.mean / (1.0 - self.beta2.powi(t));
         if t > 1 && (mean - rate).abs() < self.threshold && mean > 0.0 {
-            self.sgd = Some(Sgd { ratio: mean / lr });
-            // From here on m is u.
+            self.sgd_ratio = Some(mean / lr);
             self.state.tensors.iter_mut().for_each(|[m, _]| m.fill(0.0));
         }
     }
