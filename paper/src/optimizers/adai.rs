@@ -24,7 +24,7 @@ pub struct Adai {
 }
 
 impl Adai {
-    /// The authors advise ten times the α of SGD with a momentum of 0.9, which is 0.1 in most of their experiments.
+    /// The authors advise ten times the α of SGD with a momentum of 0.9: 1 where that is 0.1.
     pub const LR: f64 = 1.0;
 
     /// β0 0.1, β2 0.99, ε 1e-3: the authors'.

@@ -9,7 +9,7 @@
 //! all other parameters: Adam, with α
 //! ```
 //!
-//! The paper has a rate of its own for w. The authors' TensorFlow code, which made the paper's results, has ν 50 by default, and
+//! The paper has a rate of its own for w. The authors' TensorFlow code, the first that went with the paper, has ν 50 by default, and
 //! is followed; their later PyTorch code has ν 1 and an α of 0.04.
 //!
 //! The first step begins by w = w/|w|, as Algorithm 1 does before the first gradient. [`NdAdam::normalize`] does so in good time.
