@@ -6,6 +6,7 @@
 //! | `contenders` | the optimizers, and the controls that tell the integrals from a larger step or a longer β1 |
 //! | `swarm` | all starts as one optimizer step, on the GPU or the CPU |
 //! | `ends`, `intervals`, `table` | where they end, counted |
+//! | `stability` | why the integrals keep an optimizer moving, and how far |
 //! | `escape` | Theorem 1: how long a sharp minimum holds them under gradient noise |
 //! | `convergence` | Theorem 2: whether they settle |
 //! | `drawing`, `folder`, `noise` | pictures, files, seeded numbers |
@@ -22,6 +23,7 @@ pub mod intervals;
 pub mod landscapes;
 pub mod noise;
 pub mod settings;
+pub mod stability;
 pub mod study;
 pub mod swarm;
 pub mod table;

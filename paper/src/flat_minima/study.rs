@@ -12,6 +12,7 @@ use super::ends::{Summary, judge_all};
 use super::folder::Folder;
 use super::landscapes::{Landscape, Point};
 use super::settings::{Flags, Settings};
+use super::stability::hover;
 use super::swarm::{Place, Run, grid};
 use super::table::{self, Row};
 use super::{convergence, escape};
@@ -65,6 +66,7 @@ fn ends(settings: &Settings, place: &Place, folder: &Folder) -> Result<usize> {
                     lr,
                     contender: contender.name.clone(),
                     effective_lr: contender.first.effective_lr(),
+                    hover: hover(&contender.first),
                     summary: Summary::new(&ends),
                 });
                 if number < shown {
@@ -81,6 +83,7 @@ fn ends(settings: &Settings, place: &Place, folder: &Folder) -> Result<usize> {
     }
     bar.finish_and_clear();
     folder.write("table.csv", &table::csv(&rows))?;
+    folder.write("flat_over_hover.svg", &table::picture(&rows)?)?;
     say(&table::printed(&rows))?;
     Ok(rows.len())
 }

@@ -17,6 +17,7 @@ use miadam::{Hyperparams, StepScale};
 use super::contenders::{Contender, Rule, integrating};
 use super::landscapes::Point;
 use super::noise::Noise;
+use super::stability::hover;
 use super::swarm::OnCpu;
 
 pub use report::{Ending, csv, distances_picture, endings, printed, regret_csv, regret_picture};
@@ -47,6 +48,8 @@ pub struct Series {
     pub is_noisy: bool,
     /// None without one.
     pub switch_step: Option<u32>,
+    /// How far the linear model says that it swings.
+    pub hover: f64,
     /// A step, and the number after it.
     pub points: Vec<(u32, f64)>,
 }
@@ -96,7 +99,9 @@ pub fn distances(plan: &Plan) -> Result<Vec<Series>, Box<dyn Error>> {
             let contenders = contenders(plan.lr, switch_step.unwrap_or(Hyperparams::NEVER));
             for (number, contender) in contenders.iter().enumerate() {
                 let points = distance(contender, plan, if is_noisy { NOISE } else { 0.0 })?;
-                all.push(Series { contender: number, name: contender.name.clone(), is_noisy, switch_step, points });
+                let hover = hover(&contender.first);
+                let name = contender.name.clone();
+                all.push(Series { contender: number, name, is_noisy, switch_step, hover, points });
             }
         }
     }
@@ -134,7 +139,8 @@ pub fn regrets(plan: &Plan) -> Result<Vec<Series>, Box<dyn Error>> {
     let series = |(number, (name, first)): (usize, (String, Hyperparams))| {
         let contender = Contender { name: name.clone(), first, then: None };
         let points = regret(&contender, plan)?;
-        Ok(Series { contender: number, name, is_noisy: false, switch_step: None, points })
+        // The rate falls all the time, so that there is no such amplitude.
+        Ok(Series { contender: number, name, is_noisy: false, switch_step: None, hover: f64::NAN, points })
     };
     all.into_iter().enumerate().map(series).collect()
 }

@@ -4,10 +4,10 @@ use std::error::Error;
 use std::fmt::Write;
 
 use super::Series;
-use crate::flat_minima::drawing::{Curve, Panel, curves};
+use crate::flat_minima::drawing::{Axis, Curve, Kind, Panel, curves};
 
 /// Points that are drawn and written of each curve.
-const POINTS: usize = 200;
+const POINTS: usize = 120;
 
 /// Where a curve of distances ends.
 #[derive(Debug, Clone)]
@@ -17,6 +17,8 @@ pub struct Ending {
     pub is_switched: bool,
     /// The mean distance in the last tenth of the steps.
     pub distance: f64,
+    /// How far the linear model says that it swings: [`hover`](crate::flat_minima::stability::hover).
+    pub hover: f64,
 }
 
 pub fn endings(series: &[Series]) -> Vec<Ending> {
@@ -26,6 +28,7 @@ pub fn endings(series: &[Series]) -> Vec<Ending> {
             name: series.name.clone(),
             is_noisy: series.is_noisy,
             is_switched: series.switch_step.is_some(),
+            hover: series.hover,
             distance: last.iter().map(|point| point.1).sum::<f64>() / last.len() as f64,
         }
     };
@@ -76,29 +79,33 @@ fn panel(group: &[Series]) -> Panel {
     let switch = group[0].switch_step.map_or("no switch".to_owned(), |step| format!("switch at step {step}"));
     let curve = |series: &Series| Curve {
         style: series.contender,
-        points: thinned(&series.points).map(|(step, y)| (f64::from(step), y.max(LEAST).log10())).collect(),
+        kind: Kind::Line,
+        points: thinned(&series.points).map(|(step, y)| (f64::from(step), y.max(LEAST))).collect(),
         intervals: Vec::new(),
-        is_dashed: false,
     };
     let curves = group.iter().map(curve).collect();
-    Panel { name: format!("{noise}, {switch}"), x: "step", y: "distance, root mean square", curves }
+    Panel {
+        name: format!("{noise}, {switch}"),
+        x: Axis::linear("step"),
+        y: Axis::log("distance, root mean square"),
+        curves,
+    }
 }
 
 /// # Errors
 /// If plotters cannot draw.
 pub fn regret_picture(series: &[Series]) -> Result<String, Box<dyn Error>> {
-    let log = |(step, y): (u32, f64)| (f64::from(step).log10(), y.max(LEAST).log10());
     let curve = |series: &Series| Curve {
         style: series.contender,
         // By the logarithm of the step, since a rate of 1/√t or 1/t is a straight line there.
-        points: by_logarithm(&series.points).map(log).collect(),
+        kind: Kind::Line,
+        points: by_logarithm(&series.points).map(|(step, regret)| (f64::from(step), regret)).collect(),
         intervals: Vec::new(),
-        is_dashed: false,
     };
     let panel = Panel {
         name: "rate lr/√t, β1·λ^(t-1), no switch: the setting of Theorem 2".to_owned(),
-        x: "step t, as its power of ten",
-        y: "average regret R(t)/t",
+        x: Axis::log("step t"),
+        y: Axis::log("average regret R(t)/t"),
         curves: series.iter().map(curve).collect(),
     };
     curves("Average regret on ½(x² + 10y²)", &[panel], &legend(series))
@@ -125,17 +132,16 @@ pub fn printed(endings: &[Ending], regrets: &[Series]) -> String {
     let mut text = "\ndistance to the minimum at the end (mean of the last tenth of the steps)\n".to_owned();
     let _ = writeln!(
         text,
-        "{:28}{:>16}{:>16}{:>16}{:>16}",
-        "optimizer", "exact, no switch", "exact, switch", "noise, no switch", "noise, switch"
+        "{:28}{:>9}{:>18}{:>18}{:>18}{:>18}",
+        "optimizer", "model", "exact, no switch", "exact, switch", "noise, no switch", "noise, switch"
     );
     let kinds = [(false, false), (false, true), (true, false), (true, true)];
-    let names = endings.iter().filter(|ending| !ending.is_noisy && !ending.is_switched).map(|ending| &ending.name);
-    for name in names {
+    for Ending { name, hover, .. } in endings.iter().filter(|ending| !ending.is_noisy && !ending.is_switched) {
         let cells = kinds.map(|kind| {
             let ending = endings.iter().find(|e| &e.name == name && (e.is_noisy, e.is_switched) == kind);
-            format!("{:>17.2e}", ending.map_or(f64::NAN, |ending| ending.distance))
+            format!("{:>18.2e}", ending.map_or(f64::NAN, |ending| ending.distance))
         });
-        let _ = writeln!(text, "{name:28}{}", cells.concat());
+        let _ = writeln!(text, "{name:28}{hover:>9.2e}{}", cells.concat());
     }
     text.push_str("\naverage regret in the setting of Theorem 2, after a tenth of the steps and after all\n");
     for Series { name, points, .. } in regrets {

@@ -1,12 +1,14 @@
 //! Contours, with the ways of some starts over them.
 
+use std::collections::{BTreeMap, VecDeque};
+
 use plotters::prelude::*;
 
 use super::{COLOURS, GREY, Result, font, page, svg};
 use crate::flat_minima::landscapes::{Landscape, Point};
 
 /// Cells of the grid on which contours are found, along each side.
-const CELLS: usize = 120;
+const CELLS: usize = 60;
 /// Points of a way nearer than this share of the window's half-width to the last one drawn are left out.
 const NEAR: f64 = 0.004;
 
@@ -24,7 +26,7 @@ pub struct Trajectories {
 pub fn contours(landscape: Landscape, title: &str, panels: &[Trajectories]) -> Result<String> {
     let columns = 3;
     let rows = panels.len().div_ceil(columns);
-    let lines = lines(landscape);
+    let lines = chained(pieces(landscape));
     svg((990, 360 * rows as u32 + 60), |area| {
         let (areas, foot) = page(area, title, [rows, columns], 30)?;
         let note =
@@ -40,10 +42,11 @@ pub fn contours(landscape: Landscape, title: &str, panels: &[Trajectories]) -> R
                 .build_cartesian_2d(-width..width, -width..width)?;
             let mut mesh = chart.configure_mesh();
             mesh.disable_mesh().x_labels(7).y_labels(7).label_style(font(12)).x_desc("x").y_desc("y").draw()?;
-            chart.draw_series(lines.iter().map(|&line| PathElement::new(line.map(Into::into).to_vec(), GREY)))?;
+            let line = |line: &Vec<Point>| PathElement::new(tuples(line), GREY);
+            chart.draw_series(lines.iter().map(line))?;
             for (number, way) in panel.ways.iter().enumerate() {
                 let colour = COLOURS[number % COLOURS.len()];
-                let way: Vec<(f64, f64)> = thinned(way, NEAR * width).into_iter().map(Into::into).collect();
+                let way = tuples(&thinned(way, NEAR * width));
                 let (Some(&first), Some(&last)) = (way.first(), way.last()) else { continue };
                 chart.draw_series([PathElement::new(way, colour.stroke_width(1))])?;
                 chart.draw_series([Circle::new(first, 4, BLACK.stroke_width(1))])?;
@@ -70,39 +73,74 @@ fn thinned(way: &[Point], near: f64) -> Vec<Point> {
 
 fn levels(landscape: Landscape) -> Vec<f64> {
     match landscape {
-        Landscape::Waves => vec![-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 10.0, 12.0, 15.0, 18.0],
-        Landscape::Wells => vec![-0.9, -0.7, -0.5, -0.3, -0.1, 0.1, 0.3, 0.5, 0.7, 0.9],
+        Landscape::Waves => vec![-2.5, -1.0, 1.0, 3.0, 5.0, 7.0, 10.0, 14.0],
+        Landscape::Wells => vec![-0.8, -0.5, -0.2, 0.1, 0.3, 0.6],
     }
 }
 
 /// The pieces of all contours, by marching triangles: each cell is cut along a diagonal, and within a triangle a contour is a
 /// straight line.
-fn lines(landscape: Landscape) -> Vec<[Point; 2]> {
+fn pieces(landscape: Landscape) -> Vec<[Point; 2]> {
     let place = |cell: usize| (2.0 * cell as f64 / CELLS as f64 - 1.0) * landscape.half_width();
     let corner = |i: usize, j: usize| {
         let point = [place(i), place(j)];
         (point, landscape.value(point))
     };
     let levels = levels(landscape);
-    let mut lines = Vec::new();
+    let mut pieces = Vec::new();
     for i in 0..CELLS {
         for j in 0..CELLS {
             let [a, b, c, d] = [corner(i, j), corner(i + 1, j), corner(i, j + 1), corner(i + 1, j + 1)];
             for triangle in [[a, b, c], [b, c, d]] {
-                lines.extend(levels.iter().filter_map(|&level| crossing(triangle, level)));
+                pieces.extend(levels.iter().filter_map(|&level| crossing(triangle, level)));
             }
         }
     }
-    lines
+    pieces
 }
 
 /// Where a level crosses a triangle's sides, if it does.
 fn crossing(corners: [(Point, f64); 3], level: f64) -> Option<[Point; 2]> {
     let mut found = [(0, 1), (1, 2), (2, 0)].into_iter().filter_map(|(from, to)| {
+        // In one order, so that both triangles of a side find the same point to the bit.
+        let (from, to) = if corners[from].0 < corners[to].0 { (from, to) } else { (to, from) };
         let ((p, low), (q, high)) = (corners[from], corners[to]);
         let is_crossed = (low < level) != (high < level);
         let part = (level - low) / (high - low);
         is_crossed.then(|| [0, 1].map(|axis| p[axis] + part * (q[axis] - p[axis])))
     });
     Some([found.next()?, found.next()?])
+}
+
+/// Pieces that meet, joined to lines.
+fn chained(pieces: Vec<[Point; 2]>) -> Vec<Vec<Point>> {
+    let key = |point: Point| point.map(f64::to_bits);
+    let mut at: BTreeMap<[u64; 2], Vec<usize>> = BTreeMap::new();
+    for (number, piece) in pieces.iter().enumerate() {
+        piece.iter().for_each(|&end| at.entry(key(end)).or_default().push(number));
+    }
+    let mut is_used = vec![false; pieces.len()];
+    let mut lines = Vec::new();
+    for first in 0..pieces.len() {
+        if std::mem::replace(&mut is_used[first], true) {
+            continue;
+        }
+        let mut line = VecDeque::from(pieces[first]);
+        for is_forward in [true, false] {
+            loop {
+                let end = if is_forward { line[line.len() - 1] } else { line[0] };
+                let Some(&next) = at[&key(end)].iter().find(|&&number| !is_used[number]) else { break };
+                is_used[next] = true;
+                let [one, other] = pieces[next];
+                let far = if key(one) == key(end) { other } else { one };
+                if is_forward { line.push_back(far) } else { line.push_front(far) }
+            }
+        }
+        lines.push(line.into());
+    }
+    lines
+}
+
+fn tuples(points: &[Point]) -> Vec<(f64, f64)> {
+    points.iter().copied().map(Into::into).collect()
 }

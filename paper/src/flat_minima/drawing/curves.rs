@@ -1,4 +1,4 @@
-//! Curves over a logarithmic axis, with markers that tell them apart.
+//! Curves and points over linear and logarithmic axes, with markers that tell them apart.
 
 use plotters::prelude::*;
 
@@ -7,22 +7,82 @@ use super::{Area, COLOURS, Result, font, page, svg};
 /// Markers along each curve.
 const MARKERS: usize = 8;
 
-/// A curve, by points (x, log10 y).
+/// How points are drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A line with markers here and there.
+    Line,
+    /// A dashed line without markers: a prediction.
+    Dashed,
+    /// Markers alone.
+    Points,
+}
+
+/// Points that belong together.
 pub struct Curve {
     /// Which line of the legend it belongs to.
     pub style: usize,
+    pub kind: Kind,
     pub points: Vec<(f64, f64)>,
-    /// The 95 % interval at each point, as log10 y; none for curves.
+    /// The 95 % interval of y at each point, or nothing.
     pub intervals: Vec<(f64, f64)>,
-    /// Whether the curve is a prediction, drawn in dashes without markers.
-    pub is_dashed: bool,
+}
+
+/// An axis: its name with the unit, and whether it is logarithmic.
+#[derive(Debug, Clone, Copy)]
+pub struct Axis {
+    pub name: &'static str,
+    pub is_log: bool,
+}
+
+impl Axis {
+    pub const fn linear(name: &'static str) -> Self {
+        Self { name, is_log: false }
+    }
+
+    pub const fn log(name: &'static str) -> Self {
+        Self { name, is_log: true }
+    }
+
+    /// Where a number lies along the axis.
+    fn place(self, number: f64) -> f64 {
+        if self.is_log { number.log10() } else { number }
+    }
+
+    /// The axis' ends, such that all numbers are within: whole powers of ten if it is logarithmic.
+    fn range(self, numbers: impl Iterator<Item = f64>) -> [f64; 2] {
+        let places = numbers.map(|number| self.place(number)).filter(|place| place.is_finite());
+        let (low, high) = places.fold((f64::MAX, f64::MIN), |(low, high), place| (low.min(place), high.max(place)));
+        match low < high {
+            true if self.is_log => [low.floor(), high.ceil()],
+            true => [low, high],
+            false => [0.0, 1.0],
+        }
+    }
+
+    /// What is written at a place.
+    fn label(self, place: f64) -> String {
+        if !self.is_log {
+            return format!("{}", (place * 1e6).round() / 1e6);
+        }
+        match place.round() as i32 {
+            _ if (place - place.round()).abs() > 1e-6 => String::new(),
+            power @ 0..=4 => 10_i32.pow(power as u32).to_string(),
+            power @ -3..0 => format!("{:.*}", power.unsigned_abs() as usize, 10_f64.powi(power)),
+            power => format!("1e{power}"),
+        }
+    }
+
+    fn ticks(self, [low, high]: [f64; 2]) -> usize {
+        if self.is_log { (high - low) as usize + 1 } else { 6 }
+    }
 }
 
 /// One chart.
 pub struct Panel {
     pub name: String,
-    pub x: &'static str,
-    pub y: &'static str,
+    pub x: Axis,
+    pub y: Axis,
     pub curves: Vec<Curve>,
 }
 
@@ -53,61 +113,59 @@ pub fn curves(title: &str, panels: &[Panel], legend: &[String]) -> Result<String
 }
 
 fn draw(area: &Area<'_>, panel: &Panel) -> Result {
-    let points = || panel.curves.iter().flat_map(|curve| &curve.points).filter(|point| point.1.is_finite());
-    let range = |part: fn(&(f64, f64)) -> f64| {
-        let (low, high) = points().map(part).fold((f64::MAX, f64::MIN), |(low, high), x| (low.min(x), high.max(x)));
-        if low < high { (low, high) } else { (0.0, 1.0) }
-    };
-    let ((left, right), (bottom, top)) = (range(|point| point.0), range(|point| point.1));
+    let points = || panel.curves.iter().flat_map(|curve| &curve.points);
+    let [left, right] = panel.x.range(points().map(|point| point.0));
+    let [bottom, top] = panel.y.range(points().map(|point| point.1));
     let mut chart = ChartBuilder::on(area)
         .caption(&panel.name, font(14))
         .margin(8)
         .x_label_area_size(38)
         .y_label_area_size(64)
-        .build_cartesian_2d(left..right, bottom.floor()..top.ceil())?;
+        .build_cartesian_2d(left..right, bottom..top)?;
     chart
         .configure_mesh()
         .light_line_style(WHITE)
         .label_style(font(12))
-        .x_desc(panel.x)
-        .y_desc(panel.y)
-        .y_labels((top.ceil() - bottom.floor()) as usize + 1)
-        .y_label_formatter(&|power| number(*power))
+        .x_desc(panel.x.name)
+        .y_desc(panel.y.name)
+        .x_labels(panel.x.ticks([left, right]))
+        .y_labels(panel.y.ticks([bottom, top]))
+        .x_label_formatter(&|place| panel.x.label(*place))
+        .y_label_formatter(&|place| panel.y.label(*place))
         .draw()?;
     for curve in &panel.curves {
         let colour = COLOURS[curve.style % COLOURS.len()];
-        let points: Vec<_> = curve.points.iter().copied().filter(|point| point.1.is_finite()).collect();
-        if curve.is_dashed {
-            chart.draw_series(DashedLineSeries::new(points, 6, 5, colour.stroke_width(1)))?;
-            continue;
-        }
+        let place = |&(x, y): &(f64, f64)| (panel.x.place(x), panel.y.place(y));
+        let points: Vec<_> = curve.points.iter().map(place).filter(|(x, y)| x.is_finite() && y.is_finite()).collect();
         for (&(x, _), &(low, high)) in curve.points.iter().zip(&curve.intervals) {
             // An open interval ends where the chart does.
-            let ends = [low, high].map(|end| (x, end.clamp(bottom.floor(), top.ceil())));
-            chart.draw_series([PathElement::new(ends.to_vec(), colour.stroke_width(1))])?;
+            let ends = [low, high].map(|end| (panel.x.place(x), panel.y.place(end).clamp(bottom, top)));
+            chart.draw_series([PathElement::new(ends, colour.stroke_width(1))])?;
         }
-        let every = points.len().div_ceil(MARKERS).max(1);
-        // Shifted by the style, so that markers of equal curves do not hide each other.
-        let first = if every == 1 { 0 } else { curve.style * every / COLOURS.len() };
-        let markers: Vec<_> = points.iter().copied().skip(first).step_by(every).collect();
-        chart.draw_series([PathElement::new(points, colour.stroke_width(2))])?;
-        for point in markers {
+        match curve.kind {
+            Kind::Line => drop(chart.draw_series([PathElement::new(points.clone(), colour.stroke_width(2))])?),
+            Kind::Dashed => drop(chart.draw_series(DashedLineSeries::new(points.clone(), 6, 5, colour.into()))?),
+            Kind::Points => {}
+        }
+        for point in markers(curve, points) {
             let outline = marker(curve.style);
             let filled = Polygon::new(outline.clone(), fill(curve.style).filled());
-            let edge = PathElement::new(outline, BLACK.stroke_width(1));
-            chart.draw_series([EmptyElement::at(point) + filled + edge])?;
+            chart.draw_series([EmptyElement::at(point) + filled + PathElement::new(outline, BLACK)])?;
         }
     }
     Ok(())
 }
 
-/// A power of ten as people write it.
-fn number(power: f64) -> String {
-    match power.round() as i32 {
-        power @ 0..=4 => 10_i32.pow(power as u32).to_string(),
-        power @ -3..0 => format!("{:.*}", power.unsigned_abs() as usize, 10_f64.powi(power)),
-        power => format!("1e{power}"),
-    }
+/// The places of a curve's markers.
+fn markers(curve: &Curve, points: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
+    let every = match curve.kind {
+        Kind::Line => points.len().div_ceil(MARKERS).max(1),
+        Kind::Dashed => return Vec::new(),
+        Kind::Points => 1,
+    };
+    // Shifted by the style, so that markers of equal curves do not hide each other.
+    let first = curve.style * every / COLOURS.len();
+    points.into_iter().skip(first).step_by(every).collect()
 }
 
 /// The closed outline of a style's marker, in pixels about its middle.

@@ -1,5 +1,7 @@
 //! Maps of the starts: in which kind of minimum each has ended.
 
+use std::ops::Range;
+
 use plotters::prelude::*;
 
 use super::{Area, Result, font, page, svg};
@@ -44,48 +46,57 @@ pub fn maps(landscape: Landscape, title: &str, panels: &[Map]) -> Result<String>
                 .y_desc("y of the start")
                 .draw()?;
             let edge = |cell: usize| (2.0 * cell as f64 / side as f64 - 1.0) * width;
-            chart.draw_series(stripes(&panel.ends, side).into_iter().map(|(row, columns, colour)| {
-                let corners = [(edge(columns.start), edge(row)), (edge(columns.end), edge(row + 1))];
-                Rectangle::new(corners, colour.filled())
-            }))?;
-            let nowhere = panel.ends.iter().enumerate().filter(|(_, end)| **end == End::Nowhere);
-            let half = width / side as f64;
-            chart.draw_series(nowhere.map(|(cell, _)| {
-                let middle = (edge(cell % side) + half, edge(cell / side) + half);
-                Cross::new(middle, 1, BLACK)
-            }))?;
+            for Stripe { row, columns, end } in stripes(&panel.ends, side) {
+                let [left, right] = [columns.start, columns.end].map(edge);
+                let colour = match end {
+                    End::Flat => FLAT,
+                    End::Sharp => SHARP,
+                    End::Nowhere => {
+                        let middle = f64::midpoint(edge(row), edge(row + 1));
+                        chart.draw_series([PathElement::new([(left, middle), (right, middle)], BLACK)])?;
+                        continue;
+                    }
+                };
+                chart.draw_series([Rectangle::new([(left, edge(row)), (right, edge(row + 1))], colour.filled())])?;
+            }
         }
         Ok(())
     })
 }
 
-/// The runs of equal cells in each row that are filled: the row, the columns, the colour.
-fn stripes(ends: &[End], side: usize) -> Vec<(usize, std::ops::Range<usize>, RGBColor)> {
+/// A run of equal cells in a row, drawn as one so that the file stays small.
+struct Stripe {
+    row: usize,
+    columns: Range<usize>,
+    end: End,
+}
+
+fn stripes(ends: &[End], side: usize) -> Vec<Stripe> {
     let mut stripes = Vec::new();
     for (row, cells) in ends.chunks(side).enumerate() {
         let mut column = 0;
         for run in cells.chunk_by(|one, other| one == other) {
             let columns = column..column + run.len();
             column = columns.end;
-            match run[0] {
-                End::Flat => stripes.push((row, columns, FLAT)),
-                End::Sharp => stripes.push((row, columns, SHARP)),
-                End::Nowhere => {}
-            }
+            stripes.push(Stripe { row, columns, end: run[0] });
         }
     }
     stripes
 }
 
 fn legend(foot: &Area<'_>) -> Result {
-    let words = ["light: ends in a flat minimum", "dark: in a sharp one", "cross: in none"];
+    let words = ["light: ends in a flat minimum", "dark: in a sharp one", "lines: in none"];
     for (number, word) in (0..).zip(words) {
         let left = 30 + 300 * number;
         let corners = [(left, 8), (left + 18, 26)];
         match number {
             0 => foot.draw(&Rectangle::new(corners, FLAT.filled()))?,
             1 => foot.draw(&Rectangle::new(corners, SHARP.filled()))?,
-            _ => foot.draw(&Cross::new((left + 9, 17), 3, BLACK))?,
+            _ => {
+                for top in [12, 17, 22] {
+                    foot.draw(&PathElement::new([(left, top), (left + 18, top)], BLACK))?;
+                }
+            }
         }
         foot.draw(&Rectangle::new(corners, BLACK.stroke_width(1)))?;
         foot.draw(&Text::new(word, (left + 26, 10), font(14)))?;

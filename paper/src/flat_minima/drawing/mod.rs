@@ -10,7 +10,7 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 
 pub use contours::{Trajectories, contours};
-pub use curves::{Curve, Panel, curves};
+pub use curves::{Axis, Curve, Kind, Panel, curves};
 pub use maps::{Map, maps};
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;

@@ -57,6 +57,8 @@ pub struct Measured {
     pub predicted: f64,
     /// By Eq. 14 with [`guess`] for t̃.
     pub predicted_miadam: f64,
+    /// By Kramers' formula, for Adam.
+    pub kramers: f64,
 }
 
 /// The contenders at a rate: none ever switches. Beside MIAdam1 stand Adam with its step, and with its step and lag.
@@ -104,6 +106,7 @@ pub fn measure(plan: &Plan, bar: &ProgressBar) -> Result<Vec<Measured>, Box<dyn 
                     steps: waiting_time(waited, escaped),
                     predicted: exit.steps(lr, noise, 1.0),
                     predicted_miadam: exit.steps(lr, noise, guess(contender, lr)),
+                    kramers: exit.kramers(lr, noise),
                 });
                 bar.inc(1);
             }

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt::Write;
 
 use super::{Exit, Measured};
-use crate::flat_minima::drawing::{Curve, Panel, curves};
+use crate::flat_minima::drawing::{Axis, Curve, Kind, Panel, curves};
 use crate::flat_minima::intervals::{Estimate, Line, line};
 
 /// Fewer escapes than this say too little for a fit.
@@ -39,14 +39,23 @@ pub fn fits(measured: &[Measured]) -> Vec<Fit> {
 
 pub fn csv(measured: &[Measured]) -> String {
     let mut csv =
-        "lr,optimizer,noise,exponent,escaped,walkers,steps,steps_low,steps_high,eq15_steps,eq14_steps\n".to_owned();
+        "lr,optimizer,noise,exponent,escaped,walkers,steps,steps_low,steps_high,eq15_steps,eq14_steps,kramers_steps\n"
+            .to_owned();
     for run in measured {
         let Estimate { value, low, high } = run.steps;
         // Writing to a string cannot fail.
         let _ = writeln!(
             csv,
-            "{},\"{}\",{:.4},{},{},{},{value:.1},{low:.1},{high:.1},{:.1},{:.1}",
-            run.lr, run.name, run.noise, run.exponent, run.escaped, run.walkers, run.predicted, run.predicted_miadam
+            "{},\"{}\",{:.4},{},{},{},{value:.1},{low:.1},{high:.1},{:.1},{:.1},{:.1}",
+            run.lr,
+            run.name,
+            run.noise,
+            run.exponent,
+            run.escaped,
+            run.walkers,
+            run.predicted,
+            run.predicted_miadam,
+            run.kramers
         );
     }
     csv
@@ -90,11 +99,19 @@ pub fn printed(measured: &[Measured], fits: &[Fit]) -> String {
             });
             text.push_str(&line(&runs[0].name, cells.collect(), end));
         }
-        for (name, t_tilde) in [("Eq. 15 (Adam)", 1.0), ("Eq. 14 with t̃ = 2", 2.0)] {
-            let cells =
-                exponents.iter().map(|&exponent| format!("{:.0}", exit.steps(lr, exit.noise(lr, exponent), t_tilde)));
-            text.push_str(&line(name, cells.collect(), format!("{:.2} by the exponent alone", 1.0 / t_tilde)));
-        }
+        let noises = || exponents.iter().map(|&exponent| exit.noise(lr, exponent));
+        let cells = |steps: &dyn Fn(f64) -> f64| noises().map(|noise| format!("{:.0}", steps(noise))).collect();
+        text.push_str(&line(
+            "Eq. 15 (Adam)",
+            cells(&|noise| exit.steps(lr, noise, 1.0)),
+            "1 by the exponent".to_owned(),
+        ));
+        text.push_str(&line(
+            "Eq. 14 with t̃ = 2",
+            cells(&|noise| exit.steps(lr, noise, 2.0)),
+            "0.5 by the exponent".to_owned(),
+        ));
+        text.push_str(&line("Kramers (Adam)", cells(&|noise| exit.kramers(lr, noise)), "1 by the exponent".to_owned()));
     }
     text
 }
@@ -112,29 +129,36 @@ pub fn picture(measured: &[Measured]) -> Result<String, Box<dyn Error>> {
         let groups = runs.chunk_by(|one, other| one.contender == other.contender);
         legend = groups.clone().map(|group| group[0].name.clone()).collect();
         let mut drawn: Vec<_> = groups.map(measured_curve).collect();
-        // In the styles of Adam and of MIAdam1 under `Paper`.
-        let predictions = [(0, 1.0), (3, 2.0)].map(|(style, t_tilde)| {
-            let steps = |run: &Measured| (run.exponent, exit.steps(lr, run.noise, t_tilde).log10());
-            let points = runs.iter().filter(|run| run.contender == 0).map(steps).collect();
-            Curve { style, points, intervals: Vec::new(), is_dashed: true }
-        });
-        drawn.extend(predictions);
+        drawn.extend(predictions(runs, &exit));
         panels.push(Panel {
-            name: format!("lr {lr};  dashed: Eq. 15, and below it Eq. 14 with t̃ = 2"),
-            x: "Adam's exponent 2ΔL/(lr·σ): barrier over temperature",
-            y: "mean escape time, steps",
+            name: format!("lr {lr};  dashed, from above: Kramers, Eq. 15, Eq. 14 with t̃ = 2"),
+            x: Axis::linear("Adam's exponent 2ΔL/(lr·σ): barrier over temperature"),
+            y: Axis::log("mean escape time, steps"),
             curves: drawn,
         });
     }
     curves("Escape from a sharp minimum under gradient noise σ", &panels, &legend)
 }
 
+/// Kramers and Eq. 15 in the style of Adam, Eq. 14 in that of MIAdam1 under `Paper`.
+fn predictions(runs: &[Measured], exit: &Exit) -> [Curve; 3] {
+    let adam = || runs.iter().filter(|run| run.contender == 0);
+    let curve = |style, steps: &dyn Fn(&Measured) -> f64| Curve {
+        style,
+        kind: Kind::Dashed,
+        points: adam().map(|run| (run.exponent, steps(run))).collect(),
+        intervals: Vec::new(),
+    };
+    let guessed = |run: &Measured| exit.steps(run.lr, run.noise, 2.0);
+    [curve(0, &|run| run.kramers), curve(0, &|run| run.predicted), curve(3, &guessed)]
+}
+
 fn measured_curve(group: &[Measured]) -> Curve {
     let seen: Vec<_> = group.iter().filter(|run| run.escaped > 0).collect();
     Curve {
         style: group[0].contender,
-        points: seen.iter().map(|run| (run.exponent, run.steps.value.log10())).collect(),
-        intervals: seen.iter().map(|run| (run.steps.low.log10(), run.steps.high.log10())).collect(),
-        is_dashed: false,
+        kind: Kind::Line,
+        points: seen.iter().map(|run| (run.exponent, run.steps.value)).collect(),
+        intervals: seen.iter().map(|run| (run.steps.low, run.steps.high)).collect(),
     }
 }

@@ -51,6 +51,17 @@ impl Exit {
         factor * (self.exponent(lr, noise) / t_tilde).exp() / lr
     }
 
+    /// The mean escape time in steps by Kramers' formula, for comparison: a particle without inertia that moves as Adam does
+    /// where noise rules. √v̂ is σ then, so that the mobility is α/σ a step, and each step adds noise of the size α, which
+    /// makes the temperature α·σ/2.
+    ///
+    /// ```text
+    /// 2π·√|det(H_a⁻¹·H_u)| / |H_ue| · σ/α · exp(2ΔL/(α·σ))
+    /// ```
+    pub fn kramers(&self, lr: f64, noise: f64) -> f64 {
+        2.0 * PI * self.determinants.sqrt() / self.at_saddle * noise / lr * self.exponent(lr, noise).exp()
+    }
+
     /// Adam's exponent, 2ΔL/(α·σ): the barrier over the temperature α·σ/2.
     pub fn exponent(&self, lr: f64, noise: f64) -> f64 {
         2.0 * self.barrier / (lr * noise)

@@ -5,5 +5,6 @@ mod ends;
 mod intervals;
 mod landscapes;
 mod program;
+mod stability;
 mod swarm;
 mod theorems;
