@@ -87,7 +87,7 @@ fn panel(group: &[Series]) -> Panel {
     Panel {
         name: format!("{noise}, {switch}"),
         x: Axis::linear("step"),
-        y: Axis::log("distance, root mean square"),
+        y: Axis::log("distance, r.m.s.; 1e-9: or less"),
         curves,
     }
 }

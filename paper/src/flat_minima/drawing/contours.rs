@@ -9,6 +9,8 @@ use crate::flat_minima::landscapes::{Landscape, Point};
 
 /// Cells of the grid on which contours are found, along each side.
 const CELLS: usize = 60;
+/// How much wider the picture is than the window of the starts.
+const MARGIN: f64 = 1.2;
 /// Points of a way nearer than this share of the window's half-width to the last one drawn are left out.
 const NEAR: f64 = 0.004;
 
@@ -29,10 +31,9 @@ pub fn contours(landscape: Landscape, title: &str, panels: &[Trajectories]) -> R
     let lines = chained(pieces(landscape));
     svg((990, 360 * rows as u32 + 60), |area| {
         let (areas, foot) = page(area, title, [rows, columns], 30)?;
-        let note =
-            "circle: start, with its number;  cross: end;  grey: contours of the loss;  axes: the two parameters";
+        let note = "circle: start, with its number;  cross: end, if it is in the picture;  grey: contours of the loss;  axes: the two parameters";
         foot.draw(&Text::new(note, (20, 6), font(13)))?;
-        let width = landscape.half_width();
+        let width = MARGIN * landscape.half_width();
         for (area, panel) in areas.iter().zip(panels) {
             let mut chart = ChartBuilder::on(area)
                 .caption(&panel.name, font(14))
@@ -46,17 +47,30 @@ pub fn contours(landscape: Landscape, title: &str, panels: &[Trajectories]) -> R
             chart.draw_series(lines.iter().map(line))?;
             for (number, way) in panel.ways.iter().enumerate() {
                 let colour = COLOURS[number % COLOURS.len()];
-                let way = tuples(&thinned(way, NEAR * width));
                 let (Some(&first), Some(&last)) = (way.first(), way.last()) else { continue };
-                chart.draw_series([PathElement::new(way, colour.stroke_width(1))])?;
+                let seen = within(&thinned(way, NEAR * width), width);
+                chart.draw_series(seen.iter().map(|part| PathElement::new(tuples(part), colour)))?;
+                let first: (f64, f64) = first.into();
                 chart.draw_series([Circle::new(first, 4, BLACK.stroke_width(1))])?;
-                chart.draw_series([Cross::new(last, 5, BLACK.stroke_width(2))])?;
+                if is_within(last, width) {
+                    chart.draw_series([Cross::new(last.into(), 5, BLACK.stroke_width(2))])?;
+                }
                 let label = EmptyElement::at(first) + Text::new((number + 1).to_string(), (6, -14), font(13));
                 chart.draw_series([label])?;
             }
         }
         Ok(())
     })
+}
+
+fn is_within(point: Point, width: f64) -> bool {
+    point.iter().all(|value| value.abs() <= width)
+}
+
+/// The parts of a way that can be seen. What is outside would be drawn along the edge.
+fn within(way: &[Point], width: f64) -> Vec<Vec<Point>> {
+    let parts = way.chunk_by(|&one, &other| is_within(one, width) == is_within(other, width));
+    parts.filter(|part| is_within(part[0], width)).map(<[Point]>::to_vec).collect()
 }
 
 /// The way without the points that would be drawn over each other. The first and the last one stay.
@@ -81,7 +95,7 @@ fn levels(landscape: Landscape) -> Vec<f64> {
 /// The pieces of all contours, by marching triangles: each cell is cut along a diagonal, and within a triangle a contour is a
 /// straight line.
 fn pieces(landscape: Landscape) -> Vec<[Point; 2]> {
-    let place = |cell: usize| (2.0 * cell as f64 / CELLS as f64 - 1.0) * landscape.half_width();
+    let place = |cell: usize| (2.0 * cell as f64 / CELLS as f64 - 1.0) * MARGIN * landscape.half_width();
     let corner = |i: usize, j: usize| {
         let point = [place(i), place(j)];
         (point, landscape.value(point))

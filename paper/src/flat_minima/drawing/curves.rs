@@ -55,7 +55,8 @@ impl Axis {
         let (low, high) = places.fold((f64::MAX, f64::MIN), |(low, high), place| (low.min(place), high.max(place)));
         match low < high {
             true if self.is_log => [low.floor(), high.ceil()],
-            true => [low, high],
+            // Room for the markers.
+            true => [low, high].map(|end| end + (end - f64::midpoint(low, high)) * 0.06),
             false => [0.0, 1.0],
         }
     }
@@ -119,6 +120,7 @@ fn draw(area: &Area<'_>, panel: &Panel) -> Result {
     let mut chart = ChartBuilder::on(area)
         .caption(&panel.name, font(14))
         .margin(8)
+        .margin_right(24)
         .x_label_area_size(38)
         .y_label_area_size(64)
         .build_cartesian_2d(left..right, bottom..top)?;

@@ -18,8 +18,9 @@ pub struct Fit {
     pub name: String,
     pub lr: f64,
     pub line: Line,
-    /// The slope of Adam at the same rate over this one: the t̃ that Eq. 14 would need.
-    pub t_tilde: f64,
+    /// The slope of Adam at the same rate over this one: the t̃ that Eq. 14 would need. None where a lower temperature does not
+    /// hold it longer, as Eq. 14 has it for every t̃.
+    pub t_tilde: Option<f64>,
 }
 
 /// A fit for each rate and contender that has enough points.
@@ -31,7 +32,7 @@ pub fn fits(measured: &[Measured]) -> Vec<Fit> {
         let points: Vec<_> = counted.map(|run| [run.exponent, run.steps.value.ln(), run.escaped as f64]).collect();
         let (Some(first), Some(line)) = (group.first(), line(&points)) else { continue };
         let adam = fits.iter().find(|fit| fit.lr == first.lr).map_or(line.slope.value, |fit| fit.line.slope.value);
-        let t_tilde = adam / line.slope.value;
+        let t_tilde = (line.slope.low > 0.0).then(|| adam / line.slope.value);
         fits.push(Fit { name: first.name.clone(), lr: first.lr, line, t_tilde });
     }
     fits
@@ -65,7 +66,8 @@ pub fn fits_csv(fits: &[Fit]) -> String {
     let mut csv = "lr,optimizer,slope,slope_low,slope_high,t_tilde\n".to_owned();
     for Fit { name, lr, line, t_tilde } in fits {
         let Estimate { value, low, high } = line.slope;
-        let _ = writeln!(csv, "{lr},\"{name}\",{value:.4},{low:.4},{high:.4},{t_tilde:.3}");
+        let t_tilde = t_tilde.map_or(String::new(), |t_tilde| format!("{t_tilde:.3}"));
+        let _ = writeln!(csv, "{lr},\"{name}\",{value:.4},{low:.4},{high:.4},{t_tilde}");
     }
     csv
 }
@@ -82,10 +84,10 @@ pub fn printed(measured: &[Measured], fits: &[Fit]) -> String {
         let mut exponents: Vec<f64> = run.iter().map(|run| run.exponent).collect();
         exponents.sort_by(f64::total_cmp);
         exponents.dedup();
-        let heads: Vec<_> = exponents.iter().map(|exponent| format!("{exponent:>18}")).collect();
+        let heads: Vec<_> = exponents.iter().map(|exponent| format!("{exponent:>24}")).collect();
         let _ = writeln!(text, "{:34}{}  slope (95 %), t̃", "optimizer", heads.concat());
         let line = |name: &str, cells: Vec<String>, end: String| {
-            format!("{name:34}{}  {end}\n", cells.iter().map(|cell| format!("{cell:>18}")).collect::<String>())
+            format!("{name:34}{}  {end}\n", cells.iter().map(|cell| format!("{cell:>24}")).collect::<String>())
         };
         for runs in run.chunk_by(|one, other| one.contender == other.contender) {
             let cells = runs.iter().map(|run| {
@@ -95,7 +97,8 @@ pub fn printed(measured: &[Measured], fits: &[Fit]) -> String {
             let fit = fits.iter().find(|fit| fit.lr == lr && fit.name == runs[0].name);
             let end = fit.map_or(String::new(), |fit| {
                 let Estimate { value, low, high } = fit.line.slope;
-                format!("{value:.2} ({low:.2}-{high:.2}), {:.2}", fit.t_tilde)
+                let t_tilde = fit.t_tilde.map_or("none".to_owned(), |t_tilde| format!("{t_tilde:.2}"));
+                format!("{value:.2} ({low:.2} to {high:.2}), {t_tilde}")
             });
             text.push_str(&line(&runs[0].name, cells.collect(), end));
         }
