@@ -21,7 +21,8 @@
 //! Under gradient noise of deviation σ, √v̂ does not fall below σ. Then a minimum of curvature h is stable only while
 //! h < k*·σ/effective_lr: the integrals lower the sharpness that an optimizer bears by the factor 38/k*.
 //!
-//! Without noise, the amplitude does not depend on the curvature. A basin holds the optimizer if it is wider than A.
+//! Without noise, the amplitude does not depend on the curvature. A basin holds the optimizer if it is
+//! clearly wider than A.
 
 use std::f64::consts::{PI, SQRT_2};
 
