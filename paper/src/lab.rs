@@ -7,6 +7,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use indicatif::{ProgressBar, ProgressStyle};
+use miadam_support::command_line::without_warnings;
 use miadam_support::mnist::data::Data;
 use rayon::ThreadPoolBuilder;
 
@@ -88,7 +89,8 @@ impl Lab {
             let pool = ThreadPoolBuilder::new().num_threads(1).build()?;
             let mut done = Vec::new();
             while let Some(&run) = left.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let outcome = pool.install(|| run.train(data, &|| bar.inc(1)))?.outcome;
+                // Outsize steps are what some studies are about.
+                let outcome = without_warnings(|| pool.install(|| run.train(data, &|| bar.inc(1))))?.outcome;
                 let mut writer = writer.lock().map_err(|_| "another thread failed")?;
                 writer.serialize((run, &outcome))?;
                 writer.flush()?;

@@ -68,18 +68,23 @@ fn draw(area: &Area<'_>, heat: &HeatMaps, map: &HeatMap, (left, top): (i32, i32)
         (place(left, CELL.0, column), place(top, CELL.1, row))
     };
     area.draw(&Text::new(map.name.as_str(), (left, top - 20), font(14)))?;
-    for (row, values) in map.values.iter().enumerate() {
-        for (column, value) in values.iter().enumerate() {
-            let Some(value) = *value else { continue };
-            let (x, y) = (left + CELL.0 * column as i32, top + CELL.1 * row as i32);
-            let (paper, ink) = shades(value, heat.range);
-            area.draw(&Rectangle::new([(x, y), (x + CELL.0, y + CELL.1)], paper.filled()))?;
-            if value < heat.range[0] {
-                area.draw(&PathElement::new([(x, y + CELL.1), (x + CELL.0, y)], RGBColor(0xcc, 0xcc, 0xcc)))?;
-            }
-            let text = centred(13).color(&ink);
-            area.draw(&Text::new(format!("{value:.1}"), middle(column as f64, row as f64), text))?;
+    let cells = || {
+        let rows = map.values.iter().enumerate();
+        rows.flat_map(|(row, values)| {
+            values.iter().enumerate().filter_map(move |(column, value)| Some((column, row, (*value)?)))
+        })
+    };
+    for (column, row, value) in cells() {
+        let (x, y) = (left + CELL.0 * column as i32, top + CELL.1 * row as i32);
+        area.draw(&Rectangle::new([(x, y), (x + CELL.0, y + CELL.1)], shades(value, heat.range).0.filled()))?;
+        if value < heat.range[0] {
+            area.draw(&PathElement::new([(x, y + CELL.1), (x + CELL.0, y)], RGBColor(0xcc, 0xcc, 0xcc)))?;
         }
+    }
+    draw_lines(area, heat, map, &middle)?;
+    for (column, row, value) in cells() {
+        let (_, ink) = shades(value, heat.range);
+        area.draw(&Text::new(format!("{value:.1}"), middle(column as f64, row as f64), centred(13).color(&ink)))?;
     }
     for (column, name) in heat.columns.iter().enumerate() {
         let (x, _) = middle(column as f64, 0.0);
@@ -92,15 +97,18 @@ fn draw(area: &Area<'_>, heat: &HeatMaps, map: &HeatMap, (left, top): (i32, i32)
             area.draw(&Text::new(name.as_str(), (left - 6, y), right))?;
         }
     }
+    Ok(())
+}
+
+/// Each line, with its name at its right end.
+fn draw_lines(area: &Area<'_>, heat: &HeatMaps, map: &HeatMap, middle: &dyn Fn(f64, f64) -> (i32, i32)) -> Result {
     let (columns, rows) = (heat.columns.len() as f64, heat.rows.len() as f64);
     let inside =
         |&(column, row): &(f64, f64)| (-0.5..=columns - 0.5).contains(&column) && (-0.5..=rows - 0.5).contains(&row);
     for line in &map.lines {
         for part in line.points.split(|point| !inside(point)).filter(|part| part.len() > 1) {
             let pixels: Vec<_> = part.iter().map(|&(column, row)| middle(column, row)).collect();
-            // White under the colour, so that it is seen on black, too.
-            area.draw(&PathElement::new(pixels.clone(), WHITE.stroke_width(4)))?;
-            area.draw(&PathElement::new(pixels.clone(), RGBColor(0xd5, 0x5e, 0x00).stroke_width(2)))?;
+            area.draw(&PathElement::new(pixels.clone(), RGBColor(0xd5, 0x5e, 0x00).stroke_width(1)))?;
             let (x, y) = pixels[pixels.len() - 1];
             area.draw(&Text::new(line.name.as_str(), (x - 2, y - 14), font(11).color(&RGBColor(0xa0, 0x40, 0x00))))?;
         }

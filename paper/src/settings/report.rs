@@ -62,14 +62,14 @@ fn picture(grid: &Grid, noise: u32, switch: f64, accuracy: Accuracy<'_>) -> Resu
     let adam = grid.adam().filter_map(|setting| accuracy(setting, noise)).fold(f64::NAN, f64::max);
     heat_maps(&HeatMaps {
         title: format!(
-            "Test accuracy, %: {noise} % wrong labels, switch after {:.0} % of the run; Adam at its best rate {adam:.1}",
+            "Test accuracy, %; {noise} % wrong labels, switch after {:.0} % of the run, best Adam {adam:.1}",
             100.0 * switch
         ),
         axes: ["κ".into(), "learning rate; lines: effective_lr before the switch".into()],
         columns: grid.kappas.iter().map(f64::to_string).collect(),
         rows: grid.rates.iter().rev().map(|lr| format!("{lr:e}")).collect(),
         maps: grid.orders.iter().map(|&order| grid.scales.iter().map(|&scale| map(order, scale)).collect()).collect(),
-        // Ten points up to a little above Adam: what is worse is white.
+        // What is far below Adam is white.
         range: [adam - 6.0, adam + 1.0],
     })
 }
