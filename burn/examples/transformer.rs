@@ -5,6 +5,7 @@
 
 mod device;
 mod optimizer;
+mod plot;
 
 mod transformer {
     pub mod args;
@@ -20,7 +21,7 @@ use std::process::ExitCode;
 
 use miadam_support::command_line;
 use transformer::args::Args;
-use transformer::{plot, training};
+use transformer::training;
 
 fn main() -> ExitCode {
     command_line::main(run)
@@ -28,7 +29,7 @@ fn main() -> ExitCode {
 
 fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     match &args.plot {
-        Some(file) => plot::draw(file, &args.files),
+        Some(file) => transformer::plot::draw(file, &args.files),
         None => training::run(args),
     }
 }

@@ -1,143 +1,34 @@
-//! Loss curves as a picture: a small SVG, written by hand.
+//! The loss curves of metrics files, in one picture.
 
 use std::error::Error;
-use std::fmt::Write;
-use std::fs;
-use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
-use miadam_support::command_line::{say, wrapped};
-
+use crate::plot::{self, Curve, STROKES, Titles};
 use crate::transformer::metrics;
 
 /// Steps whose mean is drawn, since single batches differ more than optimizers do.
 const WINDOW: usize = 25;
-
-/// Colours that people tell apart whatever their eyes, each with a dash pattern for those who see none.
-const STROKES: [(&str, &str); 6] = [
-    ("#0072b2", "none"),
-    ("#d55e00", "10 4"),
-    ("#009e73", "3 3"),
-    ("#b0609b", "14 4 3 4"),
-    ("#8a6d00", "6 6"),
-    ("#444444", "2 6"),
-];
-
-// The picture in its own units; it is as large as its place.
-const WIDTH: f64 = 640.0;
-const LEFT: f64 = 62.0;
-const RIGHT: f64 = 620.0;
-const TOP: f64 = 48.0;
-const BOTTOM: f64 = 400.0;
-const ROW: f64 = 28.0;
-
-struct Curve {
-    name: String,
-    points: Vec<(f64, f64)>,
-}
 
 /// Draws the metrics files into an SVG file.
 pub fn draw(file: &Path, metrics: &[PathBuf]) -> Result<(), Box<dyn Error>> {
     if metrics.len() > STROKES.len() {
         return Err(format!("{} metrics files; draw at most {} in one picture", metrics.len(), STROKES.len()).into());
     }
-    let curves = metrics.iter().map(|path| Curve::read(path)).collect::<Result<Vec<_>, _>>()?;
-    let name = file.display();
-    fs::write(file, picture(&curves)).map_err(|error| format!("--plot {name}: {error}; choose another file"))?;
-    Ok(say(&wrapped(&format!("drawn: {name}")))?)
+    let curves = metrics.iter().map(|path| read(path)).collect::<Result<Vec<_>, _>>()?;
+    let up = format!("training loss, nats a character (mean of {WINDOW} steps)");
+    plot::draw(file, &curves, &Titles { across: "step", up: &up })
 }
 
-impl Curve {
-    fn read(path: &Path) -> Result<Self, String> {
-        let lines = metrics::read(path)?;
-        let window = WINDOW.min(lines.len());
-        let mean = |lines: &[metrics::Line]| {
-            let loss: f64 = lines.iter().map(|line| f64::from(line.loss)).sum();
-            (lines[window - 1].step as f64, loss / window as f64)
-        };
-        let points: Vec<_> = lines.windows(window).map(mean).filter(|(_, loss)| loss.is_finite()).collect();
-        match points.last() {
-            Some((_, last)) => Ok(Self { name: format!("{}: {last:.3} at the end", lines[0].optimizer), points }),
-            None => Err(format!("{}: no loss is finite; draw another run", path.display())),
-        }
+fn read(path: &Path) -> Result<Curve, String> {
+    let lines = metrics::read(path)?;
+    let window = WINDOW.min(lines.len());
+    let mean = |lines: &[metrics::Line]| {
+        let loss: f64 = lines.iter().map(|line| f64::from(line.loss)).sum();
+        (lines[window - 1].step as f64, loss / window as f64)
+    };
+    let points: Vec<_> = lines.windows(window).map(mean).filter(|(_, loss)| loss.is_finite()).collect();
+    match points.last() {
+        Some((_, last)) => Ok(Curve { name: format!("{}: {last:.3} at the end", lines[0].optimizer), points }),
+        None => Err(format!("{}: no loss is finite; draw another run", path.display())),
     }
-}
-
-/// A number's place in the picture, along one axis.
-struct Axis {
-    ticks: Vec<f64>,
-    values: RangeInclusive<f64>,
-    places: RangeInclusive<f64>,
-}
-
-impl Axis {
-    /// An axis from one round number to another, with about five between.
-    fn new(values: impl Iterator<Item = f64>, places: RangeInclusive<f64>) -> Self {
-        let (low, high) = values.fold((f64::MAX, f64::MIN), |(low, high), value| (low.min(value), high.max(value)));
-        let rough = ((high - low) / 5.0).max(1e-3);
-        let power = 10_f64.powf(rough.log10().floor());
-        let unit = [1.0, 2.0, 5.0, 10.0].map(|digit| digit * power).into_iter().find(|unit| *unit >= rough);
-        let unit = unit.unwrap_or(rough);
-        let (first, last) = ((low / unit).floor(), (high / unit).ceil().max((low / unit).floor() + 1.0));
-        let ticks: Vec<f64> = (first as i64..=last as i64).map(|tick| tick as f64 * unit).collect();
-        Self { values: first * unit..=last * unit, ticks, places }
-    }
-
-    fn place(&self, value: f64) -> f64 {
-        let fraction = (value - self.values.start()) / (self.values.end() - self.values.start());
-        self.places.start() + fraction * (self.places.end() - self.places.start())
-    }
-
-    /// The numbers at the ticks, without what binary fractions add to them.
-    fn labels(&self) -> impl Iterator<Item = (f64, f64)> {
-        self.ticks.iter().map(|&tick| (self.place(tick), (tick * 1e6).round() / 1e6))
-    }
-}
-
-fn picture(curves: &[Curve]) -> String {
-    let points = || curves.iter().flat_map(|curve| &curve.points);
-    let across = Axis::new(points().map(|point| point.0), LEFT..=RIGHT);
-    let up = Axis::new(points().map(|point| point.1), BOTTOM..=TOP);
-    let height = BOTTOM + 66.0 + ROW * curves.len() as f64;
-    let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" font-family=\"sans-serif\" \
-         font-size=\"18\" fill=\"#222\">\n<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n"
-    );
-    // Writing to a string cannot fail.
-    let _ = frame(&mut svg, &across, &up);
-    for (number, (curve, stroke)) in curves.iter().zip(STROKES).enumerate() {
-        let row = BOTTOM + 74.0 + ROW * number as f64;
-        let _ = draw_curve(&mut svg, curve, stroke, row, |(step, loss)| (across.place(step), up.place(loss)));
-    }
-    svg + "</svg>\n"
-}
-
-/// The grid and its numbers.
-fn frame(svg: &mut String, across: &Axis, up: &Axis) -> std::fmt::Result {
-    writeln!(svg, "<text x=\"{LEFT}\" y=\"26\">training loss, nats a character (mean of {WINDOW} steps)</text>")?;
-    for (y, loss) in up.labels() {
-        writeln!(svg, "<path d=\"M{LEFT} {y:.1}H{RIGHT}\" stroke=\"#ddd\"/>")?;
-        writeln!(svg, "<text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{loss}</text>", LEFT - 10.0, y + 6.0)?;
-    }
-    for (x, step) in across.labels() {
-        writeln!(svg, "<text x=\"{x:.1}\" y=\"{}\" text-anchor=\"middle\">{step}</text>", BOTTOM + 24.0)?;
-    }
-    let middle = f64::midpoint(LEFT, RIGHT);
-    writeln!(svg, "<text x=\"{middle}\" y=\"{}\" text-anchor=\"middle\">step</text>", BOTTOM + 46.0)
-}
-
-/// The curve, and its row in the legend.
-fn draw_curve(
-    svg: &mut String,
-    curve: &Curve,
-    (colour, dashes): (&str, &str),
-    row: f64,
-    place: impl Fn((f64, f64)) -> (f64, f64),
-) -> std::fmt::Result {
-    let stroke = format!("fill=\"none\" stroke=\"{colour}\" stroke-width=\"2.5\" stroke-dasharray=\"{dashes}\"");
-    let points = curve.points.iter().map(|&point| place(point)).map(|(x, y)| format!("{x:.1},{y:.1}"));
-    writeln!(svg, "<polyline {stroke} points=\"{}\"/>", points.collect::<Vec<_>>().join(" "))?;
-    writeln!(svg, "<path {stroke} d=\"M{LEFT} {}h44\"/>", row - 6.0)?;
-    let name = curve.name.replace('&', "&amp;").replace('<', "&lt;");
-    writeln!(svg, "<text x=\"{}\" y=\"{row}\">{name}</text>", LEFT + 56.0)
 }

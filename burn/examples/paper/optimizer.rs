@@ -1,0 +1,157 @@
+//! The paper's eleven optimizers, and a control: Adam that is as slow as MIAdam until the switch.
+
+use std::error::Error;
+use std::fs;
+use std::path::Path;
+
+use burn::module::Module;
+use burn::optim::GradientsParams;
+use burn::tensor::Device;
+use clap::ValueEnum;
+use miadam_burn::miadam::{Hyperparams, WeightDecay};
+use miadam_burn::{MiAdam, MiAdamConfig};
+use serde::{Deserialize, Serialize};
+
+use crate::paper::args::Recipe;
+use crate::paper::host::Host;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ValueEnum, Serialize, Deserialize)]
+pub enum Kind {
+    Adam,
+    Adamw,
+    Miadam1,
+    Miadam2,
+    Miadam3,
+    /// Adam at the rate that MIAdam1 settles to, until the switch
+    Slow1,
+    /// Adam at the rate that MIAdam2 settles to, until the switch
+    Slow2,
+    /// Adam at the rate that MIAdam3 settles to, until the switch
+    Slow3,
+}
+
+impl Kind {
+    pub const ALL: [Self; 8] = [
+        Self::Adam,
+        Self::Adamw,
+        Self::Miadam1,
+        Self::Miadam2,
+        Self::Miadam3,
+        Self::Slow1,
+        Self::Slow2,
+        Self::Slow3,
+    ];
+
+    /// The name in tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Adam => "Adam",
+            Self::Adamw => "AdamW",
+            Self::Miadam1 => "MIAdam1",
+            Self::Miadam2 => "MIAdam2",
+            Self::Miadam3 => "MIAdam3",
+            Self::Slow1 => "Adam, as slow as MIAdam1",
+            Self::Slow2 => "Adam, as slow as MIAdam2",
+            Self::Slow3 => "Adam, as slow as MIAdam3",
+        }
+    }
+
+    /// The name among the flags.
+    pub fn flag(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+
+    pub fn from_flag(name: &str) -> Option<Self> {
+        Self::from_str(name, false).ok()
+    }
+
+    /// n of MIAdam, and whether it is the control for it.
+    fn order(self) -> (u32, bool) {
+        match self {
+            Self::Miadam1 => (1, false),
+            Self::Miadam2 => (2, false),
+            Self::Miadam3 => (3, false),
+            Self::Slow1 => (1, true),
+            Self::Slow2 => (2, true),
+            Self::Slow3 => (3, true),
+            _ => (0, false),
+        }
+    }
+
+    /// Its hyperparameters at learning rate `lr`, with ζ after so many steps of an epoch.
+    fn hyperparams(self, recipe: &Recipe, lr: f64, epoch_steps: usize) -> Result<Hyperparams, Box<dyn Error>> {
+        let weight_decay = match self {
+            Self::Adamw => WeightDecay::Decoupled(recipe.decoupled_decay),
+            _ => WeightDecay::Coupled(recipe.weight_decay),
+        };
+        Ok(Hyperparams {
+            lr,
+            order: self.order().0,
+            kappa: recipe.kappa,
+            step_scale: recipe.step_scale.rule(),
+            // The first step that is plain Adam.
+            switch_step: u32::try_from(recipe.switch_epoch * epoch_steps + 1)?,
+            weight_decay,
+            ..Hyperparams::default()
+        })
+    }
+}
+
+/// One of them, in a run.
+pub struct Optimizer {
+    kind: Kind,
+    recipe: Recipe,
+    engine: Engine,
+}
+
+enum Engine {
+    /// miadam-burn, on the device. Order 0 is Adam or AdamW.
+    Device(Box<MiAdam>),
+    /// A baseline of miadam-paper, on the host.
+    Host(Host),
+}
+
+impl Optimizer {
+    pub fn new(kind: Kind, recipe: &Recipe, epoch_steps: usize, device: &Device) -> Result<Self, Box<dyn Error>> {
+        let mut hyperparams = kind.hyperparams(recipe, recipe.lr, epoch_steps)?;
+        if let (_, true) = kind.order() {
+            hyperparams.order = 0;
+        }
+        let engine = Engine::Device(Box::new(MiAdamConfig::new(hyperparams).init(device)?));
+        Ok(Self { kind, recipe: recipe.clone(), engine })
+    }
+
+    /// The learning rate in an epoch, counted from 1.
+    pub fn lr_in(&self, epoch: usize) -> Result<f64, Box<dyn Error>> {
+        let lr = self.recipe.lr_in(epoch, self.recipe.lr);
+        Ok(match self.kind.order() {
+            (_, true) if epoch <= self.recipe.switch_epoch => {
+                self.kind.hyperparams(&self.recipe, lr, 1)?.effective_lr()
+            }
+            _ => lr,
+        })
+    }
+
+    pub fn step<M: Module>(&mut self, lr: f64, module: M, grads: GradientsParams) -> Result<M, Box<dyn Error>> {
+        match &mut self.engine {
+            Engine::Device(optimizer) => optimizer.step(lr, module, grads).map_err(|refused| refused.error.into()),
+            Engine::Host(optimizer) => optimizer.step(lr, module, grads),
+        }
+    }
+
+    /// Saves all that a resumed run needs.
+    pub fn save(&mut self, file: &Path) -> Result<(), Box<dyn Error>> {
+        match &mut self.engine {
+            Engine::Device(optimizer) => Ok(optimizer.save(file)?),
+            Engine::Host(optimizer) => Ok(fs::write(file, optimizer.saved()?)?),
+        }
+    }
+
+    /// Goes on from what was saved.
+    pub fn load(&mut self, file: &Path) -> Result<(), Box<dyn Error>> {
+        match &mut self.engine {
+            Engine::Device(optimizer) => Ok(optimizer.load(file)?),
+            Engine::Host(optimizer) => optimizer.load(&fs::read(file)?),
+        }
+    }
+}
