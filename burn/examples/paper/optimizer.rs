@@ -1,7 +1,6 @@
 //! The paper's eleven optimizers, and a control: Adam that is as slow as MIAdam until the switch.
 
 use std::error::Error;
-use std::fs;
 use std::path::Path;
 
 use burn::module::Module;
@@ -143,7 +142,7 @@ impl Optimizer {
     pub fn save(&mut self, file: &Path) -> Result<(), Box<dyn Error>> {
         match &mut self.engine {
             Engine::Device(optimizer) => Ok(optimizer.save(file)?),
-            Engine::Host(optimizer) => Ok(fs::write(file, optimizer.saved()?)?),
+            Engine::Host(optimizer) => optimizer.save(file),
         }
     }
 
@@ -151,7 +150,7 @@ impl Optimizer {
     pub fn load(&mut self, file: &Path) -> Result<(), Box<dyn Error>> {
         match &mut self.engine {
             Engine::Device(optimizer) => Ok(optimizer.load(file)?),
-            Engine::Host(optimizer) => optimizer.load(&fs::read(file)?),
+            Engine::Host(optimizer) => optimizer.load(file),
         }
     }
 }

@@ -5,7 +5,7 @@
 //! θ = θ - α·(m/(1-β1ᵗ)) / (√(v/(1-β2ᵗ)) + ε)
 //! ```
 
-use super::{Optimizer, State, Tensor};
+use super::{Optimizer, Saved, State, Tensor};
 
 /// Adam. [`Adam::LR`] is its own default for α.
 pub struct Adam {
@@ -39,6 +39,14 @@ impl Optimizer for Adam {
             }
         }
         Ok(())
+    }
+
+    fn saved(&self) -> Option<Saved> {
+        self.state.saved(&[])
+    }
+
+    fn load(&mut self, saved: Saved) {
+        self.state.load(saved);
     }
 }
 

@@ -54,6 +54,24 @@ pub trait Optimizer: Send {
     fn swap_averages(&mut self, _tensors: &mut [Tensor<'_>]) -> Result<(), Error> {
         Ok(())
     }
+
+    /// What it has learnt so far. MIAdam has checkpoints of its own, and gives none here.
+    fn saved(&self) -> Option<Saved> {
+        None
+    }
+
+    /// Goes on from there. The optimizer is a new one of the same kind and settings.
+    fn load(&mut self, _saved: Saved) {}
+}
+
+/// What an optimizer has learnt, for a run that goes on in another process.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Saved {
+    pub step: i32,
+    /// What all elements share.
+    pub numbers: Vec<f64>,
+    /// For each parameter its vectors, with a number for each element.
+    pub tensors: Vec<Vec<Vec<f32>>>,
 }
 
 /// The step count, and `N` numbers for each element, 0 at first.
@@ -77,5 +95,21 @@ impl<const N: usize> State<N> {
         }
         self.step += 1;
         self.step
+    }
+
+    fn saved(&self, numbers: &[f64]) -> Option<Saved> {
+        let tensors = self.tensors.iter().map(|vectors| vectors.to_vec()).collect();
+        Some(Saved { step: self.step, numbers: numbers.to_vec(), tensors })
+    }
+
+    /// Vectors that are not there are 0.
+    fn load(&mut self, saved: Saved) {
+        self.step = saved.step;
+        let array = |vectors: Vec<Vec<f32>>| {
+            let len = vectors.first().map_or(0, Vec::len);
+            let mut vectors = vectors.into_iter();
+            std::array::from_fn(|_| vectors.next().unwrap_or_else(|| vec![0.0; len]))
+        };
+        self.tensors = saved.tensors.into_iter().map(array).collect();
     }
 }
