@@ -112,7 +112,12 @@ fn frame(svg: &mut String, across: &Axis, up: &Axis, titles: &Titles<'_>) -> std
         writeln!(svg, "<text x=\"{x:.1}\" y=\"{}\" text-anchor=\"middle\">{step}</text>", BOTTOM + 24.0)?;
     }
     let middle = f64::midpoint(LEFT, RIGHT);
-    writeln!(svg, "<text x=\"{middle}\" y=\"{}\" text-anchor=\"middle\">{}</text>", BOTTOM + 46.0, escaped(titles.across))
+    writeln!(
+        svg,
+        "<text x=\"{middle}\" y=\"{}\" text-anchor=\"middle\">{}</text>",
+        BOTTOM + 46.0,
+        escaped(titles.across)
+    )
 }
 
 /// The curve, and its row in the legend.

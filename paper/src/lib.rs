@@ -16,14 +16,24 @@
 //!
 //! Each command in `src/bin` makes one of the paper's figures or tables. `docs/PAPER.md` says what came out.
 
+#[cfg(feature = "studies")]
 pub mod drawing;
+#[cfg(feature = "studies")]
 pub mod flat_minima;
+#[cfg(feature = "studies")]
 pub mod hessian;
+#[cfg(feature = "studies")]
 pub mod lab;
+#[cfg(feature = "studies")]
 pub mod label_noise;
 pub mod optimizers;
+#[cfg(feature = "studies")]
 pub mod setting;
+#[cfg(feature = "studies")]
 pub mod settings;
+#[cfg(feature = "studies")]
 pub mod sharpness;
+#[cfg(feature = "studies")]
 pub mod stats;
+#[cfg(feature = "studies")]
 pub mod training;

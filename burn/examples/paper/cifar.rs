@@ -47,9 +47,9 @@ pub enum Network {
 // There is one at a time.
 #[allow(clippy::large_enum_variant)]
 pub enum Model {
-    ResNet(ResNet),
-    DenseNet(DenseNet),
-    PyramidNet(PyramidNet),
+    Residual(ResNet),
+    Dense(DenseNet),
+    Pyramid(PyramidNet),
 }
 
 struct Images<'a> {
@@ -93,10 +93,10 @@ impl Network {
 
     fn init(self, classes: usize, device: &Device) -> Model {
         match self {
-            Self::Resnet18 => Model::ResNet(ResNet::small(&RESNET18, classes, device)),
-            Self::Resnet50 => Model::ResNet(ResNet::small(&RESNET50, classes, device)),
-            Self::Densenet121 => Model::DenseNet(DenseNet::small(classes, device)),
-            Self::Pyramidnet110 => Model::PyramidNet(PyramidNet::new(classes, device)),
+            Self::Resnet18 => Model::Residual(ResNet::new(&RESNET18, classes, false, device)),
+            Self::Resnet50 => Model::Residual(ResNet::new(&RESNET50, classes, false, device)),
+            Self::Densenet121 => Model::Dense(DenseNet::new(classes, false, device)),
+            Self::Pyramidnet110 => Model::Pyramid(PyramidNet::new(classes, device)),
         }
     }
 }
@@ -142,9 +142,9 @@ impl Task for Images<'_> {
     fn scores(&self, model: &Model, (len, values): Self::Inputs, device: &Device) -> Tensor<2> {
         let images = Tensor::from_data(TensorData::new(values, [len, 3, SIDE, SIDE]), device);
         match model {
-            Model::ResNet(net) => net.forward(images),
-            Model::DenseNet(net) => net.forward(images),
-            Model::PyramidNet(net) => net.forward(images),
+            Model::Residual(net) => net.forward(images),
+            Model::Dense(net) => net.forward(images),
+            Model::Pyramid(net) => net.forward(images),
         }
     }
 }

@@ -168,7 +168,11 @@ mod tests {
     impl Net {
         fn new(device: &Device) -> Self {
             let linear = LinearConfig::new(4, 3).init(device);
-            Self { conv: Conv2dConfig::new([2, 4], [3, 3]).init(device), norm: BatchNormConfig::new(4).init(device), linear }
+            Self {
+                conv: Conv2dConfig::new([2, 4], [3, 3]).init(device),
+                norm: BatchNormConfig::new(4).init(device),
+                linear,
+            }
         }
 
         fn grads(&self, round: usize, device: &Device) -> GradientsParams {

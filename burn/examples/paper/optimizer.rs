@@ -9,30 +9,43 @@ use burn::tensor::Device;
 use clap::ValueEnum;
 use miadam_burn::miadam::{Hyperparams, WeightDecay};
 use miadam_burn::{MiAdam, MiAdamConfig};
+use miadam_paper::optimizers::{AdaBound, Adai, Adamax, NAdam, NdAdam, Swats};
 use serde::{Deserialize, Serialize};
 
 use crate::paper::args::Recipe;
 use crate::paper::host::Host;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ValueEnum, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 pub enum Kind {
     Adam,
+    Nadam,
     Adamw,
+    NdAdam,
+    Adamax,
+    Adabound,
+    Swats,
+    Adai,
     Miadam1,
     Miadam2,
     Miadam3,
-    /// Adam at the rate that MIAdam1 settles to, until the switch
+    /// A control: Adam at the rate that MIAdam1 settles to, until the switch
     Slow1,
-    /// Adam at the rate that MIAdam2 settles to, until the switch
+    /// A control: Adam at the rate that MIAdam2 settles to, until the switch
     Slow2,
-    /// Adam at the rate that MIAdam3 settles to, until the switch
+    /// A control: Adam at the rate that MIAdam3 settles to, until the switch
     Slow3,
 }
 
 impl Kind {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 14] = [
         Self::Adam,
+        Self::Nadam,
         Self::Adamw,
+        Self::NdAdam,
+        Self::Adamax,
+        Self::Adabound,
+        Self::Swats,
+        Self::Adai,
         Self::Miadam1,
         Self::Miadam2,
         Self::Miadam3,
@@ -45,7 +58,13 @@ impl Kind {
     pub fn name(self) -> &'static str {
         match self {
             Self::Adam => "Adam",
+            Self::Nadam => "NAdam",
             Self::Adamw => "AdamW",
+            Self::NdAdam => "ND-Adam",
+            Self::Adamax => "Adamax",
+            Self::Adabound => "AdaBound",
+            Self::Swats => "SWATS",
+            Self::Adai => "Adai",
             Self::Miadam1 => "MIAdam1",
             Self::Miadam2 => "MIAdam2",
             Self::Miadam3 => "MIAdam3",
@@ -112,17 +131,33 @@ enum Engine {
 
 impl Optimizer {
     pub fn new(kind: Kind, recipe: &Recipe, epoch_steps: usize, device: &Device) -> Result<Self, Box<dyn Error>> {
-        let mut hyperparams = kind.hyperparams(recipe, recipe.lr, epoch_steps)?;
-        if let (_, true) = kind.order() {
-            hyperparams.order = 0;
-        }
-        let engine = Engine::Device(Box::new(MiAdamConfig::new(hyperparams).init(device)?));
+        const BETA1: f64 = 0.9;
+        let host = match kind {
+            Kind::Nadam => Some(Host::new(NAdam::new(BETA1))),
+            Kind::NdAdam => Some(Host::new(NdAdam::new(BETA1))),
+            Kind::Adamax => Some(Host::new(Adamax::new(BETA1))),
+            Kind::Adabound => Some(Host::new(AdaBound::new(BETA1, recipe.lr))),
+            Kind::Swats => Some(Host::new(Swats::new(BETA1))),
+            Kind::Adai => Some(Host::new(Adai::new())),
+            _ => None,
+        };
+        let engine = match host {
+            Some(host) => Engine::Host(host),
+            None => {
+                let mut hyperparams = kind.hyperparams(recipe, recipe.lr, epoch_steps)?;
+                if let (_, true) = kind.order() {
+                    hyperparams.order = 0;
+                }
+                Engine::Device(Box::new(MiAdamConfig::new(hyperparams).init(device)?))
+            }
+        };
         Ok(Self { kind, recipe: recipe.clone(), engine })
     }
 
     /// The learning rate in an epoch, counted from 1.
     pub fn lr_in(&self, epoch: usize) -> Result<f64, Box<dyn Error>> {
-        let lr = self.recipe.lr_in(epoch, self.recipe.lr);
+        let lr = if self.kind == Kind::Adai { self.recipe.adai_lr } else { self.recipe.lr };
+        let lr = self.recipe.lr_in(epoch, lr);
         Ok(match self.kind.order() {
             (_, true) if epoch <= self.recipe.switch_epoch => {
                 self.kind.hyperparams(&self.recipe, lr, 1)?.effective_lr()

@@ -48,8 +48,9 @@ impl Results {
         let name = file.display().to_string();
         let text = fs::read_to_string(&file)
             .map_err(|error| format!("{name}: {error}; leave out --resume to begin, or give the folder of a run"))?;
-        let runs = read(&text)
-            .map_err(|(line, fault)| format!("{name}: line {line}: {fault}; begin in another folder, or mend the line"))?;
+        let runs = read(&text).map_err(|(line, fault)| {
+            format!("{name}: line {line}: {fault}; begin in another folder, or mend the line")
+        })?;
         Ok(Self { file, runs })
     }
 

@@ -117,7 +117,9 @@ impl Runs {
 fn begin(out: &Path, settings: &Settings) -> Result<Results, Box<dyn Error>> {
     let file = out.join(RUNS);
     if file.exists() {
-        return Err(format!("--out {}: there are runs in it; add --resume, or choose another folder", out.display()).into());
+        return Err(
+            format!("--out {}: there are runs in it; add --resume, or choose another folder", out.display()).into()
+        );
     }
     fs::create_dir_all(out)
         .map_err(|error| format!("--out {}: {error}; choose a folder that you may write to", out.display()))?;

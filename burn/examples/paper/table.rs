@@ -57,7 +57,8 @@ fn line(data: &str, model: &str, kind: Kind, runs: &[&Run]) -> String {
 fn curve(kind: Kind, runs: &[&Run]) -> Curve {
     let epochs = runs.iter().map(|(_, rows)| rows.len()).max().unwrap_or_default();
     let point = |epoch: usize| {
-        let values: Vec<f64> = runs.iter().filter_map(|(_, rows)| rows.get(epoch)).map(|row| row.test_accuracy).collect();
+        let values: Vec<f64> =
+            runs.iter().filter_map(|(_, rows)| rows.get(epoch)).map(|row| row.test_accuracy).collect();
         ((epoch + 1) as f64, mean(&values))
     };
     let points: Vec<_> = (0..epochs).map(point).collect();
@@ -87,8 +88,7 @@ mod tests {
     fn a_line_has_last_and_best() {
         let name = |seed| Name { data: "d".to_owned(), model: "m".to_owned(), optimizer: Kind::Adam, seed };
         let row = |epoch, test_accuracy| Row { epoch, train_loss: 1.0, test_accuracy, seconds: 2.0 };
-        let runs =
-            [(name(1), vec![row(1, 50.0), row(2, 40.0)]), (name(2), vec![row(1, 30.0), row(2, 44.0)])];
+        let runs = [(name(1), vec![row(1, 50.0), row(2, 40.0)]), (name(2), vec![row(1, 30.0), row(2, 44.0)])];
         let line = line("d", "m", Kind::Adam, &runs.iter().collect::<Vec<_>>());
         // 40 and 44 at the end, 50 and 44 at best.
         assert_eq!(line, "| d | m | Adam | 2 | 42.00 ± 2.83 | 47.00 ± 4.24 | 2.0 |\n");

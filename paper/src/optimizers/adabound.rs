@@ -9,7 +9,7 @@
 //! The paper's Algorithm 1 has no bias correction and no ε, divides the rate by √t, and does not say how a schedule moves the
 //! bounds. The code is followed, since the paper's results are its.
 
-use super::{Optimizer, State, Tensor};
+use super::{Optimizer, Saved, State, Tensor};
 
 /// AdaBound. [`AdaBound::LR`] is its own default for α.
 pub struct AdaBound {
@@ -55,5 +55,13 @@ impl Optimizer for AdaBound {
             }
         }
         Ok(())
+    }
+
+    fn saved(&self) -> Option<Saved> {
+        self.state.saved(&[])
+    }
+
+    fn load(&mut self, saved: Saved) {
+        self.state.load(saved);
     }
 }

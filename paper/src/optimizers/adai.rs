@@ -11,7 +11,7 @@
 //! cancellation. While all gradients have been 0, v̂/v̄ is 0/0, and the code's state is NaN from then on. Here v̂/v̄ is 1 then,
 //! and nothing moves.
 
-use super::{Optimizer, State, Tensor};
+use super::{Optimizer, Saved, State, Tensor};
 
 /// Adai. [`Adai::LR`] is its own default for α: it moves as SGD does, not as Adam.
 pub struct Adai {
@@ -56,6 +56,14 @@ impl Optimizer for Adai {
             }
         }
         Ok(())
+    }
+
+    fn saved(&self) -> Option<Saved> {
+        self.state.saved(&[])
+    }
+
+    fn load(&mut self, saved: Saved) {
+        self.state.load(saved);
     }
 }
 

@@ -7,7 +7,7 @@
 //!
 //! The paper has no ε. PyTorch's is followed: without it, an element whose gradient has been 0 throughout is 0/0.
 
-use super::{Optimizer, State, Tensor};
+use super::{Optimizer, Saved, State, Tensor};
 
 /// Adamax. [`Adamax::LR`] is its own default for α.
 pub struct Adamax {
@@ -42,5 +42,13 @@ impl Optimizer for Adamax {
             }
         }
         Ok(())
+    }
+
+    fn saved(&self) -> Option<Saved> {
+        self.state.saved(&[])
+    }
+
+    fn load(&mut self, saved: Saved) {
+        self.state.load(saved);
     }
 }

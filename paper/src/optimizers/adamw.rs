@@ -7,7 +7,7 @@
 //! The paper's decay is not multiplied by α but by its schedule alone. PyTorch's is followed, since its λ is what people quote.
 
 use super::adam::Coefs;
-use super::{Optimizer, State, Tensor};
+use super::{Optimizer, Saved, State, Tensor};
 
 /// AdamW. [`AdamW::LR`] is its own default for α.
 pub struct AdamW {
@@ -41,5 +41,13 @@ impl Optimizer for AdamW {
             }
         }
         Ok(())
+    }
+
+    fn saved(&self) -> Option<Saved> {
+        self.state.saved(&[])
+    }
+
+    fn load(&mut self, saved: Saved) {
+        self.state.load(saved);
     }
 }

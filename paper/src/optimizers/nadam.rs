@@ -9,7 +9,7 @@
 //! The paper's m decays by μ_t. PyTorch's decays by β1, and is followed, since its results are what people quote.
 
 use super::adam::Coefs;
-use super::{Optimizer, State, Tensor};
+use super::{Optimizer, Saved, State, Tensor};
 
 /// NAdam. [`NAdam::LR`] is its own default for α.
 pub struct NAdam {
@@ -50,5 +50,14 @@ impl Optimizer for NAdam {
             }
         }
         Ok(())
+    }
+
+    fn saved(&self) -> Option<Saved> {
+        self.state.saved(&[self.product])
+    }
+
+    fn load(&mut self, saved: Saved) {
+        self.product = saved.numbers.first().copied().unwrap_or(1.0);
+        self.state.load(saved);
     }
 }

@@ -17,7 +17,7 @@
 //! sphere.
 
 use super::adam::Coefs;
-use super::{Optimizer, State, Tensor, Units};
+use super::{Optimizer, Saved, State, Tensor, Units};
 
 /// ND-Adam. [`NdAdam::LR`] is its own default for α.
 pub struct NdAdam {
@@ -64,6 +64,14 @@ impl Optimizer for NdAdam {
             }
         }
         Ok(())
+    }
+
+    fn saved(&self) -> Option<Saved> {
+        self.state.saved(&[])
+    }
+
+    fn load(&mut self, saved: Saved) {
+        self.state.load(saved);
     }
 }
 

@@ -16,7 +16,7 @@
 //! - Λ is multiplied by α over the α of the switch, so that a schedule goes on.
 //! - Λ must be above 0, since SGD would climb otherwise. Where p points up the gradient, γ is below 0.
 
-use super::{Optimizer, State, Tensor};
+use super::{Optimizer, Saved, State, Tensor};
 
 /// SWATS. [`Swats::LR`] is its own default for α.
 pub struct Swats {
@@ -59,6 +59,17 @@ impl Optimizer for Swats {
             }
         }
         Ok(())
+    }
+
+    fn saved(&self) -> Option<Saved> {
+        self.state.saved(&[self.mean, self.sgd.as_ref().map_or(0.0, |sgd| sgd.ratio)])
+    }
+
+    fn load(&mut self, saved: Saved) {
+        self.mean = saved.numbers.first().copied().unwrap_or_default();
+        // No SGD has a rate of 0.
+        self.sgd = saved.numbers.get(1).filter(|ratio| **ratio > 0.0).map(|&ratio| Sgd { ratio });
+        self.state.load(saved);
     }
 }
 

@@ -1,12 +1,12 @@
 //! DenseNet-121: Huang, Liu, van der Maaten and Weinberger, 2017, arXiv 1608.06993. Growth 32, bottlenecks, compression 1/2.
 
 use burn::nn::conv::Conv2d;
-use burn::nn::pool::{AvgPool2d, AvgPool2dConfig, MaxPool2d, MaxPool2dConfig};
-use burn::nn::{BatchNorm, Linear, LinearConfig, PaddingConfig2d};
+use burn::nn::pool::{AvgPool2d, AvgPool2dConfig, MaxPool2d};
+use burn::nn::{BatchNorm, Linear, LinearConfig};
 use burn::prelude::*;
 use burn::tensor::activation::relu;
 
-use crate::paper::models::layers::{Layers, Unit, mean};
+use crate::paper::models::layers::{Layers, Unit, halving_pool, mean};
 
 const GROWTH: usize = 32;
 const BLOCKS: [usize; 4] = [6, 12, 24, 16];
@@ -56,20 +56,12 @@ struct Transition {
 }
 
 impl DenseNet {
-    pub fn small(classes: usize, device: &Device) -> Self {
-        let layers = Layers::plain(device);
-        Self::new(classes, Stem::Small(layers.conv([3, 2 * GROWTH], 3, 1)), &layers)
-    }
-
-    pub fn large(classes: usize, device: &Device) -> Self {
-        let layers = Layers::he(device);
-        let pool =
-            MaxPool2dConfig::new([3, 3]).with_strides([2, 2]).with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1));
-        let stem = LargeStem { unit: layers.unit([3, 2 * GROWTH], 7, 2), pool: pool.init() };
-        Self::new(classes, Stem::Large(stem), &layers)
-    }
-
-    fn new(classes: usize, stem: Stem, layers: &Layers<'_>) -> Self {
+    pub fn new(classes: usize, imagenet: bool, device: &Device) -> Self {
+        let layers = &if imagenet { Layers::he(device) } else { Layers::plain(device) };
+        let stem = match imagenet {
+            true => Stem::Large(LargeStem { unit: layers.unit([3, 2 * GROWTH], 7, 2), pool: halving_pool() }),
+            false => Stem::Small(layers.conv([3, 2 * GROWTH], 3, 1)),
+        };
         let mut channels = 2 * GROWTH;
         let mut stages = Vec::new();
         for (stage, count) in BLOCKS.into_iter().enumerate() {

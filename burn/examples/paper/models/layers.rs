@@ -1,6 +1,7 @@
 //! Convolutions and norms, as the image networks put them together.
 
 use burn::nn::conv::{Conv2d, Conv2dConfig};
+use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
 use burn::nn::{BatchNorm, BatchNormConfig, Initializer, PaddingConfig2d};
 use burn::prelude::*;
 
@@ -53,6 +54,11 @@ impl Unit {
     pub fn forward(&self, input: Tensor<4>) -> Tensor<4> {
         self.norm.forward(self.conv.forward(input))
     }
+}
+
+/// The pool of ImageNet's stems: the largest of 3 x 3, at every other pixel.
+pub fn halving_pool() -> MaxPool2d {
+    MaxPool2dConfig::new([3, 3]).with_strides([2, 2]).with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1)).init()
 }
 
 /// The mean over each channel's pixels, `[batch, channels]`.

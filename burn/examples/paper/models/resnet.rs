@@ -1,12 +1,12 @@
 //! ResNet: He, Zhang, Ren and Sun, 2016, arXiv 1512.03385. The blocks are those of Figure 5, the stride of a bottleneck is in its
 //! 3 x 3 convolution as in torchvision.
 
-use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
-use burn::nn::{Linear, LinearConfig, PaddingConfig2d};
+use burn::nn::pool::MaxPool2d;
+use burn::nn::{Linear, LinearConfig};
 use burn::prelude::*;
 use burn::tensor::activation::relu;
 
-use crate::paper::models::layers::{Layers, Unit, mean};
+use crate::paper::models::layers::{Layers, Unit, halving_pool, mean};
 
 /// Blocks of each of the four stages.
 pub struct Depth {
@@ -33,21 +33,12 @@ struct Block {
 }
 
 impl ResNet {
-    /// For images of 32 x 32 pixels: a stem of 3 x 3 that keeps the size.
-    pub fn small(depth: &Depth, classes: usize, device: &Device) -> Self {
-        let layers = Layers::plain(device);
-        Self::new(depth, classes, layers.unit([3, 64], 3, 1), None, &layers)
-    }
-
-    /// For ImageNet: a stem of 7 x 7 and a pool, each of stride 2.
-    pub fn large(depth: &Depth, classes: usize, device: &Device) -> Self {
-        let layers = Layers::he(device);
-        let pool =
-            MaxPool2dConfig::new([3, 3]).with_strides([2, 2]).with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1));
-        Self::new(depth, classes, layers.unit([3, 64], 7, 2), Some(pool.init()), &layers)
-    }
-
-    fn new(depth: &Depth, classes: usize, stem: Unit, pool: Option<MaxPool2d>, layers: &Layers<'_>) -> Self {
+    /// For ImageNet the stem is 7 x 7 with a pool after it, each of stride 2. For images of 32 x 32 pixels it is 3 x 3 and keeps
+    /// the size.
+    pub fn new(depth: &Depth, classes: usize, imagenet: bool, device: &Device) -> Self {
+        let layers = &if imagenet { Layers::he(device) } else { Layers::plain(device) };
+        let stem = if imagenet { layers.unit([3, 64], 7, 2) } else { layers.unit([3, 64], 3, 1) };
+        let pool = imagenet.then(halving_pool);
         let mut blocks = Vec::new();
         let mut from = 64;
         for (stage, count) in depth.blocks.into_iter().enumerate() {
