@@ -15,8 +15,8 @@ use crate::paper::optimizer::Kind;
 pub struct Flags {
     #[command(flatten)]
     pub recipe: Recipe,
-    /// Optimizers, with commas between, one after the other [default: all]
-    #[arg(long, value_enum, value_delimiter = ',', hide_default_value = true, default_values_t = Kind::ALL)]
+    /// Optimizers, with commas between [default: those of the paper's table, and the controls for MIAdam]
+    #[arg(long, value_enum, value_delimiter = ',')]
     pub optimizer: Vec<Kind>,
     /// Runs of each optimizer, each with a seed of its own
     #[arg(long, default_value_t = 3, value_parser = number(1..=1000_u64))]
@@ -33,6 +33,9 @@ pub struct Flags {
     /// Go on with the runs in --out
     #[arg(long)]
     pub resume: bool,
+    /// Stop after so many epochs of all runs together; --resume goes on later
+    #[arg(long, value_name = "EPOCHS", value_parser = number(1..=1_000_000_usize))]
+    pub stop_after: Option<usize>,
     /// Train on a few made-up samples for a step or two, to see that it works. The numbers mean nothing
     #[arg(long)]
     pub smoke: bool,
@@ -94,6 +97,24 @@ pub enum Scale {
 pub enum NoiseFrom {
     All,
     Others,
+}
+
+impl Flags {
+    /// With the optimizers of the paper's table, if none are named, and as small as a smoke run is to be.
+    pub fn with_defaults(&self, table: &[Kind]) -> Self {
+        let mut flags = self.clone();
+        if flags.optimizer.is_empty() {
+            // One on the device and one on the host, beside MIAdam.
+            let few = [Kind::Adam, Kind::Nadam, Kind::Miadam1];
+            flags.optimizer = if flags.smoke { few.to_vec() } else { table.to_vec() };
+        }
+        if flags.smoke {
+            // An epoch before the switch and one after it.
+            (flags.recipe.epochs, flags.recipe.switch_epoch) = (2, 1);
+            (flags.recipe.batch_size, flags.repeats) = (2, 1);
+        }
+        flags
+    }
 }
 
 impl Recipe {

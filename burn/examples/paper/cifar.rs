@@ -13,6 +13,7 @@ use crate::paper::images::pixels::View;
 use crate::paper::models::densenet::DenseNet;
 use crate::paper::models::pyramidnet::PyramidNet;
 use crate::paper::models::resnet::{RESNET18, RESNET50, ResNet};
+use crate::paper::optimizer::Kind;
 use crate::paper::runs::Runs;
 use crate::paper::task::{Part, Task};
 
@@ -59,12 +60,9 @@ struct Images<'a> {
 }
 
 pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
-    let mut flags = args.flags.clone();
-    if flags.smoke {
-        (flags.recipe.epochs, flags.recipe.batch_size, flags.recipe.switch_epoch, flags.repeats) = (2, 2, 1, 1);
-    }
+    let flags = args.flags.with_defaults(&Kind::ALL);
     let read = |dataset: &Dataset| match (&args.data, args.flags.smoke) {
-        (_, true) => Ok(dataset.made_up(4)),
+        (_, true) => Ok(dataset.made_up(2)),
         (Some(folder), _) => dataset.read(folder),
         (None, false) => Err("--data is needed: name the folder of CIFAR's binary files, or add --smoke".to_owned()),
     };

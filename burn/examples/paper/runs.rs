@@ -25,7 +25,9 @@ pub struct Runs {
     out: PathBuf,
     results: Results,
     checkpoint: Checkpoint,
-    pub device: Device,
+    device: Device,
+    /// Epochs that are still to be done now.
+    left: usize,
 }
 
 /// What must not change between two parts of a run.
@@ -54,7 +56,8 @@ impl Runs {
         let results = if flags.resume { resume(&out, &settings)? } else { begin(&out, &settings)? };
         let (device, name) = device::open(flags.device)?;
         say(&wrapped(&format!("device: {name}; runs in {}", out.display())))?;
-        Ok(Self { flags, checkpoint: Checkpoint::new(&out), out, results, device })
+        let left = flags.stop_after.unwrap_or(usize::MAX);
+        Ok(Self { flags, checkpoint: Checkpoint::new(&out), out, results, device, left })
     }
 
     /// Every optimizer and every seed on one task. What is done already is not done again.
@@ -71,7 +74,7 @@ impl Runs {
 
     fn run<T: Task>(&mut self, task: &T, name: &Name) -> Result<(), Box<dyn Error>> {
         let epochs = self.flags.recipe.epochs;
-        if self.results.rows(name).len() >= epochs {
+        if self.left == 0 || self.results.rows(name).len() >= epochs {
             return Ok(());
         }
         let title = format!("{}, {}, {}, seed {}", name.data, name.model, name.optimizer.name(), name.seed);
@@ -86,6 +89,9 @@ impl Runs {
             None => Vec::new(),
         };
         while rows.len() < epochs {
+            if self.left == 0 {
+                return Ok(());
+            }
             let (next, row) = run.epoch(rows.len() + 1)?;
             run = next;
             say(&wrapped(&format!(
@@ -100,6 +106,7 @@ impl Runs {
             rows = progress.rows;
             *self.results.rows(name) = rows.clone();
             self.results.save()?;
+            self.left -= 1;
         }
         self.checkpoint.clear()
     }
@@ -142,4 +149,122 @@ fn resume(out: &Path, settings: &Settings) -> Result<Results, Box<dyn Error>> {
         .into());
     }
     Ok(results)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::paper::results::Row;
+    use crate::paper::task::{Part, seeded};
+    use burn::nn::{BatchNorm, BatchNormConfig, Dropout, DropoutConfig, Linear, LinearConfig};
+    use burn::prelude::*;
+    use clap::Parser;
+    use miadam_support::mnist::random::Random;
+
+    /// Points of the plane in two classes, with all that a run has to save: running statistics, dropout, augmentation.
+    struct Points {
+        labels: Vec<usize>,
+    }
+
+    #[derive(Module, Debug)]
+    struct Net {
+        norm: BatchNorm,
+        inner: Linear,
+        dropout: Dropout,
+        outer: Linear,
+    }
+
+    impl Task for Points {
+        type Model = Net;
+        type Inputs = Vec<f32>;
+
+        fn names(&self) -> [&str; 2] {
+            ["points", "net"]
+        }
+
+        fn classes(&self) -> usize {
+            2
+        }
+
+        fn labels(&self, _: Part) -> &[usize] {
+            &self.labels
+        }
+
+        fn model(&self, device: &Device) -> Result<Net, String> {
+            let (inner, outer) = (LinearConfig::new(2, 8).init(device), LinearConfig::new(8, 2).init(device));
+            let dropout = DropoutConfig::new(0.3).init();
+            Ok(Net { norm: BatchNormConfig::new(2).init(device), inner, dropout, outer })
+        }
+
+        fn inputs(&self, _: Part, samples: &[usize], mut random: Option<&mut Random>) -> Result<Vec<f32>, String> {
+            let mut point = |sample: usize| {
+                let noise = random.as_mut().map_or(0.0, |random| random.symmetric(0.1));
+                [self.labels[sample] as f32 + noise, (sample % 5) as f32]
+            };
+            Ok(samples.iter().flat_map(|sample| point(*sample)).collect())
+        }
+
+        fn scores(&self, model: &Net, inputs: Vec<f32>, device: &Device) -> Tensor<2> {
+            let len = inputs.len() / 2;
+            let points = model.norm.forward(Tensor::<2>::from_data(TensorData::new(inputs, [len, 2]), device));
+            model.outer.forward(model.dropout.forward(model.inner.forward(points).tanh()))
+        }
+    }
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        flags: Flags,
+    }
+
+    fn flags(out: &Path, more: &[&str]) -> Flags {
+        let common = ["program", "--device=cpu", "--repeats=2", "--optimizer=adam,miadam1,swats", "--out"];
+        let words = common.into_iter().chain(out.to_str()).chain(["--epochs=4", "--switch-epoch=2", "--batch-size=8"]);
+        Command::parse_from(words.chain(more.iter().copied())).flags
+    }
+
+    fn points() -> Points {
+        Points { labels: (0..30).map(|sample| sample % 2).collect() }
+    }
+
+    fn without_times(runs: &Runs) -> Vec<(Name, Vec<Row>)> {
+        let mut all = runs.results.runs.clone();
+        all.iter_mut().flat_map(|(_, rows)| rows).for_each(|row| row.seconds = 0.0);
+        all
+    }
+
+    #[test]
+    fn a_run_that_was_cut_off_goes_on_with_the_same_numbers() {
+        let _seeded = seeded(&Device::flex());
+        let [whole, cut] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        let mut runs = Runs::open(flags(whole.path(), &[]), "points".to_owned()).unwrap();
+        runs.each(&points()).unwrap();
+        let whole = without_times(&runs);
+        assert_eq!(whole.len(), 6);
+        assert!(whole.iter().all(|(_, rows)| rows.len() == 4));
+        assert_ne!(whole[0].1, whole[1].1, "the seed makes no difference");
+
+        // The process ends after each epoch.
+        let mut parts = Runs::open(flags(cut.path(), &["--stop-after=1"]), "points".to_owned()).unwrap();
+        for _ in 0..6 * 4 {
+            parts.each(&points()).unwrap();
+            parts = Runs::open(flags(cut.path(), &["--resume", "--stop-after=1"]), "points".to_owned()).unwrap();
+        }
+        assert_eq!(without_times(&parts), whole);
+        parts.finish().unwrap();
+        assert!(cut.path().join("table.md").exists() && cut.path().join("points-net.svg").exists());
+        assert!(!cut.path().join("checkpoint").exists());
+    }
+
+    #[test]
+    fn other_settings_are_refused() {
+        let out = tempfile::tempdir().unwrap();
+        let refused =
+            |more: &[&str]| Runs::open(flags(out.path(), more), "points".to_owned()).err().unwrap().to_string();
+        assert!(refused(&["--resume"]).contains("leave out --resume"), "{}", refused(&["--resume"]));
+        Runs::open(flags(out.path(), &[]), "points".to_owned()).unwrap();
+        assert!(refused(&[]).contains("there are runs in it; add --resume"), "{}", refused(&[]));
+        let other = refused(&["--resume", "--lr=0.1"]);
+        assert!(other.contains("have other settings, which ") && other.contains("settings.json has"), "{other}");
+    }
 }

@@ -37,3 +37,12 @@ pub trait Task: Sync {
     /// A score for each class, `[samples, classes]`.
     fn scores(&self, model: &Self::Model, inputs: Self::Inputs, device: &Device) -> Tensor<2>;
 }
+
+/// Seeds the device, whose random numbers all tests of the process share: the others wait until this one is done.
+#[cfg(test)]
+pub fn seeded(device: &Device) -> std::sync::MutexGuard<'static, ()> {
+    static SEED: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    let guard = SEED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    device.seed(1);
+    guard
+}
