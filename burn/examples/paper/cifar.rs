@@ -12,7 +12,7 @@ use crate::paper::images::cifar::{Cifar, Dataset, SIDE};
 use crate::paper::images::pixels::View;
 use crate::paper::models::densenet::DenseNet;
 use crate::paper::models::pyramidnet::PyramidNet;
-use crate::paper::models::resnet::{RESNET18, RESNET50, ResNet};
+use crate::paper::models::resnet::{Depth, RESNET18, ResNet};
 use crate::paper::optimizer::Kind;
 use crate::paper::runs::Runs;
 use crate::paper::task::{Part, Task};
@@ -33,6 +33,8 @@ pub struct Args {
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = Network::ALL)]
     pub model: Vec<Network>,
 }
+
+const RESNET50: Depth = Depth { blocks: [3, 4, 6, 3], expansion: 4 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Network {

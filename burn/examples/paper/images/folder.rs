@@ -31,10 +31,16 @@ impl Folder {
         let (names, train) = part(&data.join("train"))?;
         let (val_names, val) = part(&data.join("val"))?;
         if let Some(name) = names.iter().find(|name| !val_names.contains(name)) {
-            return Err(format!("{}: it is not there, but in train; sort the validation images into classes, too", data.join("val").join(name).display()));
+            return Err(format!(
+                "{}: it is not there, but in train; sort the validation images into classes, too",
+                data.join("val").join(name).display()
+            ));
         }
         if let Some(name) = val_names.iter().find(|name| !names.contains(name)) {
-            return Err(format!("{}: it is not there, but in val; unpack the training images, too", data.join("train").join(name).display()));
+            return Err(format!(
+                "{}: it is not there, but in val; unpack the training images, too",
+                data.join("train").join(name).display()
+            ));
         }
         Ok(Self { train, val, classes: names.len() })
     }

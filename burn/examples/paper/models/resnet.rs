@@ -10,13 +10,12 @@ use crate::paper::models::layers::{Layers, Unit, halving_pool, mean};
 
 /// Blocks of each of the four stages.
 pub struct Depth {
-    blocks: [usize; 4],
+    pub blocks: [usize; 4],
     /// Outputs of a block over its width: 1 for two convolutions, 4 for a bottleneck of three.
-    expansion: usize,
+    pub expansion: usize,
 }
 
 pub const RESNET18: Depth = Depth { blocks: [2, 2, 2, 2], expansion: 1 };
-pub const RESNET50: Depth = Depth { blocks: [3, 4, 6, 3], expansion: 4 };
 
 #[derive(Module, Debug)]
 pub struct ResNet {

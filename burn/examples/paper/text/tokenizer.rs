@@ -34,7 +34,8 @@ impl Tokenizer {
         for word in texts.iter().flat_map(|text| words(text, false)) {
             *counts.entry(word).or_default() += 1;
         }
-        let mut frequent: Vec<String> = counts.into_iter().filter(|(_, count)| *count > 1).map(|(word, _)| word).collect();
+        let mut frequent: Vec<String> =
+            counts.into_iter().filter(|(_, count)| *count > 1).map(|(word, _)| word).collect();
         frequent.sort();
         let names = NAMES.into_iter().map(str::to_owned).chain(frequent);
         let pieces = names.zip(0..).collect();

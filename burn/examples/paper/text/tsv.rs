@@ -29,7 +29,11 @@ impl Texts {
         classes.sort();
         classes.dedup();
         if classes.len() < 2 {
-            return Err(format!("{}: all labels are `{}`; give texts of two classes or more", folder.join("train.tsv").display(), classes.join("")));
+            return Err(format!(
+                "{}: all labels are `{}`; give texts of two classes or more",
+                folder.join("train.tsv").display(),
+                classes.join("")
+            ));
         }
         let file = folder.join("test.tsv");
         let mut texts = Self { train: Part::default(), test: Part::default(), classes };
@@ -39,7 +43,11 @@ impl Texts {
         }
         for (number, (label, text)) in lines(&file)?.into_iter().enumerate() {
             let class = texts.class(&label).ok_or_else(|| {
-                format!("{}: text {} is of class `{label}`, which train.tsv has not; remove it", file.display(), number + 1)
+                format!(
+                    "{}: text {} is of class `{label}`, which train.tsv has not; remove it",
+                    file.display(),
+                    number + 1
+                )
             })?;
             texts.test.push(class, text);
         }
@@ -54,7 +62,9 @@ impl Texts {
     pub fn made_up() -> Self {
         let part = || {
             let mut part = Part::default();
-            for (label, text) in [(0, "grain prices fell"), (1, "a fine film !"), (0, "wheat exports rose"), (1, "dull")] {
+            for (label, text) in
+                [(0, "grain prices fell"), (1, "a fine film !"), (0, "wheat exports rose"), (1, "dull")]
+            {
                 part.push(label, text.to_owned());
             }
             part
@@ -72,9 +82,11 @@ impl Part {
 
 fn lines(file: &Path) -> Result<Vec<(String, String)>, String> {
     let name = file.display();
-    let bytes = fs::read(file).map_err(|error| format!("{name}: {error}; --data is a folder with train.tsv and test.tsv"))?;
+    let bytes =
+        fs::read(file).map_err(|error| format!("{name}: {error}; --data is a folder with train.tsv and test.tsv"))?;
     let text = String::from_utf8(bytes).map_err(|error| {
-        let line = error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1;
+        let line =
+            error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1;
         format!("{name}: line {line} is not UTF-8; convert the file, as with `iconv -f latin1 -t utf8`")
     })?;
     let mut lines = Vec::new();
