@@ -33,7 +33,7 @@ pub fn write(results: &Results, folder: &Path) -> Result<(), Box<dyn Error>> {
             table += &line(data, model, kind, &runs);
             curves.push(curve(kind, &runs));
         }
-        let file = folder.join(format!("{data}-{model}.svg").to_lowercase());
+        let file = folder.join(format!("{data}-{model}.svg").to_lowercase().replace(' ', "-"));
         plot::draw(&file, &curves, &Titles { across: "epoch", up: "test accuracy, % (mean over the seeds)" })?;
     }
     say(&table)?;

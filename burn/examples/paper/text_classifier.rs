@@ -61,13 +61,13 @@ const TABLE: [Kind; 7] =
     [Kind::Adam, Kind::Miadam1, Kind::Miadam2, Kind::Miadam3, Kind::Slow1, Kind::Slow2, Kind::Slow3];
 
 /// What the texts of a data set are read by.
-struct Reading {
+struct Reading<'a> {
     name: String,
     texts: Texts,
     tokens: [Vec<Vec<i32>>; 2],
     pad: i32,
     size: Size,
-    weights: Option<Weights>,
+    weights: Option<&'a Weights>,
 }
 
 pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
@@ -84,9 +84,10 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     };
     // What is not there shows before the first run.
     let texts = args.dataset.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+    let weights = args.weights.as_deref().map(Weights::read).transpose()?;
     let mut readings = Vec::new();
     for (dataset, texts) in args.dataset.iter().zip(texts) {
-        readings.push(Reading::new(dataset.name(), texts, args)?);
+        readings.push(Reading::new(dataset.name(), texts, weights.as_ref(), args)?);
     }
     let mut runs = Runs::open(flags, task)?;
     for reading in &readings {
@@ -107,14 +108,13 @@ impl Dataset {
     }
 }
 
-impl Reading {
-    fn new(name: &str, texts: Texts, args: &Args) -> Result<Self, String> {
-        let weights = args.weights.as_deref().map(Weights::read).transpose()?;
+impl<'a> Reading<'a> {
+    fn new(name: &str, texts: Texts, weights: Option<&'a Weights>, args: &Args) -> Result<Self, String> {
         let tokenizer = match args.vocab.as_deref() {
             Some(file) => Tokenizer::read(file, args.cased)?,
             None => Tokenizer::of_words(&texts.train.texts),
         };
-        let size = match &weights {
+        let size = match weights {
             Some(weights) => fitting(weights.size()?, &tokenizer, args)?,
             None => small(&tokenizer, args.tokens),
         };
@@ -149,7 +149,7 @@ fn fitting(size: Size, tokenizer: &Tokenizer, args: &Args) -> Result<Size, Strin
     Ok(size)
 }
 
-impl Task for Reading {
+impl Task for Reading<'_> {
     type Model = Encoder;
     /// Texts as long as the longest of them, and their number.
     type Inputs = (usize, Vec<i32>);
@@ -171,7 +171,7 @@ impl Task for Reading {
 
     fn model(&self, device: &Device) -> Result<Encoder, String> {
         let encoder = Encoder::new(&self.size, self.classes(), device);
-        match &self.weights {
+        match self.weights {
             Some(weights) => weights.load(encoder),
             None => Ok(encoder),
         }

@@ -25,7 +25,7 @@ const DROPOUT: f64 = 0.1;
 
 #[derive(Module, Debug)]
 pub struct Encoder {
-    pub words: Embedding,
+    words: Embedding,
     places: Embedding,
     kinds: Embedding,
     norm: LayerNorm,
@@ -69,6 +69,11 @@ impl Encoder {
 
     /// From numbers of tokens `[texts, tokens]`, and where there is none, to a score for each class.
     pub fn forward(&self, tokens: Tensor<2, Int>, padding: &Tensor<2, Bool>) -> Tensor<2> {
+        self.head.forward(self.dropout.forward(self.pooled(tokens, padding)))
+    }
+
+    /// What is said of each text, `[texts, width]`.
+    pub fn pooled(&self, tokens: Tensor<2, Int>, padding: &Tensor<2, Bool>) -> Tensor<2> {
         let ([texts, len], device) = (tokens.dims(), tokens.device());
         let places = Tensor::arange(0..len as i64, &device).reshape([1, len]);
         let kinds = Tensor::zeros([texts, len], &device);
@@ -78,7 +83,7 @@ impl Encoder {
             x = layer.forward(x, padding.clone());
         }
         let first = x.narrow(1, 0, 1).squeeze_dim(1);
-        self.head.forward(self.dropout.forward(self.pooler.forward(first).tanh()))
+        self.pooler.forward(first).tanh()
     }
 }
 

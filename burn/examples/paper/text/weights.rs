@@ -118,7 +118,7 @@ impl ModuleMapper for Loader<'_> {
             let device = tensor.device();
             let loaded = Tensor::<D>::from_data(TensorData::new(values.clone(), shape.clone()), &device);
             let loaded = if is_linear { loaded.swap_dims(0, 1) } else { loaded };
-            loaded.detach().require_grad()
+            loaded.detach().set_require_grad(tensor.is_require_grad())
         })
     }
 }
@@ -154,4 +154,105 @@ fn name_of(path: &[String]) -> Option<String> {
         _ => return None,
     };
     Some(format!("{owner}.{kind}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::prelude::*;
+    use safetensors::tensor::TensorView;
+
+    const LAYERS: usize = 2;
+
+    /// Names and shapes of the tiny BERT of golden.py.
+    fn shapes() -> Vec<(String, Vec<usize>)> {
+        let (width, inner) = (128, 8);
+        let mut shapes = vec![
+            ("embeddings.word_embeddings.weight".to_owned(), vec![10, width]),
+            ("embeddings.position_embeddings.weight".to_owned(), vec![6, width]),
+            ("embeddings.token_type_embeddings.weight".to_owned(), vec![2, width]),
+        ];
+        let mut linear = |name: &str, to, from| {
+            shapes.push((format!("{name}.weight"), vec![to, from]));
+            shapes.push((format!("{name}.bias"), vec![to]));
+        };
+        linear("pooler.dense", width, width);
+        let mut norms = vec!["embeddings.LayerNorm".to_owned()];
+        for layer in (0..LAYERS).map(|layer| format!("encoder.layer.{layer}")) {
+            for part in ["self.query", "self.key", "self.value", "output.dense"] {
+                linear(&format!("{layer}.attention.{part}"), width, width);
+            }
+            linear(&format!("{layer}.intermediate.dense"), inner, width);
+            linear(&format!("{layer}.output.dense"), width, inner);
+            norms.extend([format!("{layer}.attention.output.LayerNorm"), format!("{layer}.output.LayerNorm")]);
+        }
+        for norm in norms {
+            shapes.extend(["weight", "bias"].map(|kind| (format!("{norm}.{kind}"), vec![width])));
+        }
+        shapes
+    }
+
+    /// The weights of golden.py.
+    fn bytes(name: &str, count: usize) -> Vec<u8> {
+        let start: u32 = name.bytes().map(u32::from).sum();
+        let middle = if name.ends_with("LayerNorm.weight") { 1.0 } else { 0.0 };
+        let value = |i: usize| middle + 0.03 * ((i as f64).powf(1.5) + f64::from(start)).sin();
+        (0..count).flat_map(|i| (value(i) as f32).to_le_bytes()).collect()
+    }
+
+    fn file(shapes: &[(String, Vec<usize>)], prefix: &str) -> tempfile::NamedTempFile {
+        let data: Vec<_> = shapes.iter().map(|(name, shape)| bytes(name, shape.iter().product())).collect();
+        let views = shapes.iter().zip(&data).map(|((name, shape), bytes)| {
+            (format!("{prefix}{name}"), TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap())
+        });
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), safetensors::serialize(views, None).unwrap()).unwrap();
+        file
+    }
+
+    #[test]
+    fn an_encoder_says_what_pytorchs_says() {
+        let device = Device::flex();
+        // `bert.` is the prefix of models with a head.
+        for prefix in ["", "bert."] {
+            let weights = Weights::read(file(&shapes(), prefix).path()).unwrap();
+            let size = weights.size().unwrap();
+            let expected = Size { vocabulary: 10, positions: 6, width: 128, inner: 8, heads: 2, layers: LAYERS };
+            assert_eq!(size, expected);
+            let encoder = weights.load(Encoder::new(&size, 3, &device)).unwrap();
+            let tokens = Tensor::<2, Int>::from_data([[2, 7, 4, 9, 3], [2, 5, 3, 0, 0]], &device);
+            let padding = tokens.clone().equal_elem(0);
+            let pooled = encoder.pooled(tokens, &padding).narrow(1, 0, 4).into_data().try_into_vec::<f32>().unwrap();
+            // From golden.py.
+            const GOLDEN: [f32; 8] =
+                [0.940819, 0.477596, 0.977178, -0.0338631, 0.941629, 0.473941, 0.976894, -0.0415528];
+            for (found, golden) in pooled.iter().zip(GOLDEN) {
+                // Some hundreds of roundings of f32 in a row, and six digits in the golden numbers.
+                assert!((found - golden).abs() < 1e-5, "{pooled:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_bert_is_refused_by_name() {
+        let refused = |shapes: &[(String, Vec<usize>)]| {
+            let weights = Weights::read(file(shapes, "").path()).unwrap();
+            let loaded = weights.size().and_then(|size| weights.load(Encoder::new(&size, 3, &Device::flex())));
+            loaded.err().unwrap()
+        };
+        let without = |part: &str| shapes().into_iter().filter(|(name, _)| !name.contains(part)).collect::<Vec<_>>();
+        for part in ["embeddings.word_embeddings.weight", "encoder.layer.1.output.LayerNorm.bias", "pooler.dense.bias"]
+        {
+            let fault = refused(&without(part));
+            assert!(fault.contains(&format!("there is no tensor `{part}`; give")), "{fault}");
+        }
+        let mut other = shapes();
+        other[1].1 = vec![6, 64];
+        let fault = refused(&other);
+        assert!(fault.contains("position_embeddings.weight` is of shape [6, 64], and [6, 128] is needed"), "{fault}");
+        let none = tempfile::NamedTempFile::new().unwrap();
+        fs::write(none.path(), b"no weights").unwrap();
+        let fault = Weights::read(none.path()).err().unwrap();
+        assert!(fault.starts_with("--weights ") && fault.contains("give the model.safetensors"), "{fault}");
+    }
 }
