@@ -99,8 +99,8 @@ impl Input {
         let [adjust, clamp, skip, zero, amsgrad] = [0, 1, 2, 3, 4].map(bit);
         // A switch like any other: with a bit of its own there would be none for the integrals' order.
         let decay = adjust != clamp;
-        let extras = Extras { adjust, clamp, decay, skip, zero, amsgrad, integrals };
-        Tensor { clock: group.into(), rests: any.rests, len, moment_planes, integral_planes, format, stream, extras }
+        let extras = Extras { adjust, clamp, decay, skip, zero, amsgrad, integrals, ..Extras::default() };
+        Tensor { clock: group.into(), rests: any.rests, len, moment_planes, integral_planes, format, stream, extras, ..Tensor::default() }
     }
 
     /// Every tensor that has a place, behind all that was placed before.
