@@ -27,8 +27,8 @@ fn a_quick_run_writes_everything_and_repeats_to_the_bit() {
     let pictures = ["flatness.svg", "density_0.svg", "density_40.svg"];
     // Training times differ, and are in the journal alone.
     let read = |out: &Path, name: &str| fs::read_to_string(out.join(name)).unwrap();
-    // A head, and a line for each of 7 optimizers, 2 noises and 2 seeds.
-    assert_eq!(read(&first, "runs.csv").lines().count(), 1 + 28);
+    // A head, and a line for each of 9 optimizers, 2 noises and 2 seeds.
+    assert_eq!(read(&first, "runs.csv").lines().count(), 1 + 36);
 
     sharpness(&second, &["--quick", "--threads", "3"]);
     for name in tables.iter().chain(&pictures) {

@@ -23,7 +23,7 @@ struct Style {
     dashes: &'static [f64],
 }
 
-const STYLES: [Style; 7] = [
+const STYLES: [Style; 9] = [
     Style { colour: RGBColor(0x00, 0x00, 0x00), width: 2, dashes: &[] },
     Style { colour: RGBColor(0xd5, 0x5e, 0x00), width: 2, dashes: &[12.0, 5.0] },
     Style { colour: RGBColor(0x00, 0x72, 0xb2), width: 2, dashes: &[3.0, 3.0] },
@@ -31,12 +31,14 @@ const STYLES: [Style; 7] = [
     Style { colour: RGBColor(0xb0, 0x60, 0x9b), width: 2, dashes: &[6.0, 3.0] },
     Style { colour: RGBColor(0x8a, 0x6d, 0x00), width: 2, dashes: &[14.0, 3.0, 3.0, 3.0, 3.0, 3.0] },
     Style { colour: RGBColor(0x77, 0x77, 0x77), width: 1, dashes: &[] },
+    Style { colour: RGBColor(0x00, 0x00, 0x00), width: 1, dashes: &[9.0, 9.0] },
+    Style { colour: RGBColor(0x56, 0xb4, 0xe9), width: 3, dashes: &[] },
 ];
 
 /// Points of a curve.
 const POINTS: usize = 400;
-const SIZE: (u32, u32) = (1000, 620);
-const FOOT: u32 = 110;
+const SIZE: (u32, u32) = (1000, 650);
+const FOOT: u32 = 135;
 
 /// What is drawn: all densities at the same points, under bells of the same width.
 struct Curves {

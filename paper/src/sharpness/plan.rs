@@ -67,6 +67,9 @@ pub enum Labels {
     Clean,
 }
 
+/// The authors' code integrates in epochs 1 to 19 of 150.
+const AUTHORS_SWITCH: f64 = 19.0 / 150.0;
+
 /// An optimizer by the name that tables give it.
 #[derive(Debug, Clone)]
 pub struct Contender {
@@ -88,12 +91,19 @@ impl Flags {
         let lr = self.lr;
         let contender = |name: &str, setting| Contender { name: name.to_owned(), setting };
         let long = Setting { beta1: self.long_beta1, ..Setting::new(Name::Adam, lr) };
-        // The authors' code: epochs 1 to 19 of 150 integrate, L2 5e-5. Its schedule is left out: all others go without.
-        let authors =
-            |order| Setting { switch: 19.0 / 150.0, decay: 5e-5, ..Setting::miadam(order, 0.98, Scale::Reference, lr) };
+        // The authors' code, L2 5e-5 and all, but for its schedule: all others go without.
+        let authors = |order| Setting {
+            switch: AUTHORS_SWITCH,
+            decay: 5e-5,
+            ..Setting::miadam(order, 0.98, Scale::Reference, lr)
+        };
+        let slow = Setting { switch: AUTHORS_SWITCH, decay: 5e-5, slow: 20.0, ..Setting::new(Name::Adam, lr) };
         let mut contenders = vec![
             contender("Adam", Setting::new(Name::Adam, lr)),
             Contender { name: format!("Adam, β1 {}", self.long_beta1), setting: long },
+            // Controls: is it more than a lower rate? Is it more than the authors' slow start, which is lr/20 for MIAdam1?
+            contender("Adam, lr/5", Setting::new(Name::Adam, lr / 5.0)),
+            contender("Adam, slow start", slow),
         ];
         let ours = |order| contender(&format!("MIAdam{order}"), Setting::miadam(order, 0.9, Scale::UnitGain, lr));
         contenders.extend((1..=3).map(ours));

@@ -13,8 +13,8 @@ use crate::hessian::drawing::{self, Spectrum};
 use crate::stats::Mean;
 
 const CAVEAT: &str = "A rank correlation of -1 would say: the flatter, the more accurate. Read it with care. The runs are few, \
-    and those of one optimizer lie together, so that there are about as many independent points as optimizers: with 7, a \
-    correlation within ±0.79 is what chance alone gives in 95 of 100 studies. Both sides may follow from a third, such as \
+    and those of one optimizer lie together, so that there are about as many independent points as optimizers: with 9, a \
+    correlation within ±0.70 is what chance alone gives in 95 of 100 studies. Both sides may follow from a third, such as \
     how far the loss has come down; its own correlation stands beside theirs.";
 
 /// The summary and the rank correlations on stdout.

@@ -13,8 +13,8 @@ use super::summary::{Row, by_noise};
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
 
-const SIZE: (u32, u32) = (1000, 560);
-const FOOT: u32 = 110;
+const SIZE: (u32, u32) = (1000, 590);
+const FOOT: u32 = 135;
 
 /// A panel for each noise.
 pub fn picture(rows: &[Row]) -> Result<String> {
