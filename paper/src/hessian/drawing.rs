@@ -1,14 +1,9 @@
 //! Spectral densities over each other, as SVG and as CSV.
 
-use std::error::Error;
-
-use plotters::coord::Shift;
 use plotters::prelude::*;
 
 use super::Density;
-
-type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
-type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
+use crate::drawing::{Area, Result, font, svg};
 
 /// A network's density, and what the legend says of it.
 pub struct Spectrum<'a> {
@@ -83,16 +78,12 @@ pub fn csv(spectra: &[Spectrum<'_>]) -> String {
 /// If plotters cannot draw.
 pub fn picture(title: &str, spectra: &[Spectrum<'_>]) -> Result<String> {
     let curves = Curves::new(spectra);
-    let mut text = String::new();
-    {
-        let area = SVGBackend::with_string(&mut text, SIZE).into_drawing_area();
-        area.fill(&WHITE)?;
+    svg(SIZE, |area| {
         let (body, foot) = area.split_vertically(SIZE.1 - FOOT);
         draw(&body.titled(title, font(18))?, &curves, floor(spectra, curves.sigma))?;
         legend(&foot, spectra)?;
-        area.present()?;
-    }
-    Ok(text)
+        Ok(())
+    })
 }
 
 /// The lowest power of ten that is drawn.
@@ -186,10 +177,6 @@ fn dashes(points: &[(f64, f64)], pattern: &[f64]) -> Vec<Vec<(f64, f64)>> {
         done.push(dash);
     }
     done
-}
-
-fn font(size: u32) -> TextStyle<'static> {
-    ("sans-serif", size).into_font().color(&BLACK)
 }
 
 #[cfg(test)]

@@ -1,17 +1,13 @@
 //! Test accuracy over the top eigenvalue: a number for each run, which the legend explains.
 
-use std::error::Error;
 use std::ops::Range;
 
-use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::report::short;
 use super::summary::{Row, by_noise};
-
-type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
-type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
+use crate::drawing::{Area, Result, font, svg};
 
 const SIZE: (u32, u32) = (1000, 590);
 const FOOT: u32 = 135;
@@ -25,10 +21,7 @@ pub fn picture(rows: &[Row]) -> Result<String> {
             names.push(&row.name);
         }
     }
-    let mut text = String::new();
-    {
-        let area = SVGBackend::with_string(&mut text, SIZE).into_drawing_area();
-        area.fill(&WHITE)?;
+    svg(SIZE, |area| {
         let (body, foot) = area.split_vertically(SIZE.1 - FOOT);
         let body = body.titled("Does flatness go with accuracy? A number is a run.", font(18))?;
         for (area, panel) in body.split_evenly((1, panels.len())).iter().zip(&panels) {
@@ -39,9 +32,8 @@ pub fn picture(rows: &[Row]) -> Result<String> {
             let (left, top) = (60 + 480 * (index / lines) as i32, 6 + 24 * (index % lines) as i32);
             foot.draw(&Text::new(format!("{}   {name}", index + 1), (left, top), font(14)))?;
         }
-        area.present()?;
-    }
-    Ok(text)
+        Ok(())
+    })
 }
 
 fn draw(area: &Area<'_>, rows: &[Row], names: &[&str]) -> Result {
@@ -75,8 +67,4 @@ fn padded(values: impl Iterator<Item = f64>, least: f64) -> Range<f64> {
     let (low, high) = values.fold((f64::MAX, f64::MIN), |(low, high), value| (low.min(value), high.max(value)));
     let margin = (0.1 * (high - low)).max(least);
     low - margin..high + margin
-}
-
-fn font(size: u32) -> TextStyle<'static> {
-    ("sans-serif", size).into_font().color(&BLACK)
 }
