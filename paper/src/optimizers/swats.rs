@@ -62,13 +62,13 @@ impl Optimizer for Swats {
     }
 
     fn saved(&self) -> Option<Saved> {
-        self.state.saved(&[self.mean, self.sgd.as_ref().map_or(0.0, |sgd| sgd.ratio)])
+        self.state.saved(&[self.mean, self.sgd_ratio.unwrap_or(0.0)])
     }
 
     fn load(&mut self, saved: Saved) {
         self.mean = saved.numbers.first().copied().unwrap_or_default();
         // No SGD has a rate of 0.
-        self.sgd = saved.numbers.get(1).filter(|ratio| **ratio > 0.0).map(|&ratio| Sgd { ratio });
+        self.sgd_ratio = saved.numbers.get(1).copied().filter(|ratio| *ratio > 0.0);
         self.state.load(saved);
     }
 }
