@@ -83,7 +83,7 @@ impl Part {
 fn lines(file: &Path) -> Result<Vec<(String, String)>, String> {
     let name = file.display();
     let bytes =
-        fs::read(file).map_err(|error| format!("{name}: {error}; --data is a folder with train.tsv and test.tsv"))?;
+        fs::read(file).map_err(|error| format!("{name}: {error}; --data has a folder for each data set, with train.tsv and test.tsv in it"))?;
     let text = String::from_utf8(bytes).map_err(|error| {
         let line =
             error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1;
@@ -111,7 +111,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let write = |name: &str, bytes: &[u8]| fs::write(folder.path().join(name), bytes).unwrap();
         let refused = || Texts::read(folder.path()).unwrap_err();
-        assert!(refused().contains("train.tsv: ") && refused().contains("--data is a folder"), "{}", refused());
+        assert!(refused().contains("train.tsv: ") && refused().contains("--data has a folder"), "{}", refused());
         write("train.tsv", b"earn\tnet 5 cts\n\nacq\tbuys\tshares\r\nearn\t\n");
         assert!(refused().contains("test.tsv: "), "{}", refused());
         write("test.tsv", b"acq\tsold\nearn dividend\n");
