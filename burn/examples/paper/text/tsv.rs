@@ -82,8 +82,9 @@ impl Part {
 
 fn lines(file: &Path) -> Result<Vec<(String, String)>, String> {
     let name = file.display();
-    let bytes =
-        fs::read(file).map_err(|error| format!("{name}: {error}; --data has a folder for each data set, with train.tsv and test.tsv in it"))?;
+    let bytes = fs::read(file).map_err(|error| {
+        format!("{name}: {error}; --data has a folder for each data set, with train.tsv and test.tsv in it")
+    })?;
     let text = String::from_utf8(bytes).map_err(|error| {
         let line =
             error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1;
