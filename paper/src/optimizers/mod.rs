@@ -113,3 +113,51 @@ impl<const N: usize> State<N> {
         self.tensors = saved.tensors.into_iter().map(array).collect();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn step(optimizer: &mut dyn Optimizer, values: &mut [f32], t: usize) {
+        let mut grads: Vec<f32> = values.iter().map(|value| value - 0.1 * t as f32).collect();
+        let tensor = Tensor { name: "w", values, grads: &mut grads, units: Units::Rows(2) };
+        optimizer.step(1e-2, &mut [tensor]).unwrap();
+    }
+
+    #[test]
+    fn a_loaded_optimizer_goes_on_with_the_same_bits() {
+        let swats = || {
+            // It switches at the second step.
+            let mut swats = Swats::new(0.9);
+            swats.threshold = 1e3;
+            swats
+        };
+        let kinds: [&dyn Fn() -> Box<dyn Optimizer>; 8] = [
+            &|| Box::new(Adam::new(0.9)),
+            &|| Box::new(AdamW::new(0.9)),
+            &|| Box::new(NAdam::new(0.9)),
+            &|| Box::new(NdAdam::new(0.9)),
+            &|| Box::new(Adamax::new(0.9)),
+            &|| Box::new(AdaBound::new(0.9, 1e-2)),
+            &|| Box::new(Adai::new()),
+            &|| Box::new(swats()),
+        ];
+        for (number, new) in kinds.iter().enumerate() {
+            let (mut optimizer, mut values) = (new(), [1.0, -2.0, 0.5, 0.25]);
+            for t in 1..=3 {
+                step(&mut *optimizer, &mut values, t);
+            }
+            let mut other = new();
+            other.load(optimizer.saved().unwrap());
+            let mut other_values = values;
+            for t in 4..=6 {
+                step(&mut *optimizer, &mut values, t);
+                step(&mut *other, &mut other_values, t);
+            }
+            assert_eq!(values, other_values, "optimizer {number}");
+        }
+        let (mut switched, mut values) = (swats(), [1.0; 4]);
+        (1..=3).for_each(|t| step(&mut switched, &mut values, t));
+        assert!(switched.has_switched());
+    }
+}
