@@ -4,7 +4,6 @@
 #![forbid(unsafe_code)]
 
 mod device;
-mod plot;
 
 mod paper {
     pub mod args;

@@ -5,7 +5,6 @@
 
 mod device;
 mod optimizer;
-mod plot;
 
 mod transformer {
     pub mod args;

@@ -8,6 +8,7 @@ pub mod gpu;
 pub mod guard;
 pub mod mnist;
 pub mod plan_check;
+pub mod plot;
 pub mod random;
 pub mod replay;
 pub mod steppers;

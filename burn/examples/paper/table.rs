@@ -7,7 +7,7 @@ use miadam_support::command_line::{say, wrapped};
 
 use crate::paper::optimizer::Kind;
 use crate::paper::results::{Name, Results, Row, replace};
-use crate::plot::{self, Curve, Titles};
+use miadam_support::plot::{self, Chart, Curve};
 
 type Run = (Name, Vec<Row>);
 
@@ -34,7 +34,7 @@ pub fn write(results: &Results, folder: &Path) -> Result<(), Box<dyn Error>> {
             curves.push(curve(kind, &runs));
         }
         let file = folder.join(format!("{data}-{model}.svg").to_lowercase().replace(' ', "-"));
-        plot::draw(&file, &curves, &Titles { across: "epoch", up: "test accuracy, % (mean over the seeds)" })?;
+        plot::draw(&file, &[Chart { curves: &curves, across: "epoch", up: "test accuracy, % (mean over the seeds)" }])?;
     }
     say(&table)?;
     let note = "Mean ± standard deviation over the seeds. The best epoch is chosen by the test set, as the paper does: \

@@ -3,8 +3,8 @@
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
-use crate::plot::{self, Curve, STROKES, Titles};
 use crate::transformer::metrics;
+use miadam_support::plot::{self, Chart, Curve, STROKES};
 
 /// Steps whose mean is drawn, since single batches differ more than optimizers do.
 const WINDOW: usize = 25;
@@ -16,7 +16,7 @@ pub fn draw(file: &Path, metrics: &[PathBuf]) -> Result<(), Box<dyn Error>> {
     }
     let curves = metrics.iter().map(|path| read(path)).collect::<Result<Vec<_>, _>>()?;
     let up = format!("training loss, nats a character (mean of {WINDOW} steps)");
-    plot::draw(file, &curves, &Titles { across: "step", up: &up })
+    plot::draw(file, &[Chart { curves: &curves, across: "step", up: &up }])
 }
 
 fn read(path: &Path) -> Result<Curve, String> {

@@ -6,7 +6,7 @@ use std::fs;
 use std::ops::RangeInclusive;
 use std::path::Path;
 
-use miadam_support::command_line::{say, wrapped};
+use crate::command_line::{say, wrapped};
 
 /// Colours that people tell apart whatever their eyes, each with a dash pattern for those who see none.
 pub const STROKES: [(&str, &str); 14] = [
@@ -39,16 +39,17 @@ pub struct Curve {
     pub points: Vec<(f64, f64)>,
 }
 
-/// What the axes show, with units.
-pub struct Titles<'a> {
+/// Curves over common axes, with what these show and in which units.
+pub struct Chart<'a> {
+    pub curves: &'a [Curve],
     pub across: &'a str,
     pub up: &'a str,
 }
 
-/// Draws the curves into an SVG file, and says so.
-pub fn draw(file: &Path, curves: &[Curve], titles: &Titles<'_>) -> Result<(), Box<dyn Error>> {
+/// Draws the charts one under another into an SVG file, and says so.
+pub fn draw(file: &Path, charts: &[Chart<'_>]) -> Result<(), Box<dyn Error>> {
     let name = file.display();
-    fs::write(file, picture(curves, titles)).map_err(|error| format!("--plot {name}: {error}; choose another file"))?;
+    fs::write(file, picture(charts)).map_err(|error| format!("--plot {name}: {error}; choose another file"))?;
     Ok(say(&wrapped(&format!("drawn: {name}")))?)
 }
 
@@ -83,40 +84,52 @@ impl Axis {
     }
 }
 
-fn picture(curves: &[Curve], titles: &Titles<'_>) -> String {
-    let points = || curves.iter().flat_map(|curve| &curve.points);
-    let across = Axis::new(points().map(|point| point.0), LEFT..=RIGHT);
-    let up = Axis::new(points().map(|point| point.1), BOTTOM..=TOP);
-    let height = BOTTOM + 66.0 + ROW * curves.len() as f64;
+fn picture(charts: &[Chart<'_>]) -> String {
+    let height = |chart: &Chart<'_>| BOTTOM + 66.0 + ROW * chart.curves.len() as f64;
+    let whole: f64 = charts.iter().map(height).sum();
     let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" font-family=\"sans-serif\" \
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {whole}\" font-family=\"sans-serif\" \
          font-size=\"18\" fill=\"#222\">\n<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n"
     );
-    // Writing to a string cannot fail.
-    let _ = frame(&mut svg, &across, &up, titles);
-    for (number, (curve, stroke)) in curves.iter().zip(STROKES).enumerate() {
-        let row = BOTTOM + 74.0 + ROW * number as f64;
-        let _ = draw_curve(&mut svg, curve, stroke, row, |(step, loss)| (across.place(step), up.place(loss)));
+    let mut top = 0.0;
+    for chart in charts {
+        // Writing to a string cannot fail.
+        let _ = writeln!(svg, "<g transform=\"translate(0 {top})\">");
+        let _ = draw_chart(&mut svg, chart);
+        svg += "</g>\n";
+        top += height(chart);
     }
     svg + "</svg>\n"
 }
 
-/// The grid and its numbers.
-fn frame(svg: &mut String, across: &Axis, up: &Axis, titles: &Titles<'_>) -> std::fmt::Result {
-    writeln!(svg, "<text x=\"{LEFT}\" y=\"26\">{}</text>", escaped(titles.up))?;
-    for (y, loss) in up.labels() {
-        writeln!(svg, "<path d=\"M{LEFT} {y:.1}H{RIGHT}\" stroke=\"#ddd\"/>")?;
-        writeln!(svg, "<text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{loss}</text>", LEFT - 10.0, y + 6.0)?;
+fn draw_chart(svg: &mut String, chart: &Chart<'_>) -> std::fmt::Result {
+    let points = || chart.curves.iter().flat_map(|curve| &curve.points);
+    let across = Axis::new(points().map(|point| point.0), LEFT..=RIGHT);
+    let up = Axis::new(points().map(|point| point.1), BOTTOM..=TOP);
+    frame(svg, &across, &up, chart)?;
+    for (number, (curve, stroke)) in chart.curves.iter().zip(STROKES).enumerate() {
+        let row = BOTTOM + 74.0 + ROW * number as f64;
+        draw_curve(svg, curve, stroke, row, |(x, y)| (across.place(x), up.place(y)))?;
     }
-    for (x, step) in across.labels() {
-        writeln!(svg, "<text x=\"{x:.1}\" y=\"{}\" text-anchor=\"middle\">{step}</text>", BOTTOM + 24.0)?;
+    Ok(())
+}
+
+/// The grid and its numbers.
+fn frame(svg: &mut String, across: &Axis, up: &Axis, chart: &Chart<'_>) -> std::fmt::Result {
+    writeln!(svg, "<text x=\"{LEFT}\" y=\"26\">{}</text>", escaped(chart.up))?;
+    for (y, value) in up.labels() {
+        writeln!(svg, "<path d=\"M{LEFT} {y:.1}H{RIGHT}\" stroke=\"#ddd\"/>")?;
+        writeln!(svg, "<text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{value}</text>", LEFT - 10.0, y + 6.0)?;
+    }
+    for (x, value) in across.labels() {
+        writeln!(svg, "<text x=\"{x:.1}\" y=\"{}\" text-anchor=\"middle\">{value}</text>", BOTTOM + 24.0)?;
     }
     let middle = f64::midpoint(LEFT, RIGHT);
     writeln!(
         svg,
         "<text x=\"{middle}\" y=\"{}\" text-anchor=\"middle\">{}</text>",
         BOTTOM + 46.0,
-        escaped(titles.across)
+        escaped(chart.across)
     )
 }
 
