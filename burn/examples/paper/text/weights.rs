@@ -159,6 +159,7 @@ fn name_of(path: &[String]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::paper::task::seeded;
     use burn::prelude::*;
     use safetensors::tensor::TensorView;
 
@@ -213,6 +214,7 @@ mod tests {
     #[test]
     fn an_encoder_says_what_pytorchs_says() {
         let device = Device::flex();
+        let _seeded = seeded(&device);
         // `bert.` is the prefix of models with a head.
         for prefix in ["", "bert."] {
             let weights = Weights::read(file(&shapes(), prefix).path()).unwrap();
@@ -235,6 +237,7 @@ mod tests {
 
     #[test]
     fn what_is_no_bert_is_refused_by_name() {
+        let _seeded = seeded(&Device::flex());
         let refused = |shapes: &[(String, Vec<usize>)]| {
             let weights = Weights::read(file(shapes, "").path()).unwrap();
             let loaded = weights.size().and_then(|size| weights.load(Encoder::new(&size, 3, &Device::flex())));
