@@ -3,10 +3,10 @@
 use std::env;
 use std::error::Error;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Parser, ValueEnum};
-use miadam::{Hyperparams, StepScale};
+use miadam::{Hyperparams, StepScale, WeightDecay};
 use miadam_support::adapter::AdapterFlags;
 use miadam_support::command_line::{number, objection, parse_over};
 use miadam_support::device_kind::DeviceKind;
@@ -54,6 +54,15 @@ pub struct Args {
     /// How the learning rate scales the step while the integrals are in use
     #[arg(long, value_enum, default_value_t = Scale::Paper)]
     pub step_scale: Scale,
+    /// Decay rate β1 of the first moment
+    #[arg(long, default_value_t = BETA1, value_parser = number(0.0..=0.9999))]
+    pub beta1: f64,
+    /// Decay rate β2 of the second moment
+    #[arg(long, default_value_t = BETA2, value_parser = number(0.0..=0.999_999))]
+    pub beta2: f64,
+    /// λ of coupled weight decay (L2), as in the paper
+    #[arg(long, value_name = "LAMBDA", default_value_t = 0.0, value_parser = number(0.0..=1e3))]
+    pub weight_decay: f64,
     /// Fraction of the training labels to replace by a random other class
     #[arg(long, value_name = "P", default_value_t = 0.0, value_parser = number(0.0..=1.0))]
     pub label_noise: f64,
@@ -63,6 +72,9 @@ pub struct Args {
     /// Write one JSON object per epoch to this file, one a line
     #[arg(long, value_name = "FILE")]
     pub metrics: Option<PathBuf>,
+    /// Draw loss and accuracy over the epochs of this run into this SVG file; a resumed run begins where it goes on
+    #[arg(long, value_name = "FILE")]
+    pub plot: Option<PathBuf>,
     // Last, for their headings are those of all flags below.
     #[command(flatten)]
     pub options: Options,
@@ -75,6 +87,9 @@ pub struct Args {
     #[arg(skip)]
     schedule_epochs: Option<u32>,
 }
+
+const BETA1: f64 = 0.9;
+const BETA2: f64 = 0.999;
 
 /// The one flag of a saved run that may change.
 pub const EPOCHS: &str = "--epochs";
@@ -103,6 +118,16 @@ impl Args {
         }
         if self.metrics.is_some() && self.metrics == self.saving.checkpoint {
             return Err("--metrics and --checkpoint name the same file; give each its own".into());
+        }
+        if self.plot.is_some() && (self.plot == self.metrics || self.plot == self.saving.checkpoint) {
+            return Err("--plot names the file of --metrics or --checkpoint; give each its own".into());
+        }
+        if let Some(folder) = self.plot.as_deref().and_then(Path::parent)
+            && !folder.as_os_str().is_empty()
+            && !folder.is_dir()
+        {
+            // Found now, not after the training.
+            return Err(format!("--plot: there is no folder {}; name one that is there", folder.display()).into());
         }
         self.options.validate()
     }
@@ -160,10 +185,11 @@ impl Args {
     }
 
     /// The flags that decide on a run's metrics, but for the digits, with all defaults resolved.
-    fn own_flags(&self) -> [(&'static str, Option<String>); 18] {
+    fn own_flags(&self) -> [(&'static str, Option<String>); 21] {
         let Self { options, .. } = self;
         let given = |flag: bool| flag.then(String::new);
         let number = |value: Option<f64>| value.map(|value| value.to_string());
+        let unlike = |value: f64, default: f64| number((value != default).then_some(value));
         let mut schedule = name(&options.schedule);
         if options.schedule != ScheduleKind::Constant {
             // The learning rates follow from the length of the run.
@@ -178,6 +204,10 @@ impl Args {
             ("--kappa", Some(self.kappa.to_string())),
             ("--switch-epoch", Some(self.switch_epoch().to_string())),
             ("--step-scale", Some(name(&self.step_scale))),
+            // Older runs were saved without these, at their defaults.
+            ("--beta1", unlike(self.beta1, BETA1)),
+            ("--beta2", unlike(self.beta2, BETA2)),
+            ("--weight-decay", unlike(self.weight_decay, 0.0)),
             ("--label-noise", Some(self.label_noise.to_string())),
             ("--seed", Some(self.seed.to_string())),
             ("--clip-norm", number(options.clip_norm)),
@@ -213,9 +243,22 @@ impl Args {
         };
         let schedule = self.options.schedule(u64::from(self.schedule_epochs()) * steps_per_epoch as u64)?;
         let half_params = self.options.half_params(self.seed);
-        let &Self { lr, order, kappa, .. } = self;
-        let hyperparams =
-            Hyperparams { lr, schedule, order, kappa, switch_step, step_scale, half_params, ..Hyperparams::default() };
+        let &Self { lr, order, kappa, beta1, beta2, .. } = self;
+        let weight_decay =
+            if self.weight_decay > 0.0 { WeightDecay::Coupled(self.weight_decay) } else { WeightDecay::None };
+        let hyperparams = Hyperparams {
+            lr,
+            schedule,
+            beta1,
+            beta2,
+            order,
+            kappa,
+            switch_step,
+            step_scale,
+            weight_decay,
+            half_params,
+            ..Hyperparams::default()
+        };
         hyperparams
             .validate(0)
             .map_err(|error| format!("--lr, --order, --kappa, --step-scale or --schedule: {error}"))?;

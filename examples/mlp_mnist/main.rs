@@ -5,6 +5,7 @@
 
 mod args;
 mod cpu;
+mod curves;
 mod gpu;
 mod interrupt;
 mod metrics;

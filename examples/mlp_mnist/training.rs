@@ -8,11 +8,12 @@ use indicatif::{ProgressBar, ProgressStyle};
 use miadam_support::command_line::wrapped;
 use miadam_support::gpu::GpuError;
 use miadam_support::mnist::data::Data;
-use miadam_support::mnist::network::Weights;
+use miadam_support::mnist::network::{CLASSES, INPUTS, Weights};
 use miadam_support::mnist::random::Random;
 
 use crate::args::Args;
 use crate::cpu::CpuTrainer;
+use crate::curves::Curves;
 use crate::gpu::GpuTrainer;
 use crate::metrics::{Epoch, Metrics, StepNumbers};
 use crate::recipe::Recipe;
@@ -49,6 +50,7 @@ struct Training {
     device: String,
     file: Option<RunFile>,
     metrics: Option<Metrics>,
+    curves: Curves,
     position: Position,
 }
 
@@ -76,12 +78,14 @@ impl Training {
         let (gpu, fallback) = args.device.open(&args.adapter)?;
         let device = gpu.as_ref().map_or_else(|| "CPU".to_owned(), |gpu| gpu.name.clone());
         say(out, &format!("device: {device}{fallback}"))?;
+        say(out, &task(&args, samples, data.test.len()))?;
         let trainer: Box<dyn Trainer> = match gpu {
             Some(gpu) => Box::new(GpuTrainer::new(gpu, &data, &weights, recipe.clone())?),
             None => Box::new(CpuTrainer::new(data, weights, recipe.clone())?),
         };
         let position = Position::default();
-        let mut training = Self { args, flags, trainer, recipe, samples, device, file, metrics, position };
+        let mut training =
+            Self { args, flags, trainer, recipe, samples, device, file, metrics, curves: Curves::default(), position };
         if let Some(saved) = saved {
             training.resume(saved, out)?;
         }
@@ -147,6 +151,7 @@ impl Training {
             }
             // Ctrl-C may have ended the reader of stdout, too: by now that does no harm.
             if let Some(report) = &report {
+                self.curves.add(report);
                 accuracy = Some(report.test_accuracy);
                 // What has not changed since the last epoch is not told again.
                 let step = format!("  {}", report.step);
@@ -165,6 +170,9 @@ impl Training {
             }
         }
         bar.finish_and_clear();
+        if let Some(file) = &self.args.plot {
+            self.curves.draw(file)?;
+        }
         let accuracy = accuracy.map_or_else(|| Ok(self.trainer.test()?.accuracy), Ok::<_, Box<dyn Error>>)?;
         Ok(say(out, &format!("test accuracy: {:.2} %", 100.0 * accuracy))?)
     }
@@ -213,6 +221,18 @@ impl Training {
         let done = u64::from(*epochs) * all + (passed.batches * self.recipe.batch_size) as u64;
         ProgressBar::new(u64::from(self.args.epochs) * all).with_style(style).with_position(done)
     }
+}
+
+/// What is trained on what.
+fn task(args: &Args, train: usize, test: usize) -> String {
+    let Args { hidden, order, label_noise, .. } = args;
+    let optimizer = if *order == 0 { "Adam".to_owned() } else { format!("MIAdam{order}") };
+    let noise =
+        if *label_noise > 0.0 { format!(", {:.0} % of them wrong", 100.0 * label_noise) } else { String::new() };
+    let digits = if args.data.is_some() { "MNIST" } else { "the digits compiled in" };
+    format!(
+        "task: {INPUTS}-{hidden}-{CLASSES} network, {optimizer}; {digits}: {train} labels to train on{noise}, {test} to test on"
+    )
 }
 
 /// A line for people, in lines that fit their terminal.

@@ -1,5 +1,6 @@
 //! What training does on the CPU and on the GPU.
 
+mod flags;
 mod half;
 mod options;
 
