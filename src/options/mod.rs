@@ -5,6 +5,7 @@ mod check;
 mod gradients;
 mod hyperparams;
 mod loading;
+mod presets;
 mod schedule;
 
 pub use average::Average;

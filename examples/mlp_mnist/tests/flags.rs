@@ -31,8 +31,7 @@ fn betas_and_decay_are_the_optimizers() {
 fn a_run_says_what_it_trains_on_what_and_draws_every_epoch() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("curves.svg");
-    let told =
-        run(&format!("--device cpu --hidden 8 --epochs 3 --label-noise 0.2 --plot {}", file.display())).unwrap();
+    let told = run(&format!("--device cpu --hidden 8 --epochs 3 --label-noise 0.2 --plot {}", file.display())).unwrap();
     let task = told.lines().skip(1).take(2).collect::<Vec<_>>().join(" ");
     for part in ["784-8-10", "MIAdam1", "8000 labels", "20 % of them wrong", "2000 to test"] {
         assert!(task.contains(part), "{task:?} does not say {part:?}");

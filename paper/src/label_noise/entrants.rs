@@ -32,6 +32,8 @@ pub fn shared() -> Vec<Entrant> {
         Entrant::new("Adam", adam),
         Entrant::new("Adam, lr/2", Setting { lr: LR / 2.0, ..adam }),
         Entrant::new("Adam, 2·lr", Setting { lr: 2.0 * LR, ..adam }),
+        // The steps of `Paper` at κ 0.5, and its switch.
+        Entrant::new("Adam, 2·lr to 80 %", Setting { slow: 0.5, switch: 0.8, ..adam }),
         // As late by its mean as order 1 at β1 0.9 and κ 0.9: 9 + 9 = 18 steps.
         Entrant::new("Adam, β1 0.947", Setting { beta1: 0.947, ..adam }),
         Entrant::new("Adam, EMA 0.999", Setting { average: 0.999, ..adam }),
