@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fs::{self, File, OpenOptions};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -48,20 +49,30 @@ pub struct Lab {
 }
 
 impl Lab {
-    /// The table of a folder, which is made if it is not there.
-    pub fn open(folder: &Path) -> Result<Self, Box<dyn Error>> {
+    /// The table of a folder, which is made if it is not there. A last row that was cut short is dropped.
+    pub fn open(folder: &Path, data: &Data) -> Result<Self, Box<dyn Error>> {
         let name = folder.display();
         fs::create_dir_all(folder).map_err(|error| format!("--out {name}: {error}; choose a folder to write to"))?;
         let path = folder.join("runs.csv");
-        let mut records = Vec::new();
-        if path.exists() {
-            let refuse = |error: csv::Error| format!("{}: {error}; mend or remove the file", path.display());
-            let mut reader = csv::Reader::from_path(&path).map_err(refuse)?;
-            for row in reader.records() {
-                // By position: a row is two structs, one after the other.
-                records.push(row.and_then(|row| row.deserialize(None)).map_err(refuse)?);
-            }
+        // The digits are not among the columns, since a table is of one set of them.
+        let head = format!("# of the digits with the check sum {:08x}\n{}\n", data.sum(), HEADER.join(","));
+        let cannot = |error: io::Error| format!("{}: {error}; choose a folder to write to", path.display());
+        let mut text = if path.exists() { fs::read_to_string(&path).map_err(cannot)? } else { head.clone() };
+        if !text.starts_with(&head) {
+            let path = path.display();
+            return Err(
+                format!("{path}: this is no table of runs on these digits; choose another folder by --out").into()
+            );
         }
+        text.truncate(text.rfind('\n').map_or(0, |end| end + 1));
+        fs::write(&path, &text).map_err(cannot)?;
+        let mut reader = csv::ReaderBuilder::new().comment(Some(b'#')).from_reader(text.as_bytes());
+        let records = reader.records().map(|row| {
+            // By position: a row is two structs, one after the other.
+            row.and_then(|row| row.deserialize(None))
+                .map_err(|error| format!("{}: {error}; mend or remove the file", path.display()))
+        });
+        let records = records.collect::<Result<_, _>>()?;
         Ok(Self { path, records })
     }
 
@@ -110,14 +121,9 @@ impl Lab {
     }
 
     fn writer(&self) -> Result<csv::Writer<File>, Box<dyn Error>> {
-        let refuse = |error: std::io::Error| format!("{}: {error}; choose a folder to write to", self.path.display());
-        let file = OpenOptions::new().append(true).create(true).open(&self.path).map_err(refuse)?;
-        let is_new = file.metadata().map_err(refuse)?.len() == 0;
-        let mut writer = csv::WriterBuilder::new().has_headers(false).from_writer(file);
-        if is_new {
-            writer.write_record(HEADER)?;
-        }
-        Ok(writer)
+        let file = OpenOptions::new().append(true).open(&self.path);
+        let file = file.map_err(|error| format!("{}: {error}; choose a folder to write to", self.path.display()))?;
+        Ok(csv::WriterBuilder::new().has_headers(false).from_writer(file))
     }
 }
 

@@ -25,25 +25,25 @@ pub struct Args {
     /// Folder of the tables and pictures; runs that are in its table are not done again
     #[arg(long, value_name = "DIR", default_value = "results/label_noise")]
     out: PathBuf,
-    /// Wrong labels, in percent
-    #[arg(long, value_delimiter = ',', default_values_t = [0_u32, 20, 40, 60, 80], value_parser = number(0..=100_u32))]
+    /// Wrong labels, in percent [default: 0,20,40,60,80, or 0,40 under --quick]
+    #[arg(long, value_delimiter = ',', value_parser = number(0..=100_u32))]
     noise: Vec<u32>,
-    /// Passes over the training digits
-    #[arg(long, default_value_t = 10, value_parser = number(1..=1000_u32))]
-    epochs: u32,
-    /// Runs of each setting, each with weights, batches and wrong labels of its own
-    #[arg(long, default_value_t = 5, value_parser = number(2..=100_u64))]
-    seeds: u64,
-    /// Settings that each optimizer may try, at each noise
-    #[arg(long, default_value_t = 16, value_parser = number(1..=1000_usize))]
-    trials: usize,
-    /// Leave the tuning out
-    #[arg(long)]
-    shared_only: bool,
+    /// Passes over the training digits [default: 10, or 12 under --quick]
+    #[arg(long, value_parser = number(1..=1000_u32))]
+    epochs: Option<u32>,
+    /// Units in the hidden layer
+    #[arg(long, default_value_t = 256, value_parser = number(1..=8192_usize))]
+    hidden: usize,
+    /// Runs of each setting, each with weights, batches and wrong labels of its own [default: 5, or 3 under --quick]
+    #[arg(long, value_parser = number(2..=100_u64))]
+    seeds: Option<u64>,
+    /// Settings that each optimizer may try, at each noise; 0 leaves the tuning out [default: 16, or 0 under --quick]
+    #[arg(long, value_parser = number(0..=1000_usize))]
+    trials: Option<usize>,
     /// Runs at a time [default: one for each core]
     #[arg(long, value_parser = number(1..=1024_usize))]
     threads: Option<usize>,
-    /// Minutes instead of hours: 8,000 digits, two seeds, 0 and 40 % noise, few epochs and trials
+    /// Minutes instead of hours: other defaults, for the digits compiled in
     #[arg(long)]
     quick: bool,
 }
@@ -59,6 +59,19 @@ struct Study {
 }
 
 impl Study {
+    fn new(args: &Args) -> Self {
+        let or = |full, quick| if args.quick { quick } else { full };
+        let noise: &[u32] = if args.quick { &[0, 40] } else { &[0, 20, 40, 60, 80] };
+        Self {
+            noise: if args.noise.is_empty() { noise.to_vec() } else { args.noise.clone() },
+            seeds: args.seeds.unwrap_or(or(5, 3)),
+            trials: args.trials.unwrap_or(or(16, 0) as usize),
+            epochs: args.epochs.unwrap_or(or(10, 12) as u32),
+            hidden: args.hidden,
+            threads: args.threads.unwrap_or_else(rayon::current_num_threads),
+        }
+    }
+
     fn run(&self, setting: Setting, noise: u32, seed: u64, split: Split) -> Run {
         let Self { epochs, hidden, .. } = *self;
         Run { setting, noise: f64::from(noise) / 100.0, seed, epochs, batch: 128, hidden, split }
@@ -73,19 +86,8 @@ impl Study {
 /// Does all runs that are left to do, then writes the tables and the pictures.
 pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let data = args.data.as_deref().map_or_else(Data::built_in, Data::from_folder)?;
-    let threads = args.threads.unwrap_or_else(rayon::current_num_threads);
-    let mut study = Study {
-        noise: args.noise.clone(),
-        seeds: args.seeds,
-        trials: args.trials,
-        epochs: args.epochs,
-        hidden: 256,
-        threads,
-    };
-    if args.quick {
-        study = Study { noise: vec![0, 40], seeds: 2, trials: 2, epochs: 3, ..study };
-    }
-    let mut lab = Lab::open(&args.out)?;
+    let study = Study::new(args);
+    let mut lab = Lab::open(&args.out, &data)?;
     say(&format!("{} training digits, {} test digits", data.train.len(), data.test.len()))?;
 
     let entrants = entrants::shared();
@@ -94,7 +96,7 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         lab.run(&format!("shared settings, {noise} % noise"), &runs, &data, study.threads)?;
     }
     report::write(&lab, &study, "shared", &args.out, &|_| entrants.clone())?;
-    if args.shared_only {
+    if study.trials == 0 {
         return Ok(());
     }
     let mut tuned = Vec::new();

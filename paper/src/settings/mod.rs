@@ -53,7 +53,7 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         let noise = f64::from(noise) / 100.0;
         Run { setting, noise, seed, epochs, batch: 128, hidden, split: Split::Test }
     };
-    let mut lab = Lab::open(&args.out)?;
+    let mut lab = Lab::open(&args.out, &data)?;
     if args.quick {
         say("This is a smoke run: its figures mean nothing.")?;
     }
