@@ -107,6 +107,7 @@ impl Run {
         let mut rates = self.setting.rates(steps).into_iter();
         let mut optimizer = self.setting.optimizer(steps);
         let mut network = Network::new(Weights::random(self.hidden, &mut Random::new(self.seed, 2)));
+        optimizer.prepare(&mut tensors(&mut network));
         let mut order: Vec<u32> = (0..train.len() as u32).collect();
         let mut random = Random::new(self.seed, 1);
         let (mut curve, mut train_loss) = (Vec::new(), 0.0);

@@ -47,6 +47,9 @@ pub enum Units {
 
 /// One step after another on the same tensors, in the same order.
 pub trait Optimizer: Send {
+    /// To be called before the first gradient is computed: some optimizers begin from other weights.
+    fn prepare(&mut self, _tensors: &mut [Tensor<'_>]) {}
+
     /// A step at the learning rate `lr`.
     fn step(&mut self, lr: f64, tensors: &mut [Tensor<'_>]) -> Result<(), Error>;
 

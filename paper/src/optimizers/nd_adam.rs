@@ -12,9 +12,11 @@
 //! The paper has a rate of its own for w. The authors' TensorFlow code, the first that went with the paper, has ν 50 by default, and
 //! is followed; their later PyTorch code has ν 1 and an α of 0.04.
 //!
-//! The first step begins by w = w/|w|, as Algorithm 1 does before the first gradient. [`NdAdam::normalize`] does so in good time.
+//! The first step begins by w = w/|w|, as Algorithm 1 does before the first gradient. [`Optimizer::prepare`] does so in good time.
 //! A w of 0 has no direction: it stays as it is in w/|w|, its gradient counts as a whole, and its first step takes it onto the
 //! sphere.
+
+use std::iter::repeat_n;
 
 use super::adam::Coefs;
 use super::{Optimizer, Saved, State, Tensor, Units};
@@ -39,8 +41,8 @@ impl NdAdam {
         Self { beta1, beta2: 0.999, eps: 1e-8, unit_rate: 50.0, state: State::default() }
     }
 
-    /// Gives the weights into each unit norm 1. To be called before the first gradient is computed.
-    pub fn normalize(tensors: &mut [Tensor<'_>]) {
+    /// Gives the weights into each unit norm 1.
+    fn normalize(tensors: &mut [Tensor<'_>]) {
         for tensor in tensors {
             if let Some(sphere) = Sphere::of(tensor) {
                 sphere.normalize(tensor.values);
@@ -50,6 +52,10 @@ impl NdAdam {
 }
 
 impl Optimizer for NdAdam {
+    fn prepare(&mut self, tensors: &mut [Tensor<'_>]) {
+        Self::normalize(tensors);
+    }
+
     fn step(&mut self, lr: f64, tensors: &mut [Tensor<'_>]) -> Result<(), ::miadam::Error> {
         let t = self.state.next_step(tensors);
         if t == 1 {
@@ -82,7 +88,7 @@ fn adam(coefs: &Coefs, tensor: &mut Tensor<'_>, m: &mut [f32], v: &mut [f32]) {
     }
 }
 
-/// Which unit an element belongs to: the unit of element i is i / `run` modulo `units`.
+/// How elements belong to units: `run` of them to each of `units` in turn, and again from the first.
 struct Sphere {
     units: usize,
     run: usize,
@@ -97,41 +103,42 @@ impl Sphere {
         }
     }
 
-    fn unit(&self, element: usize) -> usize {
-        element / self.run % self.units
+    /// The unit of each element.
+    fn each(&self) -> impl Iterator<Item = usize> {
+        let run = self.run;
+        (0..self.units).flat_map(move |unit| repeat_n(unit, run)).cycle()
     }
 
     /// The sum of a·b over the elements of each unit.
     fn dots(&self, a: &[f32], b: &[f32]) -> Vec<f64> {
         let mut dots = vec![0.0; self.units];
-        for (i, (&a, &b)) in a.iter().zip(b).enumerate() {
-            dots[self.unit(i)] += f64::from(a) * f64::from(b);
+        for ((&a, &b), unit) in a.iter().zip(b).zip(self.each()) {
+            dots[unit] += f64::from(a) * f64::from(b);
         }
         dots
     }
 
     fn normalize(&self, values: &mut [f32]) {
-        let squares = self.dots(values, values);
-        for (i, value) in values.iter_mut().enumerate() {
-            let square = squares[self.unit(i)];
-            if square > 0.0 {
-                *value = (f64::from(*value) / square.sqrt()) as f32;
+        let norms: Vec<f64> = self.dots(values, values).into_iter().map(f64::sqrt).collect();
+        for (value, unit) in values.iter_mut().zip(self.each()) {
+            if norms[unit] > 0.0 {
+                *value = (f64::from(*value) / norms[unit]) as f32;
             }
         }
     }
 
     fn step(&self, coefs: &Coefs, tensor: &mut Tensor<'_>, m: &mut [f32], v: &mut [f32]) {
         let along = self.dots(tensor.grads, tensor.values);
-        let across = tensor.grads.iter().zip(&*tensor.values).enumerate();
-        let across =
-            across.map(|(i, (&grad, &value))| (f64::from(grad) - along[self.unit(i)] * f64::from(value)) as f32);
-        let across: Vec<_> = across.collect();
+        let pairs = tensor.grads.iter().zip(&*tensor.values).zip(self.each());
+        let across: Vec<_> =
+            pairs.map(|((&grad, &value), unit)| (f64::from(grad) - along[unit] * f64::from(value)) as f32).collect();
         for (v, square) in v.iter_mut().zip(self.dots(&across, &across)) {
             *v = coefs.second_moment(*v, square as f32);
         }
-        for (i, (value, (m, &grad))) in tensor.values.iter_mut().zip(m.iter_mut().zip(&across)).enumerate() {
+        let elements = tensor.values.iter_mut().zip(m.iter_mut().zip(&across));
+        for ((value, (m, &grad)), unit) in elements.zip(self.each()) {
             *m = coefs.first_moment(*m, grad);
-            *value -= coefs.rate * *m / coefs.divisor(v[self.unit(i)]);
+            *value -= coefs.rate * *m / coefs.divisor(v[unit]);
         }
         self.normalize(tensor.values);
     }
