@@ -8,8 +8,9 @@ fn a_misspelt_flag_is_told_the_right_one() {
     for (example, usual) in with_flags() {
         let flags = value_flags(&folder, example).into_iter().map(|(flag, _)| flag);
         for flag in flags.chain(["--list-adapters".to_owned()]).filter(|flag| flag.len() > 5 && example != "wgsl") {
-            let wrong = &flag[..flag.len() - 1];
-            let said = folder.objection(example, &instead(usual, &flag, &[wrong]));
+            // Without its second letter: some flags differ in the last one alone.
+            let wrong = format!("{}{}", &flag[..3], &flag[4..]);
+            let said = folder.objection(example, &instead(usual, &flag, &[&wrong]));
             let advice = format!("unexpected argument '{wrong}' found; tip: a similar argument exists: '{flag}'");
             assert!(said.starts_with(&advice), "{example}: {said}");
         }
