@@ -15,7 +15,10 @@ use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer, MultiGradientsPa
 use burn::tensor::{Device, Tensor, TensorData};
 use burn::train::logger::InMemoryMetricLogger;
 use burn::train::metric::LossMetric;
-use burn::train::{InferenceStep, Learner, RegressionOutput, SupervisedTraining, TrainOutput, TrainStep};
+use burn::train::{
+    ExecutionStrategy, InferenceStep, Learner, MultiDeviceOptim, RegressionOutput, SupervisedTraining, TrainOutput,
+    TrainStep,
+};
 use miadam_burn::miadam::{Checkpoint, GradOptions, Hyperparams, StepScale, WeightDecay};
 use miadam_burn::{MiAdam, MiAdamConfig, learner};
 
@@ -181,6 +184,46 @@ fn a_resumed_training_has_the_same_bits() {
 #[test]
 fn a_resumed_training_has_the_same_bits_on_wgpu() {
     resumes(&crate::common::gpu(), "wgpu");
+}
+
+/// The training over two wgpu devices, whose batches are added up before each step.
+#[cfg(feature = "wgpu")]
+fn shared(folder: &Path, epochs: usize, optim: MultiDeviceOptim) -> SupervisedTraining<Model> {
+    let devices = crate::devices::devices().to_vec();
+    training(folder, epochs).with_training_strategy(ExecutionStrategy::MultiDevice(devices, optim).into())
+}
+
+/// The optimizer on these devices. A norm over several is refused, so there is none here.
+#[cfg(feature = "wgpu")]
+fn learner_over(devices: &[Device]) -> Learner<Model> {
+    let optim = config().with_grad_options(GradOptions::default()).init_learner_multi(devices).unwrap();
+    Learner::new(Model::new(&devices[0]), optim, ConstantLr::new(LR))
+}
+
+#[cfg(feature = "wgpu")]
+#[test]
+fn a_training_over_two_devices_resumes_to_the_bit_and_is_that_of_one_within_rounding() {
+    ready();
+    let devices = crate::devices::devices();
+    let whole = Folder::new("two-whole");
+    let wanted = shared(&whole.0, 2, MultiDeviceOptim::OptimSharded).launch(learner_over(devices)).model.bits();
+
+    let halves = Folder::new("two-halves");
+    let half = shared(&halves.0, 1, MultiDeviceOptim::OptimSharded).launch(learner_over(devices)).model.bits();
+    assert_ne!(half, wanted);
+    let resumed = shared(&halves.0, 2, MultiDeviceOptim::OptimSharded).checkpoint(1).launch(learner_over(devices));
+    assert_eq!(resumed.model.bits(), wanted, "resumed");
+
+    // The main device steps for both.
+    let main = Folder::new("two-main");
+    let one = shared(&main.0, 2, MultiDeviceOptim::OptimMainDevice).launch(learner_over(&devices[..1])).model.bits();
+    let start = Model::new(&devices[0]).bits();
+    for ((&sharded, one), start) in wanted.iter().zip(one).zip(start) {
+        let [sharded, one, start] = [sharded, one, start].map(f32::from_bits);
+        // Gradients are added up in another order, and Adam divides by their size. A weight moves by up to lr at each step.
+        assert!((sharded - one).abs() < 1e-3 * LR as f32, "{sharded}, not {one}, from {start}");
+        assert!((sharded - start).abs() > 1e-3 * LR as f32, "{sharded} has not moved");
+    }
 }
 
 /// burn loads records on its default device, and makes that device for it.
