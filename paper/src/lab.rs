@@ -5,16 +5,13 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use miadam_support::command_line::without_warnings;
 use miadam_support::mnist::data::Data;
-use rayon::ThreadPoolBuilder;
 
+use crate::threads::on_threads;
 use crate::training::{Outcome, Run};
-
-type Failure = Box<dyn Error + Send + Sync>;
 
 /// The columns of the table: the fields of [`Run`], then those of [`Outcome`].
 const HEADER: [&str; 22] = [
@@ -81,8 +78,7 @@ impl Lab {
         self.records.iter().find(|(done, _)| done == run).map(|(_, outcome)| outcome)
     }
 
-    /// Does those of the runs that have not been done, on so many threads, and keeps each as it comes. Each run has one
-    /// thread, so that it is the same to the bit whatever else runs.
+    /// Does those of the runs that have not been done, on so many threads, and keeps each as it comes.
     pub fn run(&mut self, title: &str, runs: &[Run], data: &Data, threads: usize) -> Result<(), Box<dyn Error>> {
         let mut left: Vec<&Run> = Vec::new();
         for run in runs {
@@ -95,28 +91,16 @@ impl Lab {
         }
         let writer = Mutex::new(self.writer()?);
         let bar = progress_bar(title, left.iter().map(|run| u64::from(run.epochs)).sum());
-        let next = AtomicUsize::new(0);
-        let work = || -> Result<Vec<(Run, Outcome)>, Failure> {
-            let pool = ThreadPoolBuilder::new().num_threads(1).build()?;
-            let mut done = Vec::new();
-            while let Some(&run) = left.get(next.fetch_add(1, Ordering::Relaxed)) {
-                // Outsize steps are what some studies are about.
-                let outcome = without_warnings(|| pool.install(|| run.train(data, &|| bar.inc(1))))?.outcome;
-                let mut writer = writer.lock().map_err(|_| "another thread failed")?;
-                writer.serialize((run, &outcome))?;
-                writer.flush()?;
-                done.push((*run, outcome));
-            }
-            Ok(done)
-        };
-        let results: Vec<_> = std::thread::scope(|scope| {
-            let workers: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(work)).collect();
-            workers.into_iter().map(|worker| worker.join().unwrap_or_else(|_| Err("a thread failed".into()))).collect()
+        let done = on_threads(threads, &left, |&&run| {
+            // Outsize steps are what some studies are about.
+            let outcome = without_warnings(|| run.train(data, &|| bar.inc(1)))?.outcome;
+            let mut writer = writer.lock().map_err(|_| "another thread failed")?;
+            writer.serialize((run, &outcome))?;
+            writer.flush()?;
+            Ok((run, outcome))
         });
         bar.finish_and_clear();
-        for result in results {
-            self.records.extend(result.map_err(|error| -> Box<dyn Error> { error })?);
-        }
+        self.records.extend(done?);
         Ok(())
     }
 

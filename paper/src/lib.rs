@@ -12,6 +12,7 @@
 //! | `hessian` | how curved the loss is: top eigenvalue, trace and spectral density of its Hessian |
 //! | `settings` | which settings work: heat maps |
 //! | `sharpness` | Figure 3: how flat each optimizer's networks are |
+//! | `threads` | many runs at a time, each on one thread |
 //! | `stats` | means, deviations, paired differences with their intervals |
 //!
 //! Each command in `src/bin` makes one of the paper's figures or tables. `docs/PAPER.md` says what came out.
@@ -35,5 +36,7 @@ pub mod settings;
 pub mod sharpness;
 #[cfg(feature = "studies")]
 pub mod stats;
+#[cfg(feature = "studies")]
+pub mod threads;
 #[cfg(feature = "studies")]
 pub mod training;

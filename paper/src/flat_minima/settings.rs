@@ -16,7 +16,7 @@ pub struct Flags {
     #[arg(long)]
     pub quick: bool,
     /// The folder for tables and pictures
-    #[arg(long, value_name = "DIR", default_value = "paper/results/flat_minima")]
+    #[arg(long, value_name = "DIR", default_value = "results/flat_minima")]
     pub out: PathBuf,
     /// Where the 2,500 starts are trained
     #[arg(long, value_enum, default_value = "auto")]

@@ -1,12 +1,10 @@
 //! The command: trains, measures, reports.
 
 use std::error::Error;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use indicatif::ProgressBar;
 use miadam_support::command_line::{say, wrapped};
 use miadam_support::mnist::data::Data;
-use rayon::ThreadPoolBuilder;
 
 use super::journal::{Journal, Key, Record};
 use super::measure::flatness;
@@ -14,6 +12,7 @@ use super::plan::{Flags, Labels};
 use super::report;
 use super::summary::Row;
 use crate::lab::progress_bar;
+use crate::threads::on_threads;
 
 /// Trains and measures what is not yet in the folder, and writes all tables and pictures anew.
 ///
@@ -95,30 +94,4 @@ fn record(key: &Key, data: &Data, bar: &ProgressBar) -> Result<Record, Box<dyn E
     let flatness = flatness(&trained.network.weights, samples, &chosen, key.measured.effort, key.with_density)?;
     bar.inc(1);
     Ok(Record { key: key.clone(), outcome: trained.outcome, flatness })
-}
-
-/// Does all items on so many threads. Each item has a pool of one thread, which what it calls shares with nobody.
-fn on_threads<T: Sync, R: Send>(
-    threads: usize,
-    items: &[T],
-    work: impl Fn(&T) -> Result<R, Box<dyn Error + Send + Sync>> + Sync,
-) -> Result<Vec<R>, Box<dyn Error>> {
-    let next = AtomicUsize::new(0);
-    let worker = || {
-        let pool = ThreadPoolBuilder::new().num_threads(1).build()?;
-        let mut done = Vec::new();
-        while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
-            done.push(pool.install(|| work(item))?);
-        }
-        Ok(done)
-    };
-    let results: Vec<Result<Vec<R>, Box<dyn Error + Send + Sync>>> = std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(worker)).collect();
-        workers.into_iter().map(|worker| worker.join().unwrap_or_else(|_| Err("a thread failed".into()))).collect()
-    });
-    let mut all = Vec::new();
-    for result in results {
-        all.extend(result.map_err(|error| -> Box<dyn Error> { error })?);
-    }
-    Ok(all)
 }

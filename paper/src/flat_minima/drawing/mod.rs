@@ -4,17 +4,13 @@ mod contours;
 mod curves;
 mod maps;
 
-use std::error::Error;
-
-use plotters::coord::Shift;
 use plotters::prelude::*;
+
+use crate::drawing::{Area, Result, font, svg};
 
 pub use contours::{Trajectories, contours};
 pub use curves::{Axis, Curve, Kind, Panel, curves};
 pub use maps::{Map, maps};
-
-type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
-type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
 
 /// Colours that people tell apart whatever their eyes.
 const COLOURS: [RGBColor; 7] = [
@@ -27,22 +23,6 @@ const COLOURS: [RGBColor; 7] = [
     RGBColor(0x56, 0xb4, 0xe9),
 ];
 const GREY: RGBColor = RGBColor(0xbb, 0xbb, 0xbb);
-
-/// An SVG of this size.
-fn svg(size: (u32, u32), draw: impl FnOnce(&Area<'_>) -> Result) -> Result<String> {
-    let mut text = String::new();
-    {
-        let area = SVGBackend::with_string(&mut text, size).into_drawing_area();
-        area.fill(&WHITE)?;
-        draw(&area)?;
-        area.present()?;
-    }
-    Ok(text)
-}
-
-fn font(size: u32) -> TextStyle<'static> {
-    ("sans-serif", size).into_font().color(&BLACK)
-}
 
 /// A picture's title, its grid of panels, and its foot for a legend.
 fn page<'a>(area: &Area<'a>, title: &str, [rows, columns]: [usize; 2], foot: u32) -> Result<(Vec<Area<'a>>, Area<'a>)> {
