@@ -40,6 +40,9 @@ pub struct Args {
     /// Settings that each optimizer may try, at each noise; 0 leaves the tuning out [default: 16, or 0 under --quick]
     #[arg(long, value_parser = number(0..=1000_usize))]
     trials: Option<usize>,
+    /// Print the differences from this row instead of those from Adam, and write no files
+    #[arg(long, value_name = "ROW")]
+    against: Option<String>,
     /// Runs at a time [default: one for each core]
     #[arg(long, value_parser = number(1..=1024_usize))]
     threads: Option<usize>,
@@ -94,6 +97,9 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     for &noise in &study.noise {
         let runs: Vec<_> = entrants.iter().flat_map(|entrant| study.finals(entrant.setting, noise)).collect();
         lab.run(&format!("shared settings, {noise} % noise"), &runs, &data, study.threads)?;
+    }
+    if let Some(name) = &args.against {
+        return report::print_against(&lab, &study, &entrants, name);
     }
     report::write(&lab, &study, "shared", &args.out, &|_| entrants.clone())?;
     if study.trials == 0 {

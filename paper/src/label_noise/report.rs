@@ -21,7 +21,7 @@ struct Row {
     /// In percent, over the seeds.
     last: Mean,
     best: Mean,
-    /// In points, seed by seed, over the first entrant.
+    /// In points, seed by seed, over the reference.
     difference: Mean,
 }
 
@@ -34,21 +34,7 @@ pub fn write(
     out: &Path,
     entrants: &dyn Fn(u32) -> Vec<Entrant>,
 ) -> Result<(), Box<dyn Error>> {
-    let mut rows = Vec::new();
-    for &noise in &study.noise {
-        let mut first: Option<Vec<f64>> = None;
-        for entrant in entrants(noise) {
-            let outcomes: Option<Vec<&Outcome>> =
-                study.finals(entrant.setting, noise).map(|run| lab.outcome(&run)).collect();
-            let Some(outcomes) = outcomes else { continue };
-            let percent = |part: fn(&Outcome) -> f64| -> Vec<f64> {
-                outcomes.iter().map(|outcome| 100.0 * part(outcome)).collect()
-            };
-            let (last, best) = (percent(|outcome| outcome.last), percent(|outcome| outcome.best));
-            let difference = paired(&last, first.get_or_insert_with(|| last.clone()));
-            rows.push(Row { noise, entrant, last: Mean::of(&last), best: Mean::of(&best), difference });
-        }
-    }
+    let rows = rows(lab, study, entrants, 0);
     let write = |end: &str, text: String| {
         let path = out.join(format!("{name}.{end}"));
         fs::write(&path, text).map_err(|error| format!("{}: {error}; choose a folder to write to", path.display()))
@@ -56,6 +42,38 @@ pub fn write(
     write("csv", csv(&rows)?)?;
     write("svg", picture(&rows, name, study)?)?;
     print(&rows)
+}
+
+/// Prints the table of one set of entrants, compared with the one of this name.
+pub fn print_against(lab: &Lab, study: &Study, entrants: &[Entrant], name: &str) -> Result<(), Box<dyn Error>> {
+    let Some(reference) = entrants.iter().position(|entrant| entrant.label == name) else {
+        let labels: Vec<_> = entrants.iter().map(|entrant| format!("'{}'", entrant.label)).collect();
+        return Err(format!("--against {name}: there is no such row; name one of {}", labels.join(", ")).into());
+    };
+    print(&rows(lab, study, &|_| entrants.to_vec(), reference))
+}
+
+/// The entrants of all noises that have been run from all seeds, each compared with the one at `reference`.
+fn rows(lab: &Lab, study: &Study, entrants: &dyn Fn(u32) -> Vec<Entrant>, reference: usize) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for &noise in &study.noise {
+        let entrants = entrants(noise);
+        let outcomes = |entrant: &Entrant| -> Option<Vec<&Outcome>> {
+            study.finals(entrant.setting, noise).map(|run| lab.outcome(&run)).collect()
+        };
+        let percent = |outcomes: &[&Outcome], part: fn(&Outcome) -> f64| -> Vec<f64> {
+            outcomes.iter().map(|outcome| 100.0 * part(outcome)).collect()
+        };
+        let Some(base) = entrants.get(reference).and_then(outcomes) else { continue };
+        let base = percent(&base, |outcome| outcome.last);
+        for entrant in entrants {
+            let Some(outcomes) = outcomes(&entrant) else { continue };
+            let (last, best) = (percent(&outcomes, |outcome| outcome.last), percent(&outcomes, |outcome| outcome.best));
+            let difference = paired(&last, &base);
+            rows.push(Row { noise, entrant, last: Mean::of(&last), best: Mean::of(&best), difference });
+        }
+    }
+    rows
 }
 
 fn csv(rows: &[Row]) -> Result<String, Box<dyn Error>> {
@@ -108,7 +126,7 @@ fn picture(rows: &[Row], name: &str, study: &Study) -> Result<String, Box<dyn Er
 fn print(rows: &[Row]) -> Result<(), Box<dyn Error>> {
     for rows in rows.chunk_by(|a, b| a.noise == b.noise) {
         say("")?;
-        say(&format!("{:>2} % wrong      last epoch      best   less the first (95 %)", rows[0].noise))?;
+        say(&format!("{:>2} % wrong      last epoch      best   less the reference, 95 %", rows[0].noise))?;
         for Row { entrant: Entrant { label, setting }, last, best, difference, .. } in rows {
             let first = format!("{:.2} ± {:.2}   {:.2}", last.mean, last.deviation, best.mean);
             let difference = format!("{:+.2} ± {:.2}", difference.mean, difference.half_width());

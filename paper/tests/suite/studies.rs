@@ -46,6 +46,17 @@ fn label_noise_writes_both_tables_and_repeats_to_the_bit_on_any_number_of_thread
     }
     // A head; 12 optimizers at 2 noises.
     assert_eq!(read(&one, "tuned.csv").lines().count(), 1 + 24);
+    // The table against another row has 0 in that row, writes nothing, and knows no other names.
+    let table = read(&one, "shared.csv");
+    let against = |name: &str| {
+        let words = TINY.split(' ').chain(["--against", name]).chain(["--out", one.to_str().unwrap()]);
+        Command::new(LABEL_NOISE).args(words).output().unwrap()
+    };
+    let printed = String::from_utf8(against("Adam, lr/2").stdout).unwrap();
+    let row = |start: &str| printed.lines().find(|line| line.starts_with(start)).unwrap().to_owned();
+    assert!(row("Adam, lr/2 ").ends_with("+0.00 ± 0.00") && !row("Adam   ").ends_with("+0.00 ± 0.00"), "{printed}");
+    assert_eq!(table, read(&one, "shared.csv"));
+    assert!(String::from_utf8(against("Adaam").stderr).unwrap().contains("name one of 'Adam', 'Adam, lr/2'"));
     // Nothing is run twice, which the column of times would show, but for a row that was cut short.
     let before = read(&one, "runs.csv");
     fs::write(one.join("runs.csv"), &before[..before.len() - 20]).unwrap();
