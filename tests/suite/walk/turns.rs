@@ -1,6 +1,7 @@
 //! A random walk over everything that can be done to an optimizer while it trains, on either device, against the model.
 //!
 //! A walk that fails prints its seed. `MIADAM_WALK_SEED=N cargo test --release --test suite walk` takes that walk alone.
+//! `MIADAM_WALK_STEPS=N` ends every walk after N steps, for drivers that are slow.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -27,13 +28,14 @@ fn on_gpu() {
 }
 
 fn walk_all<D: Device>() {
-    let walks = match std::env::var("MIADAM_WALK_SEED") {
-        Ok(seed) => vec![(seed.parse().expect("MIADAM_WALK_SEED is a number"), 5000)],
-        Err(_) => WALKS.to_vec(),
+    let number = |name: &str| -> Option<u64> {
+        std::env::var(name).ok().map(|word| word.parse().unwrap_or_else(|_| panic!("{name} is a number")))
     };
+    let walks = number("MIADAM_WALK_SEED").map_or_else(|| WALKS.to_vec(), |seed| vec![(seed, 5000)]);
+    let most = number("MIADAM_WALK_STEPS").map_or(usize::MAX, |steps| steps as usize);
     for (seed, steps) in walks {
         let Some(mut walk) = Walk::<D>::new(seed) else { return };
-        while walk.taken < steps {
+        while walk.taken < steps.min(most) {
             walk.turn();
         }
     }
