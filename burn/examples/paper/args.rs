@@ -41,7 +41,7 @@ pub struct Flags {
     pub smoke: bool,
 }
 
-/// What decides a run's numbers, beside the model, the data, the optimizer and the seed.
+/// The settings of a run. Its numbers follow from these, the model, the data, the optimizer and the seed.
 #[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
 pub struct Recipe {
     /// Passes over the training set
@@ -59,7 +59,7 @@ pub struct Recipe {
     /// Epochs after which the learning rate drops
     #[arg(long, value_delimiter = ',', default_values_t = [50, 75], value_parser = number(1..=100_000_usize))]
     pub drop_after: Vec<usize>,
-    /// What the learning rate is multiplied by then
+    /// Factor on the learning rate at each drop
     #[arg(long, default_value_t = 0.1, value_parser = number(0.0..=1.0))]
     pub drop_factor: f64,
     /// Discount κ of MIAdam's integrals

@@ -51,7 +51,7 @@ impl Checkpoint {
         Ok(remove(&old)?)
     }
 
-    /// What the latest checkpoint is of, if there is one.
+    /// The progress that the latest checkpoint holds, if there is a checkpoint.
     pub fn progress(&self) -> Result<Option<Progress>, Box<dyn Error>> {
         let Some(folder) = self.latest() else { return Ok(None) };
         let file = folder.join(PROGRESS);

@@ -68,7 +68,7 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         (Some(folder), _) => dataset.read(folder),
         (None, false) => Err("--data is needed: name the folder of CIFAR's binary files, or add --smoke".to_owned()),
     };
-    // What is not there shows before the first run.
+    // A file that is missing is refused here, before the first run.
     let data = args.dataset.iter().map(read).collect::<Result<Vec<_>, _>>()?;
     let mut runs = Runs::open(flags, "cifar".to_owned())?;
     for network in &args.model {

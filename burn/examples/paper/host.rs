@@ -15,7 +15,7 @@ pub struct Host {
     optimizer: Box<dyn optimizers::Optimizer>,
 }
 
-/// What is known of a parameter while its values are over.
+/// A parameter whose values are on the host: where they came from.
 struct Leaf {
     id: ParamId,
     path: String,
@@ -49,7 +49,7 @@ impl Host {
         Ok(module.map(&mut Writer { values }))
     }
 
-    /// What the optimizer has learnt, as a safetensors file: `step`, `numbers`, and vector k of parameter p as `p.k`.
+    /// Saves the optimizer's state as a safetensors file: `step`, `numbers`, and vector k of parameter p as `p.k`.
     pub fn save(&self, file: &Path) -> Result<(), Box<dyn Error>> {
         let saved = self.optimizer.saved().ok_or("this optimizer cannot be saved")?;
         let step: Vec<u8> = saved.step.to_le_bytes().to_vec();

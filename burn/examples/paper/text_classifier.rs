@@ -82,7 +82,7 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         (Some(folder), _) => Texts::read(&folder.join(dataset.name())),
         (None, false) => Err("--data is needed: name the folder of R8, R52 and MR, or add --smoke".to_owned()),
     };
-    // What is not there shows before the first run.
+    // A file that is missing is refused here, before the first run.
     let texts = args.dataset.iter().map(read).collect::<Result<Vec<_>, _>>()?;
     let weights = args.weights.as_deref().map(Weights::read).transpose()?;
     let mut readings = Vec::new();

@@ -9,6 +9,7 @@
 //! The paper's Algorithm 1 has no bias correction and no ε, divides the rate by √t, and does not say how a schedule moves the
 //! bounds. The code is followed, since the paper's results are its.
 
+use super::adam::Coefs;
 use super::{Optimizer, Saved, State, Tensor};
 
 /// AdaBound. [`AdaBound::LR`] is its own default for α.
@@ -44,13 +45,11 @@ impl Optimizer for AdaBound {
         let closing = self.gamma * f64::from(t);
         let lower = (final_lr * (1.0 - 1.0 / (closing + 1.0))) as f32;
         let upper = (final_lr * (1.0 + 1.0 / closing)) as f32;
-        let [beta1, beta2, other1, other2, eps] =
-            [self.beta1, self.beta2, 1.0 - self.beta1, 1.0 - self.beta2, self.eps].map(|value| value as f32);
+        let (coefs, eps) = (Coefs::new(lr, [self.beta1, self.beta2], self.eps, t), self.eps as f32);
         for (tensor, [m, v]) in tensors.iter_mut().zip(&mut self.state.tensors) {
             let elements = tensor.values.iter_mut().zip(&*tensor.grads);
             for ((value, &grad), (m, v)) in elements.zip(m.iter_mut().zip(v)) {
-                *m = beta1 * *m + other1 * grad;
-                *v = beta2 * *v + other2 * grad * grad;
+                coefs.moments(grad, m, v);
                 *value -= (rate / (v.sqrt() + eps)).clamp(lower, upper) * *m;
             }
         }
