@@ -52,6 +52,7 @@ impl Optimizer<Gpu> {
         let swap = device.bind_swap(out)?;
         let flag = device.memory.filled("miadam averages in", &[u32::from(!out), device.generation])?;
         device.memory.check_alive()?;
+        device.memory.hold(encoder);
         if !out {
             device.end_moves(encoder, &flag);
         }

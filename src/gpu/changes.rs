@@ -74,6 +74,11 @@ impl Gpu {
         Ok(Changed { state, recorded, moves, clock_steps, bound, tensors, generation, sources })
     }
 
+    /// The places of all parameters after a change that has no new ones.
+    pub(super) fn bound_after(&self, change: &Change) -> Vec<Bound> {
+        change.members.iter().filter_map(|source| Some(self.bound[(*source)?].clone())).collect()
+    }
+
     /// Takes a change. The state moves with the next step that runs.
     pub(super) fn take_change(&mut self, changed: Changed) {
         let Changed { state, recorded, moves, clock_steps, bound, tensors, generation, sources } = changed;
@@ -169,6 +174,20 @@ impl Optimizer<Gpu> {
         change: &Change,
         bindings: impl IntoIterator<Item = Binding<'a>>,
     ) -> Result<(), Error> {
+        let bound = self.bound_with(&course, change, bindings)?;
+        let changed = self.device.make_change(&self.course, &course, change, bound)?;
+        self.device.take_change(changed);
+        self.course.replace(course);
+        Ok(())
+    }
+
+    /// The places of all parameters of a course that has new ones.
+    pub(super) fn bound_with<'a>(
+        &self,
+        course: &Course,
+        change: &Change,
+        bindings: impl IntoIterator<Item = Binding<'a>>,
+    ) -> Result<Vec<Bound>, Error> {
         self.course.check_averages_out()?;
         let bindings = course.sort_bindings(bindings, |binding| binding.name)?;
         let places = bindings.into_iter().zip(&course.members).zip(&change.members);
@@ -180,9 +199,6 @@ impl Optimizer<Gpu> {
         let bound: Vec<_> = bound.collect::<Result<_, _>>()?;
         let members = course.members.iter().zip(&bound).filter(|(member, _)| member.takes_part());
         check_overlap(members.map(|(member, bound)| (&member.param, bound)), &self.device.others.grads)?;
-        let changed = self.device.make_change(&self.course, &course, change, bound)?;
-        self.device.take_change(changed);
-        self.course.replace(course);
-        Ok(())
+        Ok(bound)
     }
 }

@@ -76,7 +76,10 @@ pub(super) fn tensor(course: &Course, member: &Member, bound: &Bound) -> Tensor 
 impl Gpu {
     /// Everything of a step that can fail, before anything is recorded.
     pub(super) fn prepare_step(&mut self, course: &Course) -> Result<(), Error> {
-        self.memory.check_alive()?;
+        if let Err(error) = self.memory.check_alive() {
+            self.forget_plan();
+            return Err(error);
+        }
         self.bind_plan(course)?;
         self.moves.forget(&self.known);
         self.adoption.renew(&self.tensors, &mut self.generation);
@@ -170,6 +173,13 @@ impl Gpu {
         } else {
             self.plan.as_ref().map_or(0, BoundPlan::adopt_dispatches)
         }
+    }
+
+    /// Lets the next step make again what wgpu has refused late.
+    pub(super) fn forget_plan(&mut self) {
+        self.kernels.forget();
+        self.plan = None;
+        self.moved = true;
     }
 
     /// Takes other buffers for the state, and forgets all that is bound to the old ones.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::memory::Memory;
+use super::owned::Owned;
 use super::upload::Upload;
 use crate::abi::{Coefs, Group, Progress, QUAD, Scaler};
 use crate::clock::Clock;
@@ -54,8 +55,8 @@ impl ScalerBuffers {
 /// The buffers of a page of state.
 #[derive(Debug, Clone)]
 pub(super) struct PageBuffers {
-    pub moments: wgpu::Buffer,
-    pub integrals: wgpu::Buffer,
+    pub moments: Owned,
+    pub integrals: Owned,
 }
 
 /// The buffers of what there is for each clock.
@@ -66,7 +67,7 @@ pub(super) struct ClockBuffers {
     /// The number of gains of each clock.
     pub orders: Arc<[usize]>,
     /// All clocks, and [`AVERAGES_IN`] bytes behind them.
-    pub counts: wgpu::Buffer,
+    pub counts: Owned,
     pub coefs: wgpu::Buffer,
 }
 
@@ -79,7 +80,8 @@ impl ClockBuffers {
         check_binding(limits, size)?;
         let counts = 4 * orders.len() as u64 * words as u64 + AVERAGES_IN;
         check_binding(limits, counts)?;
-        let [counts, coefs] = memory.zeros([("miadam clocks", counts), ("miadam coefs", size)], STATE)?;
+        let [counts] = memory.owned_zeros([("miadam clocks", counts)], STATE)?;
+        let [coefs] = memory.zeros([("miadam coefs", size)], STATE)?;
         Ok(Self { words, orders, counts, coefs })
     }
 
@@ -116,11 +118,11 @@ pub(super) fn constants(memory: &Memory, limits: &Limits, groups: &[Hyperparams]
 impl PageBuffers {
     pub fn new(memory: &Memory, page: &Page) -> Result<Self, Error> {
         let [moments, integrals] =
-            memory.zeros([("miadam moments", page.moments), ("miadam integrals", page.integrals)], STATE)?;
+            memory.owned_zeros([("miadam moments", page.moments), ("miadam integrals", page.integrals)], STATE)?;
         Ok(Self { moments, integrals })
     }
 
-    pub fn bank(&self, bank: Bank) -> &wgpu::Buffer {
+    pub fn bank(&self, bank: Bank) -> &Owned {
         match bank {
             Bank::Moments => &self.moments,
             Bank::Integrals => &self.integrals,
@@ -212,7 +214,7 @@ impl DeviceState {
     pub fn pages_without_integrals(&self, memory: &Memory) -> Result<Vec<PageBuffers>, Error> {
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC;
         let without = |page: &PageBuffers| {
-            let [integrals] = memory.zeros([("miadam no integrals", 0)], usage)?;
+            let [integrals] = memory.owned_zeros([("miadam no integrals", 0)], usage)?;
             Ok(PageBuffers { integrals, moments: page.moments.clone() })
         };
         self.pages.iter().map(without).collect()

@@ -14,13 +14,12 @@ use crate::course::resumed::Resumed;
 use crate::course::{Change, Course};
 use crate::error::{Error, Role};
 use crate::optimizer::{Optimizer, backend::Backend};
-use crate::options::{GradOptions, LoadOptions};
 use crate::param::Member;
 use crate::plan::{StateLayout, Tensor};
 use crate::state::{Checkpoint, Skipped};
 
 /// State made of a checkpoint, on buffers that nobody uses yet.
-struct Loaded {
+pub(super) struct Loaded {
     state: DeviceState,
     recorded: RecordedSteps,
     tensors: Vec<Tensor>,
@@ -31,7 +30,7 @@ struct Loaded {
 
 impl Gpu {
     /// Everything of a loading that can fail.
-    fn make_loaded(&self, resumed: &Resumed<'_>) -> Result<Loaded, Error> {
+    pub(super) fn make_loaded(&self, resumed: &Resumed<'_>) -> Result<Loaded, Error> {
         self.memory.check_alive()?;
         let Resumed { course, clocks, states, progress, scaler, .. } = resumed;
         let members = course.members.iter().zip(&self.bound);
@@ -46,7 +45,7 @@ impl Gpu {
         Ok(Loaded { state, recorded, tensors, progress: *progress, scaler: *scaler, clock_steps })
     }
 
-    fn take_loaded(&mut self, loaded: Loaded) -> Result<(), Error> {
+    pub(super) fn take_loaded(&mut self, loaded: Loaded) -> Result<(), Error> {
         let Loaded { state, recorded, tensors, progress, scaler, clock_steps } = loaded;
         // The callers' kernels are bound to the loss scale, so that nothing must fail after this.
         state.set_scaler(&self.memory, &scaler)?;
@@ -63,7 +62,7 @@ impl Gpu {
         Ok(())
     }
 
-    fn take_pages_without_integrals(&mut self, pages: Vec<PageBuffers>) -> u64 {
+    pub(super) fn take_pages_without_integrals(&mut self, pages: Vec<PageBuffers>) -> u64 {
         self.replace_pages(pages);
         self.state.layout.drop_integrals()
     }
@@ -88,7 +87,7 @@ impl Backend for Gpu {
     }
 
     fn change(&mut self, before: &Course, after: &Course, change: &Change) -> Result<(), Error> {
-        let bound = change.members.iter().filter_map(|source| Some(self.bound[(*source)?].clone())).collect();
+        let bound = self.bound_after(change);
         let changed = self.make_change(before, after, change, bound)?;
         self.take_change(changed);
         Ok(())
@@ -193,66 +192,5 @@ impl Optimizer<Gpu> {
         }
         device.params_written();
         Ok(skipped)
-    }
-
-    /// [`write_params`](Self::write_params) for a browser, where wgpu says later whether it refuses something.
-    ///
-    /// # Errors
-    /// As for [`write_params`](Self::write_params).
-    pub async fn write_params_async(&mut self, checkpoint: &Checkpoint) -> Result<(), Error> {
-        self.write_params(checkpoint)?;
-        self.device.memory.settle().await
-    }
-
-    /// [`load`](Self::load) for a browser, where wgpu says later whether it refuses something.
-    ///
-    /// # Errors
-    /// As for [`load`](Self::load).
-    pub async fn load_async(&mut self, checkpoint: &Checkpoint) -> Result<(), Error> {
-        self.load_with_async(checkpoint, &LoadOptions::default()).await.map(drop)
-    }
-
-    /// [`load_with`](Self::load_with) for a browser, where wgpu says later whether it refuses something.
-    ///
-    /// # Errors
-    /// As for [`load_with`](Self::load_with).
-    pub async fn load_with_async(
-        &mut self,
-        checkpoint: &Checkpoint,
-        options: &LoadOptions,
-    ) -> Result<Vec<Skipped>, Error> {
-        let Self { course, device } = self;
-        let resumed = course.resumed(checkpoint, options)?;
-        let loaded = device.make_loaded(&resumed)?;
-        device.memory.settle().await?;
-        device.take_loaded(loaded)?;
-        course.replace(resumed.course);
-        device.course_changed(course);
-        Ok(resumed.skipped)
-    }
-
-    /// [`release_integrals`](Self::release_integrals) for a browser, where wgpu says later whether it refuses something.
-    ///
-    /// # Errors
-    /// As for [`release_integrals`](Self::release_integrals).
-    pub async fn release_integrals_async(&mut self) -> Result<u64, Error> {
-        let Self { course, device } = self;
-        course.check_releasable(|clock| device.known_clock(clock))?;
-        device.memory.check_alive()?;
-        let pages = device.state.pages_without_integrals(&device.memory)?;
-        device.memory.settle().await?;
-        let freed = device.take_pages_without_integrals(pages);
-        course.release_integrals();
-        device.course_changed(course);
-        Ok(freed)
-    }
-
-    /// [`set_grad_options`](Self::set_grad_options) for a browser, where wgpu says later whether it refuses something.
-    ///
-    /// # Errors
-    /// As for [`set_grad_options`](Self::set_grad_options).
-    pub async fn set_grad_options_async(&mut self, options: GradOptions) -> Result<(), Error> {
-        self.set_grad_options(options)?;
-        self.device.memory.settle().await
     }
 }

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use super::owned::{Commands, Eras, Owned};
+use super::probe::Probe;
 use crate::error::Error;
 
 /// A future behind a pointer. A browser's objects stay on their thread.
@@ -24,6 +26,8 @@ pub(super) struct Memory {
     /// The host's own knowledge of a loss.
     pub lost: Option<Arc<AtomicBool>>,
     pending: Arc<Mutex<Vec<Pending>>>,
+    probe: Probe,
+    eras: Eras,
 }
 
 /// An operation whose error scope has not answered yet.
@@ -58,7 +62,14 @@ impl Operation {
 
 impl Memory {
     pub fn new(device: &wgpu::Device, queue: &wgpu::Queue) -> Self {
-        Self { device: device.clone(), queue: queue.clone(), lost: None, pending: Arc::default() }
+        Self {
+            device: device.clone(),
+            queue: queue.clone(),
+            lost: None,
+            pending: Arc::default(),
+            probe: Default::default(),
+            eras: Default::default(),
+        }
     }
 
     /// Runs `make`, and returns what wgpu objected to, if anything. Errors never reach the host's handler.
@@ -83,7 +94,7 @@ impl Memory {
         made
     }
 
-    /// Awaits the answers that are pending. Gives the first error among them.
+    /// Awaits the answers that are pending. Gives the first error among them, unless the device is lost.
     pub async fn settle(&self) -> Result<(), Error> {
         let pending = std::mem::take(&mut *self.lock_pending());
         let mut result = Ok(());
@@ -92,6 +103,7 @@ impl Memory {
                 result = result.and(Err(operation.error(&error)));
             }
         }
+        self.probe.settle(&self.device).await?;
         result
     }
 
@@ -113,24 +125,21 @@ impl Memory {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Finds out whether the device is lost, without polling it, which would panic: a living device refuses a buffer
-    /// without a usage, a lost one swallows all errors. It is asked before an operation, and again before anything is recorded:
-    /// an object that was made on a lost device would spoil the caller's encoder. A browser would answer too late; there, the host's flag tells, and
-    /// refusals that have come meanwhile are errors here.
+    /// Finds out whether the device is lost, without polling it, which would panic. It is asked before an operation, and again
+    /// before anything is recorded: an object that was made on a lost device would spoil the caller's encoder. In a browser
+    /// refusals that have come meanwhile are errors here, too.
     pub fn check_alive(&self) -> Result<(), Error> {
         if self.lost.as_ref().is_some_and(|lost| lost.load(Ordering::Relaxed)) {
             return Err(Error::DeviceLost);
         }
-        if cfg!(target_arch = "wasm32") {
-            return self.take_answers();
-        }
-        let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
-        let impossible = wgpu::BufferUsages::empty();
-        let descriptor = wgpu::BufferDescriptor { label: None, size: 4, usage: impossible, mapped_at_creation: false };
-        drop(self.device.create_buffer(&descriptor));
-        match poll(&mut Box::pin(scope.pop())) {
-            Poll::Ready(None) => Err(Error::DeviceLost),
-            Poll::Ready(Some(_)) | Poll::Pending => Ok(()),
+        self.probe.check(&self.device)?;
+        self.take_answers()
+    }
+
+    /// Lets commands that are being recorded hold what is owned until they have run, or are dropped.
+    pub fn hold(&self, commands: &impl Commands) {
+        if let Some(hold) = self.eras.hold() {
+            commands.when_run(hold);
         }
     }
 
@@ -166,6 +175,15 @@ impl Memory {
                 })
             })
         })
+    }
+
+    /// [`zeros`](Self::zeros) that take much memory.
+    pub fn owned_zeros<const N: usize>(
+        &self,
+        buffers: [(&'static str, u64); N],
+        usage: wgpu::BufferUsages,
+    ) -> Result<[Owned; N], Error> {
+        Ok(self.zeros(buffers, usage)?.map(|buffer| Owned::new(buffer, &self.eras)))
     }
 
     /// A read-only storage buffer with the given contents from the queue's next submission on.

@@ -1,6 +1,7 @@
 //! The GPU half: kernels, buffers, the recording of steps, and the way to and from the device.
 
 mod adoption;
+mod asynchronous;
 mod averages;
 mod binding;
 mod bound_plan;
@@ -16,6 +17,8 @@ mod moves;
 mod optimizer;
 mod others;
 mod overlap;
+mod owned;
+mod probe;
 mod readback;
 mod reading;
 mod recorded;

@@ -3,6 +3,7 @@
 use super::kernels::Kernels;
 use super::known::Known;
 use super::memory::Memory;
+use super::owned::Owned;
 use crate::abi::{CHUNK, Move, QUAD, moves as binding};
 use crate::error::Error;
 use crate::plan::{Limits, grid};
@@ -20,12 +21,15 @@ struct Batch {
     generation: u32,
     kernel: wgpu::ComputePipeline,
     dispatches: Vec<(wgpu::BindGroup, [u32; 2])>,
+    /// The state's buffers that the bind groups have.
+    #[expect(dead_code, reason = "they live as long as it")]
+    kept: Vec<[Owned; 2]>,
 }
 
 /// The moves from one buffer to another.
 pub(super) struct Route {
-    pub before: wgpu::Buffer,
-    pub after: wgpu::Buffer,
+    pub before: Owned,
+    pub after: Owned,
     pub list: Vec<Move>,
 }
 
@@ -45,7 +49,7 @@ impl Moves {
             return Ok(moves);
         }
         let kernel = kernels.moves(memory)?;
-        let mut dispatches = Vec::new();
+        let (mut dispatches, mut kept) = (Vec::new(), Vec::new());
         for Route { before, after, list } in routes {
             let list: Vec<_> = list.into_iter().flat_map(cut).collect();
             let words: &[u32] = bytemuck::cast_slice(&list);
@@ -74,8 +78,9 @@ impl Moves {
                 let workgroups = words.len() * 4 / size_of::<Move>();
                 dispatches.push((bind_group, grid(workgroups as u64, limits)));
             }
+            kept.push([before, after]);
         }
-        moves.0.push(Batch { generation, kernel, dispatches });
+        moves.0.push(Batch { generation, kernel, dispatches, kept });
         Ok(moves)
     }
 

@@ -112,23 +112,9 @@ impl Optimizer<Gpu> {
         Ok(Self { course, device })
     }
 
-    /// [`new`](Self::new) for a browser, where wgpu says later whether it refuses something. Natively both are the same.
-    ///
-    /// # Errors
-    /// As for [`new`](Self::new).
-    pub async fn new_async<'a>(
-        device: &wgpu::Device,
-        queue: &wgpu::Queue,
-        groups: impl IntoIterator<Item = ParamGroup>,
-        bindings: impl IntoIterator<Item = Binding<'a>>,
-    ) -> Result<Self, Error> {
-        let optimizer = Self::new(device, queue, groups, bindings)?;
-        optimizer.device.memory.settle().await?;
-        Ok(optimizer)
-    }
-
     /// Takes a flag that the host sets when its device is lost, from its own device-lost callback. Once it is set, every call
-    /// that needs the device is [`Error::DeviceLost`]. Natively a loss is found without the flag; in a browser it is not.
+    /// that needs the device is [`Error::DeviceLost`]. A loss is found without the flag, too: natively at once, in a browser a
+    /// little later, or at once by [`prepare_async`](Self::prepare_async).
     pub fn set_lost_flag(&mut self, lost: Arc<AtomicBool>) {
         self.device.memory.lost = Some(lost);
     }
@@ -156,6 +142,7 @@ impl Optimizer<Gpu> {
             .begin_compute_pass(&wgpu::ComputePassDescriptor { label: Some("miadam step"), timestamp_writes: None });
         device.record(&mut pass);
         drop(pass);
+        device.memory.hold(encoder);
         if course.record() {
             device.parts_changed(course);
         }
@@ -201,29 +188,11 @@ impl Optimizer<Gpu> {
         device.prepare_step(course)?;
         device.memory.check_alive()?;
         device.record(pass);
+        device.memory.hold(pass);
         if course.record() {
             device.parts_changed(course);
         }
         Ok(())
-    }
-
-    /// Plans and compiles what the next step needs, for a browser, where wgpu says later whether it refuses something.
-    ///
-    /// # Errors
-    /// As for [`step`](Self::step).
-    pub async fn prepare_async(&mut self) -> Result<(), Error> {
-        self.settle()?;
-        let Self { course, device } = self;
-        device.memory.check_alive()?;
-        device.bind_plan(course)?;
-        let settled = device.memory.settle().await;
-        if settled.is_err() {
-            // The next step makes again what was refused.
-            device.kernels.forget();
-            device.plan = None;
-            device.moved = true;
-        }
-        settled
     }
 
     /// Tells where parameters and their gradients lie from the next recorded step on. The state stays. Any number of

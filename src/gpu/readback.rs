@@ -8,6 +8,7 @@ use futures_intrusive::channel::shared::{OneshotReceiver, oneshot_channel};
 
 use super::known::Known;
 use super::memory::{BoxFuture, Memory};
+use super::owned::Owned;
 use crate::abi::Progress;
 use crate::error::Error;
 
@@ -17,6 +18,7 @@ use crate::error::Error;
 /// waits for it. A native host that polls nowhere else calls [`wait`](Self::wait).
 #[must_use = "a readback does nothing unless it is awaited or waited for"]
 pub struct Readback<T> {
+    #[cfg_attr(target_arch = "wasm32", expect(dead_code, reason = "nobody waits in a browser"))]
     memory: Memory,
     value: BoxFuture<Result<T, Error>>,
 }
@@ -105,7 +107,7 @@ pub(super) struct Copies {
 
 /// A buffer on its way from the device.
 struct Arriving {
-    buffer: wgpu::Buffer,
+    buffer: Owned,
     arrival: OneshotReceiver<Result<(), wgpu::BufferAsyncError>>,
 }
 
@@ -133,7 +135,7 @@ impl Copies {
         }
         // All buffers before the first copy, so that an error leaves the encoder as it was.
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
-        let make = |&size: &u64| memory.zeros([("miadam readback", size)], usage);
+        let make = |&size: &u64| memory.owned_zeros([("miadam readback", size)], usage);
         let buffers: Vec<_> = sizes.iter().map(make).collect::<Result<_, _>>()?;
         memory.check_alive()?;
         first(encoder);
@@ -142,6 +144,7 @@ impl Copies {
                 encoder.copy_buffer_to_buffer(buffer, offset, &buffers[*number][0], bytes.start as u64, size);
             }
         }
+        memory.hold(encoder);
         let buffers = buffers.into_iter().map(|[buffer]| Arriving::record(encoder, buffer)).collect();
         Ok(Self { buffers, places })
     }
@@ -157,7 +160,7 @@ impl Copies {
 }
 
 impl Arriving {
-    fn record(encoder: &mut wgpu::CommandEncoder, buffer: wgpu::Buffer) -> Self {
+    fn record(encoder: &mut wgpu::CommandEncoder, buffer: Owned) -> Self {
         let (sender, arrival) = oneshot_channel();
         encoder.map_buffer_on_submit(&buffer, wgpu::MapMode::Read, .., move |result| {
             // Nobody waits any more if this fails.
@@ -166,16 +169,17 @@ impl Arriving {
         Self { buffer, arrival }
     }
 
-    async fn read(self) -> Result<wgpu::BufferView, Error> {
+    async fn read(self) -> Result<(wgpu::BufferView, Owned), Error> {
         self.arrival.receive().await.ok_or(Error::ReadbackLost)?.map_err(|_| Error::ReadbackLost)?;
-        // The view keeps the buffer. Dropping it unmaps it; `unmap` itself would panic on a device that is lost by now.
-        mapped(&self.buffer).ok_or(Error::ReadbackLost)
+        // Dropping the buffer unmaps it; `unmap` itself would panic on a device that is lost by now.
+        Ok((mapped(&self.buffer).ok_or(Error::ReadbackLost)?, self.buffer))
     }
 }
 
 /// The bytes of all ranges, where the device has put them.
 pub(super) struct Contents {
-    views: Vec<wgpu::BufferView>,
+    /// Each view with its buffer, which must outlive it.
+    views: Vec<(wgpu::BufferView, Owned)>,
     places: Vec<(usize, std::ops::Range<usize>)>,
 }
 
@@ -183,7 +187,7 @@ impl Contents {
     /// The bytes of the range of this number.
     pub fn range(&self, number: usize) -> &[u8] {
         let (view, bytes) = &self.places[number];
-        &self.views[*view][bytes.clone()]
+        &self.views[*view].0[bytes.clone()]
     }
 }
 

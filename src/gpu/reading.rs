@@ -190,7 +190,7 @@ impl Gpu {
     /// The counts and, after them, the banks of every page of state.
     fn state_ranges(&self) -> Vec<Range<'_>> {
         let pages = self.state.pages.iter().flat_map(|page| Bank::ALL.map(|bank| page.bank(bank)));
-        self.count_ranges().into_iter().chain(pages.map(Range::whole)).collect()
+        self.count_ranges().into_iter().chain(pages.map(|page| Range::whole(page))).collect()
     }
 }
 

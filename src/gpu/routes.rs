@@ -33,7 +33,7 @@ impl<'a> Routes<'a> {
     /// The clocks' counts, and the gains that go on.
     pub fn add_clocks(&mut self, clocks: &ClockBuffers, change: &Change) {
         let before = &self.before.clocks;
-        if before.counts == clocks.counts {
+        if *before.counts == *clocks.counts {
             return;
         }
         let quads = |clocks: &ClockBuffers| (clocks.words as u64 / QUAD) as u32;

@@ -132,6 +132,7 @@ impl Optimizer<Gpu> {
             gatherings.extend(self.device.gatherings(&changed.state, (number, member), width, rows, size)?);
         }
         self.device.memory.check_alive()?;
+        self.device.memory.hold(encoder);
         self.device.take_change(changed);
         self.course.replace(course);
         let label = Some("miadam remap");
@@ -185,7 +186,8 @@ impl Gpu {
                     if list.is_empty() {
                         continue;
                     }
-                    let banks = [before.pages[from.page].bank(bank), after.pages[to.page].bank(bank)];
+                    let banks =
+                        [before.pages[from.page].bank(bank), after.pages[to.page].bank(bank)].map(|bank| &**bank);
                     gatherings.push(self.gathering(&kernel, &list, (rows, size), banks)?);
                 }
             }
