@@ -428,6 +428,10 @@ pub enum Error {
         bytes: u64,
     },
 
+    /// A browser blocks for nothing.
+    #[error("a browser cannot wait for a readback; await it instead")]
+    CannotWait,
+
     /// wgpu refused an operation.
     #[error("wgpu refused to {operation}: {reason}; report it, with the adapter and its driver")]
     Gpu {

@@ -16,8 +16,15 @@ pub fn listen() -> Result<(), Box<dyn Error>> {
             exit(INTERRUPTED);
         }
     };
-    ctrlc::set_handler(handler)
-        .map_err(|error| format!("--checkpoint: Ctrl-C cannot be caught: {error}; drop the flag").into())
+    set_handler(handler).map_err(|error| format!("--checkpoint: Ctrl-C cannot be caught: {error}; drop the flag").into())
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+use ctrlc::set_handler;
+
+#[cfg(target_arch = "wasm32")]
+fn set_handler(_: impl Fn()) -> Result<(), &'static str> {
+    Err("WebAssembly has no signals")
 }
 
 /// Whether Ctrl-C has been pressed.

@@ -18,7 +18,7 @@ use crate::error::Error;
 /// waits for it. A native host that polls nowhere else calls [`wait`](Self::wait).
 #[must_use = "a readback does nothing unless it is awaited or waited for"]
 pub struct Readback<T> {
-    #[cfg_attr(target_arch = "wasm32", expect(dead_code, reason = "nobody waits in a browser"))]
+    #[cfg_attr(target_arch = "wasm32", expect(dead_code, reason = "only `wait` needs it"))]
     memory: Memory,
     value: BoxFuture<Result<T, Error>>,
 }
@@ -52,9 +52,18 @@ impl<T> Readback<T> {
     ///
     /// # Errors
     /// As for the future; [`Error::DeviceLost`] if the device is lost meanwhile; and [`Error::ReadbackLost`] if the device
-    /// has had nothing to do for a second, since the encoder was then never submitted.
+    /// has had nothing to do for a second, since the encoder was then never submitted. In a browser [`Error::CannotWait`].
+    pub fn wait(self) -> Result<T, Error> {
+        self.wait_natively()
+    }
+
+    #[cfg(target_arch = "wasm32")]
+    fn wait_natively(self) -> Result<T, Error> {
+        Err(Error::CannotWait)
+    }
+
     #[cfg(not(target_arch = "wasm32"))]
-    pub fn wait(mut self) -> Result<T, Error> {
+    fn wait_natively(mut self) -> Result<T, Error> {
         use super::memory::poll;
         use std::time::{Duration, Instant};
 

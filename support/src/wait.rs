@@ -1,6 +1,8 @@
 //! Waiting for a GPU.
 
-use std::sync::mpsc::{RecvTimeoutError, TryRecvError, channel};
+#[cfg(not(target_arch = "wasm32"))]
+use std::sync::mpsc::RecvTimeoutError;
+use std::sync::mpsc::{TryRecvError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,6 +17,8 @@ pub enum WaitError {
     Lost,
     #[error(transparent)]
     Refused(PollError),
+    #[error("a browser cannot wait")]
+    InBrowser,
 }
 
 /// Sleeps until the device has done a submission and what came before it.
@@ -24,7 +28,16 @@ pub enum WaitError {
 ///
 /// # Errors
 /// If the device takes longer than `timeout`, is lost, or refuses.
+#[cfg_attr(target_arch = "wasm32", expect(unused_variables, reason = "a device stays on its thread there"))]
 pub fn wait(device: &Device, submission: &SubmissionIndex, timeout: Duration) -> Result<(), WaitError> {
+    #[cfg(target_arch = "wasm32")]
+    return Err(WaitError::InBrowser);
+    #[cfg(not(target_arch = "wasm32"))]
+    wait_on_a_thread(device, submission, timeout)
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+fn wait_on_a_thread(device: &Device, submission: &SubmissionIndex, timeout: Duration) -> Result<(), WaitError> {
     let (sender, receiver) = channel();
     let device = device.clone();
     let done = PollType::Wait { submission_index: Some(submission.clone()), timeout: None };

@@ -31,7 +31,7 @@ const TEST_ROWS: usize = 256;
 /// Batches recorded per submit: enough to hide what a submit costs.
 const MAX_BATCHES: usize = 32;
 /// Arithmetic recorded per submit: a slow GPU does it before its driver thinks that it hangs.
-const MAX_FLOPS: usize = 8_000_000_000;
+const MAX_FLOPS: u64 = 8_000_000_000;
 /// After this the GPU counts as hung.
 const TIMEOUT: Duration = Duration::from_secs(120);
 
@@ -86,8 +86,8 @@ impl GpuTrainer {
     ) -> Result<(), Box<dyn Error>> {
         let part = self.part(goal);
         // There are two products with the pixels, and a multiplication and an addition for each term.
-        let flops = 4 * INPUTS * self.layout.row() * padded_rows(part.batch_size);
-        let (count, most) = (part.count(), (MAX_FLOPS / flops).clamp(1, MAX_BATCHES));
+        let flops = 4 * (INPUTS * self.layout.row() * padded_rows(part.batch_size)) as u64;
+        let (count, most) = (part.count(), ((MAX_FLOPS / flops) as usize).clamp(1, MAX_BATCHES));
 
         self.buffers.write_totals(&self.gpu, &passed.totals)?;
         let (mut running, mut stop) = (None, false);
