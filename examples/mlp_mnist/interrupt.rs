@@ -16,7 +16,8 @@ pub fn listen() -> Result<(), Box<dyn Error>> {
             exit(INTERRUPTED);
         }
     };
-    set_handler(handler).map_err(|error| format!("--checkpoint: Ctrl-C cannot be caught: {error}; drop the flag").into())
+    set_handler(handler)
+        .map_err(|error| format!("--checkpoint: Ctrl-C cannot be caught: {error}; drop the flag").into())
 }
 
 #[cfg(not(target_arch = "wasm32"))]
