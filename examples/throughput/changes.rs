@@ -8,10 +8,10 @@ use miadam_support::cases::{Case, Home};
 use miadam_support::gpu::Gpu;
 use miadam_support::random::Random;
 use miadam_support::steppers::{CpuStepper, GpuStepper, Setup};
+use miadam_support::throughput::{self, Row, Times, median, ms};
 use wgpu::BufferUsages;
 
-use crate::report::{Row, Times, median, ms};
-use crate::{cpu, gpu};
+use crate::cpu;
 
 /// What happens in each round.
 #[derive(Clone, Copy, PartialEq)]
@@ -64,7 +64,7 @@ impl Idle {
 pub fn measure_gpu(gpu: &Gpu, (case, change): &(Case, Change), rounds: u32) -> Result<Row, String> {
     let mut optimizer = GpuStepper::new(gpu, case, &Setup::plain(case))?.optimizer;
     let moved = limit_case(case, *change);
-    let limit = gpu::Limit::guarded(gpu, &moved, 2)?;
+    let limit = throughput::Limit::guarded(gpu, &moved, 2)?;
     let rows = case.elements() / 4;
     let numbers = Numbers::new(gpu, if *change == Change::Rows { rows } else { 0 })?;
     let (mut times, mut record) = (Times::default(), Vec::new());

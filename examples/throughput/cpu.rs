@@ -4,9 +4,8 @@ use std::time::Instant;
 
 use miadam_support::cases::Case;
 use miadam_support::steppers::{CpuStepper, Setup};
+use miadam_support::throughput::{Row, Times, ms};
 use rayon::prelude::*;
-
-use crate::report::{Row, Times, ms};
 
 pub fn measure(case: &Case, rounds: u32) -> Result<Row, miadam::Error> {
     let mut stepper = CpuStepper::new(case, &Setup::plain(case))?;

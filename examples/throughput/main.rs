@@ -5,7 +5,6 @@
 
 mod changes;
 mod cpu;
-mod gpu;
 mod options;
 mod report;
 
@@ -17,6 +16,7 @@ use miadam_support::adapter::{AdapterError, AdapterFlags};
 use miadam_support::cases::{self, Case};
 use miadam_support::command_line::{self, number};
 use miadam_support::gpu::Gpu;
+use miadam_support::throughput;
 use report::Report;
 
 #[derive(Parser)]
@@ -128,7 +128,7 @@ fn on_gpu(gpu: &Gpu, wanted: &[Case], flags: &Flags, report: &mut Report) -> Res
     for case in wanted {
         let measured = match flags.options {
             true => options::measure_gpu(gpu, case, flags.rounds).map(|costs| report.costs(&costs)),
-            false => gpu::measure(gpu, case, flags.rounds).map(|row| report.row(&row)),
+            false => throughput::measure(gpu, case, flags.rounds).map(|row| report.row(&row)),
         };
         measured.unwrap_or_else(|reason| report.note(&format!("{}: left out {case}: {reason}", gpu.name)))?;
     }

@@ -6,10 +6,10 @@ use miadam::{Average, Dtype, GradOptions, GradScaler, HalfParams, Hyperparams, S
 use miadam_support::cases::Case;
 use miadam_support::gpu::Gpu;
 use miadam_support::steppers::{CpuStepper, GpuStepper, Setup};
+use miadam_support::throughput::{self, median, ms};
 use serde::Serialize;
 
-use crate::report::{median, ms};
-use crate::{cpu, gpu};
+use crate::cpu;
 
 /// An option's cost; the keys of a JSON line.
 #[derive(Serialize)]
@@ -71,7 +71,7 @@ pub fn measure_gpu(gpu: &Gpu, case: &Case, rounds: u32) -> Result<Vec<Cost>, Str
         Ok((option, Box::new(step) as Step<'_>))
     });
     let steps = steps.collect::<Result<_, String>>()?;
-    let limit = gpu::Limit::guarded(gpu, case, 3)?;
+    let limit = throughput::Limit::guarded(gpu, case, 3)?;
     let pass = || {
         let mut encoder = gpu.encoder();
         limit.record(&mut encoder);

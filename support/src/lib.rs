@@ -12,5 +12,6 @@ pub mod plot;
 pub mod random;
 pub mod replay;
 pub mod steppers;
+pub mod throughput;
 pub mod values;
 pub mod wait;

@@ -2,14 +2,17 @@
 
 use std::time::Instant;
 
-use miadam_support::cases::Case;
-use miadam_support::gpu::{Gpu, GpuError};
-use miadam_support::steppers::{GpuStepper, Setup};
-use wgpu::BufferUsages;
+use miadam::wgpu::{self, BufferUsages};
 
-use crate::report::{Row, Times, median, ms};
+use super::{Row, Times, median, ms};
+use crate::cases::Case;
+use crate::gpu::{Gpu, GpuError};
+use crate::steppers::{GpuStepper, Setup};
 
-/// Or why the case does not fit this adapter.
+/// The median of so many rounds of a plain step.
+///
+/// # Errors
+/// Why the case does not fit this adapter.
 pub fn measure(gpu: &Gpu, case: &Case, rounds: u32) -> Result<Row, String> {
     let mut optimizer = GpuStepper::new(gpu, case, &Setup::plain(case))?.optimizer;
     let text = |error: GpuError| error.to_string();
@@ -42,7 +45,10 @@ pub struct Limit {
 }
 
 impl Limit {
-    /// Or why the case does not fit this adapter. `moments` counts the planes beside the integrals.
+    /// `moments` counts the planes beside the integrals.
+    ///
+    /// # Errors
+    /// Why the case does not fit this adapter.
     pub fn guarded(gpu: &Gpu, case: &Case, moments: u32) -> Result<Self, String> {
         let made = gpu.guard("prepare the limit", || Self::new(gpu, case, moments)).and_then(|limit| limit);
         made.map_err(|error| error.to_string())
@@ -124,10 +130,9 @@ fn pipeline(device: &wgpu::Device, order: u32, moments: u32) -> wgpu::ComputePip
 
 #[cfg(test)]
 mod tests {
-    use miadam_support::adapter;
-    use miadam_support::cases::Home;
-
     use super::*;
+    use crate::adapter;
+    use crate::cases::Home;
 
     #[test]
     fn a_case_too_large_for_the_adapter_leaves_the_next_one_alone() {

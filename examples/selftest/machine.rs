@@ -1,0 +1,45 @@
+//! What there is: the machine's adapters, and the limits of the one that is checked.
+
+use std::env::consts::{ARCH, OS};
+
+use miadam::plan_limits;
+use miadam_support::adapter::{self, AdapterError};
+use miadam_support::command_line::one_line;
+use wgpu::{Adapter, Limits};
+
+pub fn describe(adapter: &Adapter) -> Result<String, AdapterError> {
+    let info = adapter.get_info();
+    let driver = one_line(&format!("{} {}", info.driver, info.driver_info));
+    let chosen = format!("checked: {}\ndriver:  {driver}\nsystem:  {OS}, {ARCH}", adapter::description(&info));
+    let offers = adapter.limits();
+    let mut lines = vec!["adapters:".to_owned(), adapter::list()?, String::new(), chosen, String::new()];
+    lines.push(format!("{:<46}{:>14}{:>16}", "limit", "asked for", "adapter has"));
+    lines.extend(limits(&offers).into_iter().zip(limits(&Limits::default())).map(|((name, has), (_, asked))| {
+        let short = if name.starts_with("min") { has > asked } else { has < asked };
+        format!("{name:<46}{asked:>14}{has:>16}{}", if short { "  short" } else { "" })
+    }));
+    let enough = match plan_limits(&offers) {
+        Ok(_) => "miadam can run on it".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    lines.extend([enough, String::new()]);
+    Ok(lines.join("\n"))
+}
+
+/// The limits that the optimizer goes by.
+fn limits(limits: &Limits) -> [(&'static str, u64); 9] {
+    [
+        ("max_storage_buffers_per_shader_stage", limits.max_storage_buffers_per_shader_stage.into()),
+        ("max_bindings_per_bind_group", limits.max_bindings_per_bind_group.into()),
+        (
+            "max_dynamic_storage_buffers_per_pipeline_layout",
+            limits.max_dynamic_storage_buffers_per_pipeline_layout.into(),
+        ),
+        ("max_storage_buffer_binding_size", limits.max_storage_buffer_binding_size),
+        ("max_buffer_size", limits.max_buffer_size),
+        ("min_storage_buffer_offset_alignment", limits.min_storage_buffer_offset_alignment.into()),
+        ("max_compute_invocations_per_workgroup", limits.max_compute_invocations_per_workgroup.into()),
+        ("max_compute_workgroups_per_dimension", limits.max_compute_workgroups_per_dimension.into()),
+        ("max_compute_workgroup_storage_size", limits.max_compute_workgroup_storage_size.into()),
+    ]
+}
