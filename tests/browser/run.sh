@@ -1,6 +1,6 @@
 #!/bin/sh
 # Runs the tests in Node.js on Dawn (npm's package `webgpu`) and in Chromium, both on its software driver SwiftShader. Installs what
-# they need: on Debian and Ubuntu Chromium, and by cargo the runner of wasm-bindgen.
+# they need: Debian's Chromium, where there is no Chrome with its driver, and by cargo the runner of wasm-bindgen.
 set -eu
 cd "$(dirname "$0")"
 tools=$(realpath -m "${MIADAM_TOOLS:-../../target/tools}")
@@ -17,10 +17,15 @@ version=$(sed -n '/^name = "wasm-bindgen"$/{n;s/version = "\(.*\)"/\1/p}' Cargo.
     cargo install --quiet wasm-bindgen-cli --version "$version" --root "$tools"
 [ -d "$tools/node_modules/webgpu" ] || npm install --silent --no-fund --no-audit --prefix "$tools" webgpu@0.6.2
 
+# Chromium and Chrome bring SwiftShader along.
+for folder in /usr/lib/chromium /opt/google/chrome; do
+    [ ! -f $folder/vk_swiftshader_icd.json ] || swiftshader=$folder/vk_swiftshader_icd.json
+done
+
 export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER="$tools/bin/wasm-bindgen-test-runner"
 test="cargo test --locked --target wasm32-unknown-unknown"
 
-MIADAM_NODE_MODULES="$tools/node_modules" VK_DRIVER_FILES=/usr/lib/chromium/vk_swiftshader_icd.json \
+MIADAM_NODE_MODULES="$tools/node_modules" VK_DRIVER_FILES="$swiftshader" \
     NODE_OPTIONS="--import $PWD/dawn.mjs" $test
 # `webdriver.json` has Chromium's flags.
 WASM_BINDGEN_USE_BROWSER=1 CHROMEDRIVER=$(command -v chromedriver) $test
