@@ -14,7 +14,7 @@ const LONGEST: u64 = if cfg!(miri) { 701 } else { 9000 };
 
 /// Limits small enough that a few thousand elements exceed them. Workgroups squared suffice for the largest
 /// binding, as `plan_limits` demands.
-fn limits() -> impl Strategy<Value = Limits> {
+pub fn limits() -> impl Strategy<Value = Limits> {
     (10..16u32, 10..16u32, 2..6usize, 5..9u32, 32..40u32).prop_map(
         |(binding, buffer, windows, alignment, workgroups)| Limits {
             binding: 1 << binding,
@@ -27,7 +27,7 @@ fn limits() -> impl Strategy<Value = Limits> {
 }
 
 /// Tensors of a few groups, and buffers laid out with gaps: sometimes params and grads apart, sometimes mixed.
-fn tensors() -> impl Strategy<Value = (Vec<Tensor>, Vec<Placement>, Vec<u64>)> {
+pub fn tensors() -> impl Strategy<Value = (Vec<Tensor>, Vec<Placement>, Vec<u64>)> {
     let planes = prop::collection::vec((2..4u64, 0..4u64), 1..4);
     let len = prop_oneof![0..9u64, 0..700u64, 0..LONGEST];
     let place = (0..4usize, prop_oneof![Just(None), (0..9u64).prop_map(Some)]);

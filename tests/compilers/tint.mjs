@@ -1,0 +1,111 @@
+// Compiles WGSL by Tint, the compiler of Chromium's WebGPU, through Dawn for Node.
+//
+//     node tint.mjs FOLDER
+//
+// Every kernel becomes a module with its values in place of its overrides. The first kernel of each text also becomes one as
+// the crate hands it over, and a pipeline with those values. Dawn does not survive some thousands of modules, so that each
+// batch has a process of its own.
+
+import { spawnSync } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { create, globals } from 'webgpu';
+
+const BATCH = 400;
+
+/** A kernel's source, and the values of its overrides, which the file has in comments before it. */
+function read(path) {
+    const lines = readFileSync(path, 'utf8').split('\n');
+    const isValue = (line) => line.startsWith('// override ');
+    const values = lines.filter(isValue).map((line) => /^\/\/ override (\w+) = (\S+)$/.exec(line).slice(1));
+    return { source: lines.filter((line) => !isValue(line)).join('\n'), constants: Object.fromEntries(values) };
+}
+
+/** The source with constants in place of its overrides, as no device would get it: what they switch off goes. */
+function inPlace({ source, constants }) {
+    return source.replace(/^override (\w+): (bool|u32) = \w+;$/gm, (_, name, type) => {
+        const value = Number(constants[name]);
+        return `const ${name}: ${type} = ${type === 'bool' ? value === 1 : `${value}u`};`;
+    });
+}
+
+class Compiler {
+    constructor(device) {
+        this.device = device;
+    }
+
+    static async start() {
+        const gpu = create([]);
+        const adapter = await gpu.requestAdapter();
+        if (!adapter) throw new Error('Dawn finds no adapter; let VK_DRIVER_FILES name a driver');
+        // Of windows there are up to six, beside four bindings.
+        const maxStorageBuffersPerShaderStage = Math.max(8, Math.min(adapter.limits.maxStorageBuffersPerShaderStage, 10));
+        return new Compiler(await adapter.requestDevice({ requiredLimits: { maxStorageBuffersPerShaderStage } }));
+    }
+
+    /** Panics with the compiler's words. */
+    async module(path, code) {
+        const module = this.device.createShaderModule({ code });
+        const { messages } = await module.getCompilationInfo();
+        const found = messages.map(({ type, message, lineNum }) => `${path}: ${type}, line ${lineNum}: ${message}`);
+        if (found.length > 0) throw new Error(found.join('\n'));
+        return module;
+    }
+
+    async pipeline(path, { source, constants }) {
+        const values = Object.fromEntries(Object.entries(constants).map(([name, value]) => [name, Number(value)]));
+        const module = await this.module(path, source);
+        try {
+            await this.device.createComputePipelineAsync({ layout: 'auto', compute: { module, constants: values } });
+        } catch (error) {
+            throw new Error(`${path}: ${error.message}`);
+        }
+    }
+}
+
+/** In a process of its own. A plus before a path asks for a pipeline. */
+async function compile(paths) {
+    Object.assign(globalThis, globals);
+    const compiler = await Compiler.start();
+    for (const asked of paths) {
+        const path = asked.replace(/^\+/, '');
+        const kernel = read(path);
+        const code = inPlace(kernel);
+        if (/^override /m.test(code)) throw new Error(`${path}: an override has no value`);
+        await compiler.module(path, code);
+        if (asked !== path) await compiler.pipeline(path, kernel);
+    }
+}
+
+function main(folder) {
+    const texts = new Set();
+    const paths = readdirSync(folder).sort().map((name) => {
+        const path = join(folder, name);
+        const { source } = read(path);
+        const isNew = !texts.has(source);
+        texts.add(source);
+        return isNew ? `+${path}` : path;
+    });
+    if (paths.length === 0) throw new Error(`${folder} is empty`);
+    for (let start = 0; start < paths.length; start += BATCH) {
+        const input = paths.slice(start, start + BATCH).join('\n');
+        const stdio = ['pipe', 'inherit', 'inherit'];
+        const { status, signal } = spawnSync(process.execPath, [fileURLToPath(import.meta.url)], { input, stdio });
+        if (status !== 0) throw new Error(`Tint failed in the batch from ${paths[start]} on (${signal ?? status})`);
+    }
+    console.log(`tint: ${paths.length} modules, ${texts.size} pipelines`);
+}
+
+try {
+    if (process.argv[2]) {
+        main(process.argv[2]);
+    } else {
+        await compile(readFileSync(0, 'utf8').split('\n'));
+    }
+    // Dawn keeps the process alive.
+    process.exit(0);
+} catch (error) {
+    console.error(error.message);
+    process.exit(1);
+}

@@ -1,0 +1,1 @@
+//! The variants are all that there can be.
