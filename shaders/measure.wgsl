@@ -21,6 +21,10 @@ const MEASURED_QUADS = 64u;
 // As the bits of an f32.
 const TWO_TO_18 = 0x48800000u;
 
+// What 80 adds to an exponent. A product with 2⁸⁰ would do as well, but where the square is taken a compiler may reorder the
+// products, and 2¹⁶⁰ is past the range of f32.
+const EXPONENT_80 = 80u << 23u;
+
 @group(0) @binding(0) var<storage, read> chunks: array<Chunk>;
 @group(0) @binding(1) var<storage, read_write> partials: array<Partial>;
 
@@ -48,15 +52,17 @@ fn measure(
     for (var quad = first; quad < end; quad += TEAM) {
         // Past the end of a tensor, `load_grad` repeats its last element.
         let live = vec4(0u, 1u, 2u, 3u) < vec4(chunk.len - 4u * quad);
-        let g = select(vec4(0.0), load_grad(chunk, quad), live);
-        let magnitude = bitcast<vec4<u32>>(g) & vec4(0x7fffffffu);
+        let magnitude = select(vec4(0u), bitcast<vec4<u32>>(load_grad(chunk, quad)) & vec4(0x7fffffffu), live);
         largest = max(largest, magnitude);
+        let g = bitcast<vec4<f32>>(magnitude);
         squares += g * g;
         // Up to 2¹⁸ they count as 2¹⁸, which does not show beside squares past the range of f32: theirs would be subnormal,
         // which takes a processor longer.
-        let small = bitcast<vec4<f32>>(max(magnitude, vec4(TWO_TO_18))) * 0x1p-80;
+        let small = bitcast<vec4<f32>>(max(magnitude, vec4(TWO_TO_18)) - vec4(EXPONENT_80));
         small_squares += small * small;
-        let large = g * 0x1p80;
+        // Subnormal numbers count as 0, as on a device that has none.
+        let little = min(magnitude, vec4(LITTLE)) + vec4(EXPONENT_80);
+        let large = bitcast<vec4<f32>>(select(vec4(0u), little, magnitude >= vec4(0x00800000u)));
         large_squares += large * large;
     }
     let own = Partial(

@@ -33,7 +33,7 @@ fn f32_to_f16(values: vec4<f32>) -> vec4<u32> {
     let odd = (magnitude >> vec4(13u)) & vec4(1u);
     let normal = (magnitude - vec4(0x38000000u - 0xfffu) + odd) >> vec4(13u);
     // Below 2⁻¹⁴, a multiple of 2⁻²⁴: an integer, which the last bits of 2²³ take up.
-    let units = round(bitcast<vec4<f32>>(magnitude) * 0x1p24f);
+    let units = round(bitcast<vec4<f32>>(min(magnitude, vec4(0x38800000u))) * 0x1p24f);
     let small = bitcast<vec4<u32>>(units + vec4(0x1p23f)) - vec4(0x4b000000u);
     // Too large a number may come out anywhere above infinity.
     let rounded = min(select(normal, small, magnitude < vec4(0x38800000u)), F16_INFINITY);

@@ -61,6 +61,7 @@ struct Verdict {
 @group(0) @binding(5) var<storage, read_write> scaler: Scaler;
 
 const INFINITE = 0x7f800000u;
+const ONE_AS_BITS = 0x3f800000u;
 
 fn find(lane: u32) -> Found {
     var own = Partial();
@@ -95,8 +96,9 @@ fn judge(settings: GradSettings, found: Found) -> Verdict {
     var both = factors(factor);
     if settings.clips == 1u {
         // NaN of NaN, and 0 of infinity.
-        let poison = bitcast<f32>(select(0u, found.largest, found.largest > INFINITE));
-        both = select(vec2(poison, 1.0), factors(clip(settings.max_norm, norm, factor)), finite);
+        let poison = vec2(select(0u, found.largest, found.largest > INFINITE), ONE_AS_BITS);
+        let clipped = bitcast<vec2<u32>>(factors(clip(settings.max_norm, norm, factor)));
+        both = bitcast<vec2<f32>>(select(poison, clipped, finite));
     }
     return Verdict(settings.skips == 1u && !finite, both, norm_bits);
 }

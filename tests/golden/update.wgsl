@@ -240,12 +240,16 @@ fn visit(chunk: Chunk, c: Coefs, quad: u32) {
 fn adjust(c: Coefs, theta: vec4<f32>, grad: vec4<f32>) -> vec4<f32> {
     var g = grad;
     if ADJUST {
-        g = c.grad_factor * g * c.grad_unit;
+        // A compiler may reorder products, and would then multiply the factors first, which may leave the range of f32. So
+        // bits stand between the two, of which none can know that they add nothing: `skip` is 0 or 1.
+        let once = bitcast<vec4<u32>>(c.grad_factor * g) | vec4(c.skip >> 1u);
+        g = bitcast<vec4<f32>>(once) * c.grad_unit;
     }
     if CLAMP {
-        // NaN stays, which a clamp may lose.
-        let is_nan = (bitcast<vec4<u32>>(g) & vec4(0x7fffffffu)) > vec4(0x7f800000u);
-        g = select(clamp(g, vec4(-c.max_value), vec4(c.max_value)), g, is_nan);
+        // NaN stays, which a clamp may lose. It is chosen as bits, since a compiler may assume that no f32 is NaN.
+        let bits = bitcast<vec4<u32>>(g);
+        let clamped = bitcast<vec4<u32>>(clamp(g, vec4(-c.max_value), vec4(c.max_value)));
+        g = bitcast<vec4<f32>>(select(clamped, bits, (bits & vec4(0x7fffffffu)) > vec4(0x7f800000u)));
     }
     if DECAY {
         // A group without decay has none, even where θ is infinite.
@@ -263,8 +267,9 @@ fn average(chunk: Chunk, c: Coefs, quad: u32, g: vec4<f32>) -> Moments {
     let old_v = moments[second];
     let m = old_m + c.one_minus_beta1 * (g - old_m);
     // An infinite v stays so, and its element stands still, where inf - inf would make it NaN.
-    let is_infinite = bitcast<vec4<u32>>(old_v) == vec4(0x7f800000u);
-    let v = select(old_v + c.one_minus_beta2 * (g * g - old_v), old_v, is_infinite);
+    let old_bits = bitcast<vec4<u32>>(old_v);
+    let new_bits = bitcast<vec4<u32>>(old_v + c.one_minus_beta2 * (g * g - old_v));
+    let v = bitcast<vec4<f32>>(select(new_bits, old_bits, old_bits == vec4(0x7f800000u)));
     moments[first] = m;
     moments[second] = v;
     return Moments(m, v);

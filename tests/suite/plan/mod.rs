@@ -1,7 +1,7 @@
 //! The planner without a GPU: whatever the tensors and limits, the dispatches cover every element exactly once,
 //! exceed no limit, and reach no caller's byte that is not theirs.
 
-mod coverage;
+pub mod coverage;
 mod picture;
 
 use coverage::{check_coverage, coverage};
