@@ -2,9 +2,9 @@
 //
 //     node tint.mjs FOLDER
 //
-// Every kernel becomes a module with its values in place of its overrides. The first kernel of each text also becomes one as
-// the crate hands it over, and a pipeline with those values. Dawn does not survive some thousands of modules, so that each
-// batch has a process of its own.
+// Every kernel becomes a module with its values in place of its overrides, and each text a module as the crate hands it over.
+// Every fourth text also becomes a pipeline, whose constants are the values. Dawn does not survive some thousands of modules,
+// so that each batch has a process of its own.
 
 import { spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
@@ -13,6 +13,9 @@ import { fileURLToPath } from 'node:url';
 import { create, globals } from 'webgpu';
 
 const BATCH = 400;
+
+/** Of so many texts, one becomes a pipeline: SwiftShader takes a third of a second to compile it. */
+const PIPELINES = 4;
 
 /** A kernel's source, and the values of its overrides, which the file has in comments before it. */
 function read(path) {
@@ -31,8 +34,9 @@ function inPlace({ source, constants }) {
 }
 
 class Compiler {
-    constructor(device) {
-        this.device = device;
+    /** Dawn ends with its instance, which is therefore kept. */
+    constructor(gpu, device) {
+        Object.assign(this, { gpu, device });
     }
 
     static async start() {
@@ -41,10 +45,10 @@ class Compiler {
         if (!adapter) throw new Error('Dawn finds no adapter; let VK_DRIVER_FILES name a driver');
         // Of windows there are up to six, beside four bindings.
         const maxStorageBuffersPerShaderStage = Math.max(8, Math.min(adapter.limits.maxStorageBuffersPerShaderStage, 10));
-        return new Compiler(await adapter.requestDevice({ requiredLimits: { maxStorageBuffersPerShaderStage } }));
+        return new Compiler(gpu, await adapter.requestDevice({ requiredLimits: { maxStorageBuffersPerShaderStage } }));
     }
 
-    /** Panics with the compiler's words. */
+    /** Throws the compiler's words. */
     async module(path, code) {
         const module = this.device.createShaderModule({ code });
         const { messages } = await module.getCompilationInfo();
@@ -53,9 +57,8 @@ class Compiler {
         return module;
     }
 
-    async pipeline(path, { source, constants }) {
+    async pipeline(path, module, constants) {
         const values = Object.fromEntries(Object.entries(constants).map(([name, value]) => [name, Number(value)]));
-        const module = await this.module(path, source);
         try {
             await this.device.createComputePipelineAsync({ layout: 'auto', compute: { module, constants: values } });
         } catch (error) {
@@ -64,28 +67,34 @@ class Compiler {
     }
 }
 
-/** In a process of its own. A plus before a path asks for a pipeline. */
+/** In a process of its own. Before a path, a plus asks for the text as it is, and two for a pipeline, too. */
 async function compile(paths) {
     Object.assign(globalThis, globals);
     const compiler = await Compiler.start();
     for (const asked of paths) {
-        const path = asked.replace(/^\+/, '');
+        const [, asks, path] = /^(\+*)(.*)$/.exec(asked);
         const kernel = read(path);
         const code = inPlace(kernel);
         if (/^override /m.test(code)) throw new Error(`${path}: an override has no value`);
         await compiler.module(path, code);
-        if (asked !== path) await compiler.pipeline(path, kernel);
+        if (asks.length > 0) {
+            const module = await compiler.module(path, kernel.source);
+            if (asks.length > 1) await compiler.pipeline(path, module, kernel.constants);
+        }
     }
 }
 
 function main(folder) {
     const texts = new Set();
+    let pipelines = 0;
     const paths = readdirSync(folder).sort().map((name) => {
         const path = join(folder, name);
         const { source } = read(path);
-        const isNew = !texts.has(source);
+        if (texts.has(source)) return path;
         texts.add(source);
-        return isNew ? `+${path}` : path;
+        if (texts.size % PIPELINES !== 1) return `+${path}`;
+        pipelines += 1;
+        return `++${path}`;
     });
     if (paths.length === 0) throw new Error(`${folder} is empty`);
     for (let start = 0; start < paths.length; start += BATCH) {
@@ -94,14 +103,14 @@ function main(folder) {
         const { status, signal } = spawnSync(process.execPath, [fileURLToPath(import.meta.url)], { input, stdio });
         if (status !== 0) throw new Error(`Tint failed in the batch from ${paths[start]} on (${signal ?? status})`);
     }
-    console.log(`tint: ${paths.length} modules, ${texts.size} pipelines`);
+    console.log(`tint: ${paths.length} kernels, ${texts.size} texts, ${pipelines} pipelines`);
 }
 
 try {
     if (process.argv[2]) {
         main(process.argv[2]);
     } else {
-        await compile(readFileSync(0, 'utf8').split('\n'));
+        await compile(readFileSync(0, 'utf8').split('\n').filter(Boolean));
     }
     // Dawn keeps the process alive.
     process.exit(0);
