@@ -1,0 +1,166 @@
+// Trains, so that the page itself stays smooth. Each message {id, call, …} is answered by {id, value} or {id, error}.
+import init, { Session, look_into, self_check, task } from './miadam_web.js'
+
+const TEST_EVERY = 20
+const SAVE_EVERY = 100
+const MOST_STEPS = 16
+/// A burst of steps takes about so long: the curves move, and a slow GPU is not taken for a hung one.
+const BURST_MS = 120
+const LOST = 'The GPU was lost'
+
+let digits, session, settings, saved, total = 0
+let onGpu = false
+let running = false
+let perStep = BURST_MS
+
+const say = (event, value) => postMessage({ event, value })
+
+// A session does one thing at a time.
+let last = Promise.resolve()
+const alone = work => {
+    const next = last.then(work)
+    last = next.catch(() => {})
+    return next
+}
+
+async function digitsOf(response) {
+    if (!response.ok) throw new Error(`digits.bin: the server says ${response.status}`)
+    const plain = response.body.pipeThrough(new DecompressionStream('gzip'))
+    return new Uint8Array(await new Response(plain).arrayBuffer())
+}
+
+/// Why there is no GPU to train on, or the session on it.
+async function openOnGpu(json, bytes) {
+    if (!self.navigator.gpu) return 'This browser has no WebGPU here.'
+    try {
+        return await Session.open(json, digits, true, bytes)
+    } catch (error) {
+        return String(error.message ?? error)
+    }
+}
+
+async function open(wish, bytes) {
+    const json = JSON.stringify(wish.settings)
+    let reason = ''
+    const before = session
+    let next
+    if (wish.device !== 'cpu') {
+        const found = await openOnGpu(json, bytes)
+        if (typeof found === 'string') reason = found
+        else next = found
+    }
+    onGpu = Boolean(next)
+    next ??= await Session.open(json, digits, false, bytes)
+    session = next
+    before?.free()
+    settings = wish
+    total = wish.settings.steps
+    perStep = BURST_MS
+    saved = bytes.length ? bytes : await session.checkpoint('[]')
+    const device = onGpu
+        ? 'Your GPU trains, by WebGPU.'
+        : `Your CPU trains, on one thread${reason ? `: ${reason}` : ', as you have chosen.'}`
+    return { step: session.step, device, onGpu }
+}
+
+async function recover(error) {
+    say('notice', `${error} The run goes on from its last checkpoint.`)
+    const opened = await open(settings, saved)
+    say('resumed', opened)
+}
+
+async function burst() {
+    const untilTest = TEST_EVERY - session.step % TEST_EVERY
+    const count = Math.min(Math.max(1, Math.floor(BURST_MS / perStep)), untilTest, MOST_STEPS, total - session.step)
+    const start = performance.now()
+    const scores = JSON.parse(await session.advance(count))
+    perStep = (performance.now() - start) / count
+    say('train', scores)
+    if (session.step % TEST_EVERY === 0 || session.step === total) say('test', JSON.parse(await session.test()))
+    if (session.step % SAVE_EVERY === 0) saved = await session.checkpoint('[]')
+}
+
+async function train() {
+    let tries = 0
+    while (running && session.step < total) {
+        try {
+            await alone(burst)
+            tries = 0
+        } catch (error) {
+            const reason = String(error.message ?? error)
+            tries += 1
+            if (!reason.startsWith(LOST) || tries > 3) {
+                running = false
+                say('stopped', reason)
+                return
+            }
+            await alone(() => recover(reason))
+        }
+        // Messages come in here.
+        await new Promise(done => setTimeout(done))
+    }
+    const ended = running
+    running = false
+    if (ended) say('ended', session.step)
+}
+
+let training = Promise.resolve()
+const halt = async () => {
+    running = false
+    await training
+}
+
+/// What is asked of the session itself. One that has lost its device is opened again first.
+const asked = work => alone(async () => {
+    try {
+        return await work()
+    } catch (error) {
+        const reason = String(error.message ?? error)
+        if (!reason.startsWith(LOST)) throw error
+        await recover(reason)
+        return work()
+    }
+})
+
+const calls = {
+    async load() {
+        const [, response] = await Promise.all([init(), fetch('digits.bin')])
+        digits = await digitsOf(response)
+        return JSON.parse(task(digits))
+    },
+    async open({ wish }) {
+        await halt()
+        return alone(() => open(wish, new Uint8Array()))
+    },
+    async resume({ bytes, device }) {
+        // A broken file is refused before anything stops.
+        const [own, page] = JSON.parse(look_into(bytes))
+        await halt()
+        return { ...await alone(() => open({ settings: own, device }, bytes)), settings: own, page }
+    },
+    start() {
+        if (running || !session) return
+        running = true
+        training = train()
+    },
+    pause: halt,
+    predict: ({ drawing, side }) => asked(async () => JSON.parse(await session.predict(drawing, side))),
+    save: ({ page }) => asked(() => session.checkpoint(page)),
+    check: async ({ settings: own }) => JSON.parse(await self_check(JSON.stringify(own))),
+    lose: () => session.lose_device(),
+    /// An image of that class from the digits held out, for those who cannot draw.
+    example({ digit }) {
+        const count = digits.length / 785
+        const own = [...digits.subarray(count * 0.8, count).entries()].filter(([, label]) => label === digit)
+        const image = count * 0.8 + own[Math.floor(Math.random() * own.length)][0]
+        return digits.slice(count + 784 * image, count + 784 * (image + 1))
+    },
+}
+
+onmessage = async ({ data }) => {
+    try {
+        postMessage({ id: data.id, value: await calls[data.call](data) })
+    } catch (error) {
+        postMessage({ id: data.id, error: String(error.message ?? error) })
+    }
+}

@@ -1,0 +1,246 @@
+// Uses the page of `dist` as a visitor does, in headless Chromium on its software driver SwiftShader.
+// `node test.mjs [FOLDER]`; with a folder, screenshots go there. `MIADAM_TOOLS` has the folder that has playwright-core.
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { mkdirSync, readFileSync, writeFileSync, mkdtempSync, rmSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+
+const tools = process.env.MIADAM_TOOLS ?? new URL('../target/tools', import.meta.url).pathname
+const { chromium } = createRequire(join(tools, 'package.json'))('playwright-core')
+const shots = process.argv[2]
+if (shots) mkdirSync(shots, { recursive: true })
+
+const PORT = 8317
+const page_url = `http://localhost:${PORT}/`
+const server = spawn('python3', ['-m', 'http.server', String(PORT), '-d', new URL('dist', import.meta.url).pathname], { stdio: 'ignore' })
+const folder = mkdtempSync(join(tmpdir(), 'miadam-web-'))
+const WEBGPU = ['--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader']
+const QUIET = ['--no-sandbox', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync']
+const browse = more => chromium.launch({ executablePath: '/usr/bin/chromium', args: [...QUIET, ...more] })
+const DESKTOP = { width: 1280, height: 900 }
+const PHONE = { width: 390, height: 844 }
+
+async function open(browser, { viewport = DESKTOP, hash = '', init, ...more } = {}) {
+    const context = await browser.newContext({ viewport, reducedMotion: 'reduce', ...more })
+    if (init) await context.addInitScript(init)
+    const page = await context.newPage()
+    page.faults = []
+    page.on('pageerror', error => page.faults.push(error.message))
+    page.on('console', message => message.type() === 'error' && page.faults.push(message.text()))
+    await page.goto(page_url + hash)
+    return page
+}
+
+const text = (page, selector) => page.locator(selector).textContent()
+const until = (page, test, argument, timeout = 40_000) => page.waitForFunction(test, argument, { timeout })
+const ready = page => until(page, () => !document.querySelector('#run').disabled)
+const stepOf = async page => Number(/Step (\d+)/.exec(await text(page, '#progress'))[1])
+const accuracies = async page => [...(await text(page, '#accuracy-now')).matchAll(/([\d.]+) %/g)].map(([, share]) => Number(share))
+const past = (page, step) => until(page, step => Number(/Step (\d+)/.exec(document.querySelector('#progress').textContent)[1]) >= step, step)
+const trained = page => until(page, () => {
+    const shares = [...document.querySelector('#accuracy-now').textContent.matchAll(/([\d.]+) %/g)]
+    return shares.length === 2 && shares.every(([, share]) => Number(share) > 90)
+}, undefined, 240_000)
+const noSideways = async page => {
+    const [wide, seen] = await page.evaluate(() => [document.documentElement.scrollWidth, document.documentElement.clientWidth])
+    assert.ok(wide <= seen, `the page is ${wide} pixels wide in a window of ${seen}`)
+}
+const shot = async (page, name) => shots && page.screenshot({ path: join(shots, `${name}.png`), fullPage: true })
+
+async function download(page, button) {
+    const [file] = await Promise.all([page.waitForEvent('download'), page.click(button)])
+    const path = join(folder, file.suggestedFilename())
+    await file.saveAs(path)
+    return path
+}
+
+/// A bold 1, by the mouse.
+async function drawOne(page) {
+    await page.locator('#drawing').scrollIntoViewIfNeeded()
+    const box = await page.locator('#drawing').boundingBox()
+    await page.mouse.move(box.x + 0.55 * box.width, box.y + 0.12 * box.height)
+    await page.mouse.down()
+    await page.mouse.move(box.x + 0.45 * box.width, box.y + 0.88 * box.height, { steps: 12 })
+    await page.mouse.up()
+    await until(page, () => document.querySelector('#predicted').textContent.startsWith('Adam reads'))
+    return text(page, '#predicted')
+}
+
+const tests = {
+    async 'trains past 90 % on WebGPU, reads a drawing, saves and resumes'(browser) {
+        const page = await open(browser)
+        await ready(page)
+        assert.match(await text(page, '#device'), /GPU trains/)
+        await page.click('#run')
+        await trained(page)
+        await page.click('#run')
+        const [step, shares] = [await stepOf(page), await accuracies(page)]
+        assert.equal(await drawOne(page), 'Adam reads 1, MIAdam reads 1.')
+        await shot(page, 'desktop-light')
+        await noSideways(page)
+
+        const csv = readFileSync(await download(page, '#csv'), 'utf8').trim().split('\n')
+        assert.match(csv[0], /^step,adam_train_loss,miadam_train_loss,.*miadam_effective_step$/)
+        assert.equal(Number(csv.at(-1).split(',')[0]), step)
+        assert.ok(csv.every(line => line.split(',').length === csv[0].split(',').length))
+
+        const path = await download(page, '#save')
+        const other = await open(browser, { viewport: PHONE })
+        await ready(other)
+        await other.setInputFiles('#load', path)
+        await until(other, step => document.querySelector('#said').textContent === `Goes on from step ${step}.`, step)
+        assert.deepEqual(await accuracies(other), shares)
+        await other.click('#run')
+        await past(other, step + 20)
+        await other.click('#run')
+        // It is the same run that goes on, so that it is no worse.
+        assert.ok((await accuracies(other)).every(share => share > 88))
+        await noSideways(other)
+        await shot(other, 'phone-light')
+
+        const bytes = readFileSync(path)
+        for (const broken of [bytes.subarray(0, 1000), bytes.subarray(0, bytes.length - 5), Buffer.from('no checkpoint')]) {
+            const file = join(folder, 'broken')
+            writeFileSync(file, broken)
+            const at = await stepOf(other)
+            await other.setInputFiles('#load', file)
+            await until(other, () => document.querySelector('#notice').textContent.startsWith('The file is no checkpoint'))
+            assert.equal(await stepOf(other), at)
+            await other.click('#csv')
+            await other.evaluate(() => { document.querySelector('#notice').textContent = '' })
+        }
+        // The CPU goes on from what the GPU has saved.
+        await other.selectOption('[name=device]', 'cpu')
+        await until(other, () => document.querySelector('#device').textContent.includes('CPU'))
+        await other.setInputFiles('#load', path)
+        await until(other, step => document.querySelector('#said').textContent === `Goes on from step ${step}.`, step)
+        await other.click('#run')
+        await past(other, step + 20)
+        assert.ok((await accuracies(other)).every(share => share > 88))
+        return [page, other]
+    },
+
+    async 'the self-check passes for every step scale'(browser) {
+        const page = await open(browser)
+        await ready(page)
+        for (const scale of ['Paper', 'Reference', 'UnitGain', 'ExactGain']) {
+            await page.selectOption('[name=stepScale]', scale)
+            await ready(page)
+            await page.click('#check')
+            await until(page, () => /^(Passed|Failed|Not run)/.test(document.querySelector('#checked').textContent))
+            const verdict = await text(page, '#checked')
+            console.log(`  ${scale}: ${verdict}`)
+            assert.match(verdict, /^Passed/)
+        }
+        return [page]
+    },
+
+    async 'a lost GPU goes on from the last checkpoint'(browser) {
+        const page = await open(browser)
+        await ready(page)
+        await page.click('#run')
+        await past(page, 30)
+        await page.click('#lose')
+        await until(page, () => document.querySelector('#notice').textContent.includes('goes on from its last checkpoint'))
+        await past(page, 60)
+        assert.match(await text(page, '#device'), /GPU trains/)
+        return [page]
+    },
+
+    async 'settings are in the address, and the effective rate beside them'(browser) {
+        const page = await open(browser, { hash: '#preset=paper&lr=0.002&kappa=0.75&order=2&labelNoise=0.2&steps=300', colorScheme: 'dark', viewport: PHONE })
+        await ready(page)
+        // α²/(1-κ)².
+        assert.equal(await text(page, '#effective'), '6.4e−5')
+        const was = page.url()
+        await page.locator('[name=kappa]').focus()
+        await page.keyboard.press('ArrowLeft')
+        await ready(page)
+        assert.notEqual(page.url(), was)
+        assert.match(page.url(), /kappa=0.74/)
+        await page.locator('[name=preset][value=authors]').check({ force: true })
+        await ready(page)
+        assert.match(page.url(), /kappa=0.98.*stepScale=Reference/)
+        await page.locator('#landscape').focus()
+        const before = await text(page, '#ways')
+        await page.keyboard.press('ArrowUp')
+        assert.notEqual(await text(page, '#ways'), before)
+        await page.locator('#drawing').focus()
+        await page.keyboard.press('7')
+        await until(page, () => document.querySelector('#predicted').textContent.startsWith('Adam reads'))
+        await noSideways(page)
+        const wrong = await open(browser, { hash: '#preset=paper&kappa=7' })
+        await ready(wrong)
+        assert.match(await text(wrong, '#said'), /do not fit/)
+        return [page, wrong]
+    },
+
+    async 'the picture in the dark'(browser) {
+        const page = await open(browser, { colorScheme: 'dark', hash: '#preset=paper&steps=300&device=cpu' })
+        await ready(page)
+        await page.click('#run')
+        await past(page, 120)
+        await page.click('#run')
+        await page.locator('#drawing').focus()
+        await page.keyboard.press('3')
+        await until(page, () => document.querySelector('#predicted').textContent.startsWith('Adam reads'))
+        await shot(page, 'desktop-dark')
+        await page.setViewportSize(PHONE)
+        await page.waitForTimeout(300)
+        await shot(page, 'phone-dark')
+        await noSideways(page)
+        return [page]
+    },
+
+    async 'without storage and without a clipboard there are sentences'(browser) {
+        const init = () => {
+            Object.defineProperty(window, 'localStorage', { get() { throw new DOMException('refused', 'SecurityError') } })
+            Object.defineProperty(navigator, 'clipboard', { value: undefined })
+        }
+        const page = await open(browser, { init })
+        await ready(page)
+        assert.match(await text(page, '#said'), /refuses storage/)
+        await page.click('#link')
+        await until(page, () => document.querySelector('#said').textContent.includes('refuses the clipboard'))
+        return [page]
+    },
+}
+
+async function onCpu(browser, why) {
+    const page = await open(browser)
+    await ready(page)
+    assert.match(await text(page, '#device'), why)
+    await page.click('#run')
+    await trained(page)
+    assert.deepEqual(page.faults, [])
+    await page.context().close()
+}
+
+try {
+    const browser = await browse(WEBGPU)
+    for (const [name, test] of Object.entries(tests)) {
+        if (process.env.ONLY && !name.includes(process.env.ONLY)) continue
+        const start = Date.now()
+        for (const page of await test(browser)) {
+            assert.deepEqual(page.faults, [], name)
+            await page.context().close()
+        }
+        console.log(`ok: ${name}, ${((Date.now() - start) / 1000).toFixed(1)} s`)
+    }
+    await browser.close()
+    if (!process.env.ONLY) {
+        // WebGPU without any adapter, and no WebGPU at all.
+        for (const [flags, why] of [[['--disable-gpu', '--use-webgpu-adapter=default', '--disable-software-rasterizer'], /CPU trains.*no GPU/], [['--disable-features=WebGPU', '--disable-blink-features=WebGPU'], /CPU trains/]]) {
+            const start = Date.now()
+            const without = await browse(flags)
+            await onCpu(without, why)
+            await without.close()
+            console.log(`ok: ${why}, ${((Date.now() - start) / 1000).toFixed(1)} s`)
+        }
+    }
+} finally {
+    server.kill()
+    rmSync(folder, { recursive: true, force: true })
+}
