@@ -38,6 +38,10 @@ const until = (page, test, argument, timeout = 40_000) => page.waitForFunction(t
 const ready = page => until(page, () => !document.querySelector('#run').disabled)
 const stepOf = async page => Number(/Step (\d+)/.exec(await text(page, '#progress'))[1])
 const accuracies = async page => [...(await text(page, '#accuracy-now')).matchAll(/([\d.]+) %/g)].map(([, share]) => Number(share))
+const pause = async page => {
+    await page.click('#run')
+    await until(page, () => document.querySelector('#run').textContent !== 'Pause')
+}
 const past = (page, step) => until(page, step => Number(/Step (\d+)/.exec(document.querySelector('#progress').textContent)[1]) >= step, step)
 const trained = page => until(page, () => {
     const shares = [...document.querySelector('#accuracy-now').textContent.matchAll(/([\d.]+) %/g)]
@@ -75,7 +79,7 @@ const tests = {
         assert.match(await text(page, '#device'), /GPU trains/)
         await page.click('#run')
         await trained(page)
-        await page.click('#run')
+        await pause(page)
         const [step, shares] = [await stepOf(page), await accuracies(page)]
         assert.equal(await drawOne(page), 'Adam reads 1, MIAdam reads 1.')
         await shot(page, 'desktop-light')
@@ -94,7 +98,7 @@ const tests = {
         assert.deepEqual(await accuracies(other), shares)
         await other.click('#run')
         await past(other, step + 20)
-        await other.click('#run')
+        await pause(other)
         // It is the same run that goes on, so that it is no worse.
         assert.ok((await accuracies(other)).every(share => share > 88))
         await noSideways(other)
@@ -182,7 +186,7 @@ const tests = {
         await ready(page)
         await page.click('#run')
         await past(page, 120)
-        await page.click('#run')
+        await pause(page)
         await page.locator('#drawing').focus()
         await page.keyboard.press('3')
         await until(page, () => document.querySelector('#predicted').textContent.startsWith('Adam reads'))
