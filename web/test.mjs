@@ -1,5 +1,6 @@
 // Uses the page of `dist` as a visitor does, in headless Chromium on its software driver SwiftShader.
-// `node test.mjs [FOLDER]`; with a folder, screenshots go there. `MIADAM_TOOLS` has the folder that has playwright-core.
+// `node test.mjs [FOLDER]`; with a folder, screenshots go there. `ONLY=WORDS` runs what has them in its name.
+// `MIADAM_TOOLS` has the folder that has playwright-core.
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { mkdirSync, readFileSync, writeFileSync, mkdtempSync, rmSync } from 'node:fs'
@@ -222,27 +223,32 @@ async function onCpu(browser, why) {
     await page.context().close()
 }
 
+const WITHOUT = [
+    ['trains on the CPU where WebGPU has no adapter', ['--disable-gpu', '--use-webgpu-adapter=default', '--disable-software-rasterizer'], /CPU trains.*no GPU/],
+    ['trains on the CPU without WebGPU', ['--disable-features=WebGPU', '--disable-blink-features=WebGPU'], /CPU trains.*no WebGPU/],
+]
+const isWanted = name => name.includes(process.env.ONLY ?? '')
+const tell = (name, start) => console.log(`ok: ${name}, ${((Date.now() - start) / 1000).toFixed(1)} s`)
+
 try {
     const browser = await browse(WEBGPU)
     for (const [name, test] of Object.entries(tests)) {
-        if (process.env.ONLY && !name.includes(process.env.ONLY)) continue
+        if (!isWanted(name)) continue
         const start = Date.now()
         for (const page of await test(browser)) {
             assert.deepEqual(page.faults, [], name)
             await page.context().close()
         }
-        console.log(`ok: ${name}, ${((Date.now() - start) / 1000).toFixed(1)} s`)
+        tell(name, start)
     }
     await browser.close()
-    if (!process.env.ONLY) {
-        // WebGPU without any adapter, and no WebGPU at all.
-        for (const [flags, why] of [[['--disable-gpu', '--use-webgpu-adapter=default', '--disable-software-rasterizer'], /CPU trains.*no GPU/], [['--disable-features=WebGPU', '--disable-blink-features=WebGPU'], /CPU trains/]]) {
-            const start = Date.now()
-            const without = await browse(flags)
-            await onCpu(without, why)
-            await without.close()
-            console.log(`ok: ${why}, ${((Date.now() - start) / 1000).toFixed(1)} s`)
-        }
+    for (const [name, flags, why] of WITHOUT) {
+        if (!isWanted(name)) continue
+        const start = Date.now()
+        const without = await browse(flags)
+        await onCpu(without, why)
+        await without.close()
+        tell(name, start)
     }
 } finally {
     server.kill()

@@ -16,7 +16,7 @@ export const short = value => {
     if (!Number.isFinite(value)) return '–'
     if (value === 0) return '0'
     const size = Math.abs(value)
-    return size < 1e-3 || size >= 1e4 ? value.toExponential(1).replace('e-', 'e−').replace('e+', 'e') : String(Number(value.toPrecision(3)))
+    return size < 1e-4 || size >= 1e4 ? value.toExponential(1).replace('e-', 'e−').replace('e+', 'e') : String(Number(value.toPrecision(3)))
 }
 
 const svg = (name, attributes, text) => {

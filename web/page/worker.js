@@ -147,7 +147,7 @@ const calls = {
     predict: ({ drawing, side }) => asked(async () => JSON.parse(await session.predict(drawing, side))),
     save: ({ page }) => asked(() => session.checkpoint(page)),
     check: async ({ settings: own }) => JSON.parse(await self_check(JSON.stringify(own))),
-    lose: () => session.lose_device(),
+    lose: () => alone(() => session.lose_device()),
     /// An image of that class from the digits held out, for those who cannot draw.
     example({ digit }) {
         const count = digits.length / 785
