@@ -23,14 +23,15 @@ const browse = more => chromium.launch({ executablePath: '/usr/bin/chromium', ar
 const DESKTOP = { width: 1280, height: 900 }
 const PHONE = { width: 390, height: 844 }
 
-async function open(browser, { viewport = DESKTOP, hash = '', init, ...more } = {}) {
+async function open(browser, { viewport = DESKTOP, hash = '', url = page_url, init, route, ...more } = {}) {
     const context = await browser.newContext({ viewport, reducedMotion: 'reduce', ...more })
     if (init) await context.addInitScript(init)
     const page = await context.newPage()
     page.faults = []
     page.on('pageerror', error => page.faults.push(error.message))
     page.on('console', message => message.type() === 'error' && page.faults.push(message.text()))
-    await page.goto(page_url + hash)
+    if (route) await page.route(...route)
+    await page.goto(url + hash)
     return page
 }
 
@@ -211,10 +212,26 @@ const tests = {
         await until(page, () => document.querySelector('#said').textContent.includes('refuses the clipboard'))
         return [page]
     },
+
+    async 'an adapter below the usual limits is named, and the CPU trains'(browser) {
+        const low = `{
+            const { get } = Object.getOwnPropertyDescriptor(GPUAdapter.prototype, 'limits')
+            const limits = own => new Proxy(get.call(own), { get: (all, name) => name === 'maxStorageBuffersPerShaderStage' ? 4 : all[name] })
+            Object.defineProperty(GPUAdapter.prototype, 'limits', { get() { return limits(this) } })
+        }\n`
+        const route = ['**/worker.js', async route => {
+            const response = await route.fetch()
+            await route.fulfill({ response, body: low + await response.text() })
+        }]
+        const page = await open(browser, { route })
+        await ready(page)
+        assert.match(await text(page, '#device'), /CPU trains.*below WebGPU's usual limits: max_storage_buffers_per_shader_stage/)
+        return [page]
+    },
 }
 
-async function onCpu(browser, why) {
-    const page = await open(browser)
+async function onCpu(browser, why, url) {
+    const page = await open(browser, { url })
     await ready(page)
     assert.match(await text(page, '#device'), why)
     await page.click('#run')
@@ -225,7 +242,7 @@ async function onCpu(browser, why) {
 
 const WITHOUT = [
     ['trains on the CPU where WebGPU has no adapter', ['--disable-gpu', '--use-webgpu-adapter=default', '--disable-software-rasterizer'], /CPU trains.*no GPU/],
-    ['trains on the CPU without WebGPU', ['--disable-features=WebGPU', '--disable-blink-features=WebGPU'], /CPU trains.*no WebGPU/],
+    ['trains on the CPU without WebGPU', ['--host-resolver-rules=MAP plain.test 127.0.0.1'], /CPU trains.*HTTPS/, `http://plain.test:${PORT}/`],
 ]
 const isWanted = name => name.includes(process.env.ONLY ?? '')
 const tell = (name, start) => console.log(`ok: ${name}, ${((Date.now() - start) / 1000).toFixed(1)} s`)
@@ -242,11 +259,11 @@ try {
         tell(name, start)
     }
     await browser.close()
-    for (const [name, flags, why] of WITHOUT) {
+    for (const [name, flags, why, url] of WITHOUT) {
         if (!isWanted(name)) continue
         const start = Date.now()
         const without = await browse(flags)
-        await onCpu(without, why)
+        await onCpu(without, why, url)
         await without.close()
         tell(name, start)
     }

@@ -85,6 +85,7 @@ function opened({ step: at, device, onGpu }) {
     for (const list of Object.values(curves)) list.forEach((curve, number) => { list[number] = curve.filter(([own]) => own <= at) })
     $('device').textContent = device
     $('lose').disabled = !onGpu
+    // It wants a GPU, even if the run does not.
     $('check').disabled = !navigator.gpu
     ready = true
     setRunning(running)

@@ -31,7 +31,8 @@ async function digitsOf(response) {
 
 /// Why there is no GPU to train on, or the session on it.
 async function openOnGpu(json, bytes) {
-    if (!self.navigator.gpu) return 'This browser has no WebGPU here.'
+    if (!self.isSecureContext) return 'WebGPU needs a page that is served by HTTPS.'
+    if (!self.navigator.gpu) return 'This browser has no WebGPU for workers.'
     try {
         return await Session.open(json, digits, true, bytes)
     } catch (error) {
