@@ -44,7 +44,7 @@ const pause = async page => {
     await page.click('#run')
     await until(page, () => document.querySelector('#run').textContent !== 'Pause')
 }
-const past = (page, step) => until(page, step => Number(/Step (\d+)/.exec(document.querySelector('#progress').textContent)[1]) >= step, step)
+const past = (page, step) => until(page, step => Number(/Step (\d+)/.exec(document.querySelector('#progress').textContent)[1]) >= step, step, 120_000)
 const trained = page => until(page, () => {
     const shares = [...document.querySelector('#accuracy-now').textContent.matchAll(/([\d.]+) %/g)]
     return shares.length === 2 && shares.every(([, share]) => Number(share) > 90)
@@ -147,10 +147,18 @@ const tests = {
         const page = await open(browser)
         await ready(page)
         await page.click('#run')
-        await past(page, 30)
+        await past(page, 120)
+        await page.evaluate(() => {
+            window.least = Infinity
+            new MutationObserver(() => {
+                window.least = Math.min(window.least, Number(/Step (\d+)/.exec(document.querySelector('#progress').textContent)[1]))
+            }).observe(document.querySelector('#progress'), { childList: true })
+        })
         await page.click('#lose')
         await until(page, () => document.querySelector('#notice').textContent.includes('goes on from its last checkpoint'))
-        await past(page, 60)
+        await past(page, 200)
+        const least = await page.evaluate(() => window.least)
+        assert.ok(least >= 100, `the run went back to step ${least}, and not to its checkpoint`)
         assert.match(await text(page, '#device'), /GPU trains/)
         return [page]
     },
@@ -172,7 +180,10 @@ const tests = {
         await page.locator('#landscape').focus()
         const before = await text(page, '#ways')
         await page.keyboard.press('ArrowUp')
-        assert.notEqual(await text(page, '#ways'), before)
+        const after = await text(page, '#ways')
+        assert.notEqual(after, before)
+        await page.locator('#landscape').click({ position: { x: 40, y: 60 } })
+        assert.notEqual(await text(page, '#ways'), after)
         await page.locator('#drawing').focus()
         await page.keyboard.press('7')
         await until(page, () => document.querySelector('#predicted').textContent.startsWith('Adam reads'))

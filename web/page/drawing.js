@@ -85,8 +85,9 @@ function show({ pixels, probabilities }) {
     const best = probabilities.map(own => own.indexOf(Math.max(...own)))
     probabilities.forEach((own, column) => own.forEach((share, digit) => {
         const cell = body.rows[digit].cells[column + 1].firstChild
-        cell.style.setProperty('--share', share)
-        cell.textContent = share >= 0.005 ? `${Math.round(100 * share)} %` : ''
+        const isSeen = share >= 0.005
+        cell.style.setProperty('--share', isSeen ? share : 0)
+        cell.textContent = isSeen ? `${Math.round(100 * share)} %` : ''
     }))
     caption.textContent = `Adam reads ${best[0]}, MIAdam reads ${best[1]}.`
     canvas.setAttribute('aria-label', `A drawing; ${caption.textContent}`)

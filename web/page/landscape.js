@@ -75,7 +75,8 @@ export function draw() {
 }
 
 export function begin() {
-    canvas.addEventListener('pointerdown', event => {
+    // A click, and not a touch, which may be the beginning of a scroll.
+    canvas.addEventListener('click', event => {
         const box = canvas.getBoundingClientRect()
         start = [2 * (event.clientX - box.left) / box.width - 1, 1 - 2 * (event.clientY - box.top) / box.height]
         draw()
