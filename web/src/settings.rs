@@ -176,7 +176,11 @@ mod tests {
         }
         let hyperparams = Hyperparams { switch_step: 11, ..Hyperparams::paper() };
         let steps = effective_steps(&hyperparams, 12);
-        assert!(steps[9] > 1.9 * hyperparams.lr && steps[10] == hyperparams.lr);
+        // S₁(10) as a sum of its own: Σ κⁱ·(1 - β1¹⁰⁻ⁱ), i = 0..9.
+        let sum: f64 = (0..10).map(|i| 0.5_f64.powi(i) * (1.0 - 0.9_f64.powi(10 - i))).sum();
+        let expected = hyperparams.lr * sum / (1.0 - 0.9_f64.powi(10));
+        assert!((steps[9] / expected - 1.0).abs() < 1e-12, "{}, not {expected}", steps[9]);
+        assert_eq!(steps[10], hyperparams.lr);
     }
 
     #[test]
