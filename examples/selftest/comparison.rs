@@ -181,3 +181,53 @@ fn place(check: &Check, number: usize) -> u64 {
 fn normals(random: &mut Random, len: usize) -> Vec<f32> {
     (0..len).map(|_| random.normal()).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use miadam::{Dtype, Hyperparams};
+    use miadam_support::adapter;
+
+    use super::*;
+    use crate::checks;
+
+    fn named(name: &str) -> Check {
+        checks::all().into_iter().find(|check| check.name == name).unwrap()
+    }
+
+    #[test]
+    fn a_few_checks_pass() {
+        let Some(adapter) = adapter::for_test() else { return };
+        let gpu = Gpu::open(&adapter, wgpu::Limits::default()).unwrap();
+        for name in ["order 2, ExactGain", "clipping by norm", "bf16, random rounding", "resumed from a checkpoint"] {
+            let furthest = named(name).run(&gpu).unwrap();
+            assert!(furthest <= 1.0, "{name}: {furthest}");
+        }
+    }
+
+    #[test]
+    fn another_update_is_found() {
+        let check = named("order 0");
+        let (before, after) = (vec![1.0, 2.0], vec![1.01, 1.99]);
+        let same = check.apart([before.clone(), before.clone()], [after.clone(), after.clone()]);
+        assert_eq!(same, 0.0);
+        // A ten-thousandth of the update.
+        let other = check.apart([before.clone(), before.clone()], [vec![1.010_001, 1.99], after.clone()]);
+        assert!(other > 1.0, "{other}");
+        let none = check.apart([before.clone(), before], [vec![f32::NAN, 1.99], after]);
+        assert!(none > 1.0);
+    }
+
+    #[test]
+    fn other_halves_are_found() {
+        let check = Check { dtype: Dtype::Bf16, hyperparams: Hyperparams::default(), ..named("order 0") };
+        let halves = vec![1.0_f32; 1000];
+        let with = |number: usize, value: f32| {
+            let mut other = halves.clone();
+            other[..number].fill(value);
+            check.apart([halves.clone(), halves.clone()], [other, halves.clone()])
+        };
+        assert!(with(5, 1.0 + 1.0 / 128.0) <= 1.0, "a few by one unit");
+        assert!(with(20, 1.0 + 1.0 / 128.0) > 1.0, "many by one unit");
+        assert!(with(1, 1.1) > 1.0, "one by far");
+    }
+}

@@ -4,7 +4,7 @@ use std::env::consts::{ARCH, OS};
 
 use miadam::plan_limits;
 use miadam_support::adapter::{self, AdapterError};
-use miadam_support::command_line::one_line;
+use miadam_support::command_line::{one_line, wrapped};
 use wgpu::{Adapter, Limits};
 
 pub fn describe(adapter: &Adapter) -> Result<String, AdapterError> {
@@ -12,17 +12,25 @@ pub fn describe(adapter: &Adapter) -> Result<String, AdapterError> {
     let driver = one_line(&format!("{} {}", info.driver, info.driver_info));
     let chosen = format!("checked: {}\ndriver:  {driver}\nsystem:  {OS}, {ARCH}", adapter::description(&info));
     let offers = adapter.limits();
-    let mut lines = vec!["adapters:".to_owned(), adapter::list()?, String::new(), chosen, String::new()];
+    let mut lines = vec!["adapters:".to_owned(), adapter::list()?];
+    for adapter in adapter::all()? {
+        let limits = adapter.limits();
+        let can = match plan_limits(&limits) {
+            Ok(_) => {
+                format!("miadam runs on it; {} storage buffers a stage", limits.max_storage_buffers_per_shader_stage)
+            }
+            Err(error) => format!("miadam does not run on it: {error}"),
+        };
+        lines.push(wrapped(&format!("{}: {can}", adapter::description(&adapter.get_info()))));
+    }
+    lines.extend([String::new(), chosen, String::new()]);
     lines.push(format!("{:<46}{:>14}{:>16}", "limit", "asked for", "adapter has"));
     lines.extend(limits(&offers).into_iter().zip(limits(&Limits::default())).map(|((name, has), (_, asked))| {
+        // An alignment is better where it is smaller.
         let short = if name.starts_with("min") { has > asked } else { has < asked };
         format!("{name:<46}{asked:>14}{has:>16}{}", if short { "  short" } else { "" })
     }));
-    let enough = match plan_limits(&offers) {
-        Ok(_) => "miadam can run on it".to_owned(),
-        Err(error) => error.to_string(),
-    };
-    lines.extend([enough, String::new()]);
+    lines.push(String::new());
     Ok(lines.join("\n"))
 }
 

@@ -1,19 +1,13 @@
 //! Everything that is made on the host's device, inside error scopes.
 
-use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::Poll;
 
+use super::futures::{BoxFuture, poll};
 use super::owned::{Commands, Eras, Owned};
 use super::probe::Probe;
 use crate::error::Error;
-
-/// A future behind a pointer. A browser's objects stay on their thread.
-#[cfg(not(target_arch = "wasm32"))]
-pub(super) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
-#[cfg(target_arch = "wasm32")]
-pub(super) type BoxFuture<T> = Pin<Box<dyn Future<Output = T>>>;
 
 /// The host's device and queue, and the answers of error scopes.
 ///
@@ -199,11 +193,6 @@ impl Memory {
     pub fn write(&self, buffer: &wgpu::Buffer, offset: u64, contents: &[u8]) -> Result<(), Error> {
         self.scoped("write a buffer", contents.len() as u64, || self.queue.write_buffer(buffer, offset, contents))
     }
-}
-
-/// The future's value, if it has one now.
-pub(super) fn poll<T>(future: &mut (impl Future<Output = T> + Unpin)) -> Poll<T> {
-    Pin::new(future).poll(&mut Context::from_waker(Waker::noop()))
 }
 
 fn one_line(message: &str) -> String {

@@ -8,6 +8,7 @@ mod bound_plan;
 mod changes;
 mod device;
 mod device_state;
+mod futures;
 mod kernels;
 mod known;
 mod limits;

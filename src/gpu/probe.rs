@@ -1,6 +1,6 @@
 //! The question whether the device is lost, which must not take a poll: that would panic on a lost one.
 
-use super::memory::BoxFuture;
+use super::futures::BoxFuture;
 
 #[cfg(target_arch = "wasm32")]
 pub(super) use browser::Probe;
@@ -21,7 +21,7 @@ fn ask(device: &wgpu::Device) -> BoxFuture<Option<wgpu::Error>> {
 mod native {
     use std::task::Poll;
 
-    use super::super::memory::poll;
+    use super::super::futures::poll;
     use crate::error::Error;
 
     /// It is asked anew each time, since the answer comes at once.
@@ -48,7 +48,7 @@ mod browser {
     use std::rc::Rc;
     use std::task::Poll;
 
-    use super::super::memory::{BoxFuture, poll};
+    use super::super::futures::{BoxFuture, poll};
     use crate::error::Error;
 
     /// The answer comes later. It is asked again with each answer, so that a loss is found a little after it has come.

@@ -6,8 +6,9 @@ use std::task::{Context, Poll};
 
 use futures_intrusive::channel::shared::{OneshotReceiver, oneshot_channel};
 
+use super::futures::BoxFuture;
 use super::known::Known;
-use super::memory::{BoxFuture, Memory};
+use super::memory::Memory;
 use super::owned::Owned;
 use crate::abi::Progress;
 use crate::error::Error;
@@ -64,7 +65,7 @@ impl<T> Readback<T> {
 
     #[cfg(not(target_arch = "wasm32"))]
     fn wait_natively(mut self) -> Result<T, Error> {
-        use super::memory::poll;
+        use super::futures::poll;
         use std::time::{Duration, Instant};
 
         /// Pauses grow up to this. Shorter ones would take a core from a software driver.

@@ -121,15 +121,22 @@ pub fn description(AdapterInfo { name, backend, .. }: &AdapterInfo) -> String {
     format!("{name} ({backend})")
 }
 
-/// All adapters that [`choose`] chooses among: name, backend, kind of device and driver.
+/// All adapters that [`choose`] chooses among.
+///
+/// # Errors
+/// If WGPU_BACKEND is wrong.
+pub fn all() -> Result<Vec<Adapter>, AdapterError> {
+    Ok(adapters(backends()?))
+}
+
+/// A line for each of [`all`]: name, backend, kind of device and driver.
 ///
 /// # Errors
 /// If WGPU_BACKEND is wrong.
 pub fn list() -> Result<String, AdapterError> {
-    let backends = backends()?;
-    let infos: Vec<_> = adapters(backends).iter().map(Adapter::get_info).collect();
+    let infos: Vec<_> = all()?.iter().map(Adapter::get_info).collect();
     if infos.is_empty() {
-        return Ok(wrapped(&missing(backends).to_string()));
+        return Ok(wrapped(&missing(backends()?).to_string()));
     }
     Ok(table(&infos))
 }
