@@ -32,7 +32,8 @@ impl Gpu {
         check_limits(&adapter)?;
         let device =
             adapter.request_device(&DeviceDescriptor { required_limits: Limits::default(), ..Default::default() });
-        let (device, queue) = device.await.map_err(|error| format!("The GPU gives no device: {error}."))?;
+        let (device, queue) =
+            device.await.map_err(|error| format!("The GPU gives no device: {}.", plain(&error.to_string())))?;
         let fault = Arc::<Mutex<Option<String>>>::default();
         let (of_errors, of_loss) = (fault.clone(), fault.clone());
         device.on_uncaptured_error(Arc::new(move |error| note(&of_errors, format!("The GPU refuses: {error}."))));
@@ -101,6 +102,12 @@ impl Gpu {
     }
 }
 
+/// What a browser's exception says, without its class's name in Rust and without its stack.
+fn plain(error: &str) -> &str {
+    let line = error.lines().next().unwrap_or_default();
+    line.strip_prefix("JsValue(").map_or(line, |rest| rest.trim_end_matches(')')).trim_end_matches('.')
+}
+
 fn note(fault: &Mutex<Option<String>>, message: String) {
     if let Ok(mut fault) = fault.lock() {
         fault.get_or_insert(message);
@@ -116,5 +123,16 @@ fn check_limits(adapter: &Adapter) -> Result<()> {
     match short.is_empty() {
         true => Ok(()),
         false => Err(format!("This GPU is below WebGPU's usual limits: {}.", short.join(", "))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::plain;
+
+    #[test]
+    fn exceptions_are_said_plainly() {
+        assert_eq!(plain("JsValue(OperationError: no device\nundefined)"), "OperationError: no device");
+        assert_eq!(plain("out of devices."), "out of devices");
     }
 }

@@ -161,6 +161,8 @@ impl Drop for GpuPair {
             [params, dlogits, totals].into_iter().chain(own)
         });
         shared.into_iter().chain(own).for_each(Buffer::destroy);
+        // Nothing of the run is left, and a browser gives a page only so many devices.
+        self.gpu.device.destroy();
     }
 }
 
