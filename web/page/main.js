@@ -214,7 +214,7 @@ $('load').addEventListener('change', tried(async event => {
     event.target.value = ''
     if (!file) return
     notice()
-    const number = ++opening
+    const number = opening
     const bytes = new Uint8Array(await file.arrayBuffer())
     const found = await call('resume', { bytes, device: choice.chosenDevice() })
     if (number !== opening) return
@@ -264,5 +264,6 @@ async function begin() {
 
 begin().catch(error => {
     $('device').textContent = 'The page could not start.'
-    notice(`${error.message}. Reload the page; it needs WebAssembly with SIMD, which browsers have since 2023.`)
+    const remedy = error instanceof WebAssembly.CompileError ? 'Use a newer browser: the page needs WebAssembly with SIMD.' : 'Reload the page.'
+    notice(`${error.message.replace(/\.?$/, '.')} ${remedy}`)
 })

@@ -24,9 +24,13 @@ const alone = work => {
 }
 
 async function digitsOf(response) {
-    if (!response.ok) throw new Error(`digits.bin: the server says ${response.status}`)
+    if (!response.ok) throw new Error(`The digits did not load: the server says ${response.status}.`)
     const plain = response.body.pipeThrough(new DecompressionStream('gzip'))
-    return new Uint8Array(await new Response(plain).arrayBuffer())
+    try {
+        return new Uint8Array(await new Response(plain).arrayBuffer())
+    } catch {
+        throw new Error('The digits did not load: their file is broken.')
+    }
 }
 
 /// Why there is no GPU to train on, or the session on it.
@@ -57,7 +61,8 @@ async function open(wish, bytes) {
     settings = wish
     total = wish.settings.steps
     perStep = BURST_MS
-    saved = bytes.length ? bytes : await session.checkpoint('[]')
+    if (bytes.length) saved = bytes
+    else await keep()
     const device = onGpu
         ? 'Your GPU trains, by WebGPU.'
         : `Your CPU trains, on one thread${reason ? `: ${reason}` : ', as you have chosen.'}`
@@ -70,6 +75,10 @@ async function recover(error) {
     say('resumed', opened)
 }
 
+async function keep() {
+    saved = await session.checkpoint('[]')
+}
+
 async function burst() {
     const untilTest = TEST_EVERY - session.step % TEST_EVERY
     const count = Math.min(Math.max(1, Math.floor(BURST_MS / perStep)), untilTest, MOST_STEPS, total - session.step)
@@ -78,7 +87,7 @@ async function burst() {
     perStep = (performance.now() - start) / count
     say('train', scores)
     if (session.step % TEST_EVERY === 0 || session.step === total) say('test', JSON.parse(await session.test()))
-    if (session.step % SAVE_EVERY === 0) saved = await session.checkpoint('[]')
+    if (session.step % SAVE_EVERY === 0) await keep()
 }
 
 async function train() {
@@ -123,6 +132,8 @@ const asked = work => alone(async () => {
     }
 })
 
+let newest = 0
+
 const calls = {
     async load() {
         const [, response] = await Promise.all([init(), fetch('digits.bin')])
@@ -130,8 +141,10 @@ const calls = {
         return JSON.parse(task(digits))
     },
     async open({ wish }) {
+        const number = ++newest
         await halt()
-        return alone(() => open(wish, new Uint8Array()))
+        // A slider moved by keyboard asks at every key, and only its last place is wanted.
+        return alone(() => number === newest ? open(wish, new Uint8Array()) : undefined)
     },
     async resume({ bytes, device }) {
         // A broken file is refused before anything stops.
@@ -144,7 +157,11 @@ const calls = {
         running = true
         training = train()
     },
-    pause: halt,
+    async pause() {
+        await halt()
+        // Whoever is next to ask the session finds a device that is lost.
+        if (session) await alone(keep).catch(() => {})
+    },
     predict: ({ drawing, side }) => asked(async () => JSON.parse(await session.predict(drawing, side))),
     save: ({ page }) => asked(() => session.checkpoint(page)),
     check: async ({ settings: own }) => JSON.parse(await self_check(JSON.stringify(own))),
