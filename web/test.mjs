@@ -62,6 +62,9 @@ async function download(page, button) {
     return path
 }
 
+/// The lines of a CSV that have a test: the step, and the two losses and accuracies on digits held out.
+const testsOf = csv => csv.trim().split('\n').slice(1).map(line => line.split(',')).filter(line => line[5]).map(line => [line[0], ...line.slice(5, 9)])
+
 /// A bold 1, by the mouse.
 async function drawOne(page) {
     await page.locator('#drawing').scrollIntoViewIfNeeded()
@@ -98,16 +101,26 @@ const tests = {
         await other.setInputFiles('#load', path)
         await until(other, step => document.querySelector('#said').textContent === `Goes on from step ${step}.`, step)
         assert.deepEqual(await accuracies(other), shares)
-        await other.click('#run')
-        await past(other, step + 20)
-        await pause(other)
-        // It is the same run that goes on, so that it is no worse.
-        assert.ok((await accuracies(other)).every(share => share > 88))
+        // A run that goes on from a file and one that was never interrupted are the same run.
+        const runs = []
+        for (const own of [page, other]) {
+            // A page that is not in front draws nothing.
+            await own.bringToFront()
+            await own.click('#run')
+            await past(own, step + 21)
+            await pause(own)
+            runs.push(testsOf(readFileSync(await download(own, '#csv'), 'utf8')))
+        }
+        const shared = Math.min(...runs.map(run => run.length))
+        assert.ok(shared > Math.floor(step / 20), `${shared} tests`)
+        assert.deepEqual(runs[1].slice(0, shared), runs[0].slice(0, shared))
         await noSideways(other)
         await shot(other, 'phone-light')
 
         const bytes = readFileSync(path)
-        for (const broken of [bytes.subarray(0, 1000), bytes.subarray(0, bytes.length - 5), Buffer.from('no checkpoint')]) {
+        const changed = Buffer.from(bytes)
+        changed[bytes.length >> 1] ^= 1
+        for (const broken of [bytes.subarray(0, 1000), bytes.subarray(0, bytes.length - 5), Buffer.from('no checkpoint'), changed]) {
             const file = join(folder, 'broken')
             writeFileSync(file, broken)
             const at = await stepOf(other)
@@ -161,6 +174,62 @@ const tests = {
         assert.ok(least >= 100, `the run went back to step ${least}, and not to its checkpoint`)
         assert.match(await text(page, '#device'), /GPU trains/)
         return [page]
+    },
+
+    async 'a lost GPU of a paused run costs no step'(browser) {
+        const page = await open(browser)
+        await ready(page)
+        await page.click('#run')
+        await past(page, 30)
+        await pause(page)
+        const step = await stepOf(page)
+        await page.click('#lose')
+        await page.locator('#drawing').focus()
+        await page.keyboard.press('3')
+        await until(page, () => document.querySelector('#predicted').textContent.startsWith('Adam reads'))
+        assert.match(await text(page, '#notice'), /lost.*goes on from its last checkpoint/)
+        assert.equal(await stepOf(page), step)
+        return [page]
+    },
+
+    async 'a slider held down starts few runs'(browser) {
+        const page = await open(browser)
+        await ready(page)
+        await page.workers()[0].evaluate(() => {
+            const { requestDevice } = GPUAdapter.prototype
+            self.devices = 0
+            GPUAdapter.prototype.requestDevice = function (...all) {
+                self.devices += 1
+                return requestDevice.apply(this, all)
+            }
+        })
+        await page.locator('[name=kappa]').focus()
+        for (let presses = 0; presses < 30; presses += 1) await page.keyboard.press('ArrowLeft')
+        await ready(page)
+        assert.match(page.url(), /kappa=0\.6&/)
+        const devices = await page.workers()[0].evaluate(() => self.devices)
+        assert.ok(devices > 0 && devices < 10, `30 keys opened ${devices} devices`)
+        return [page]
+    },
+
+    async 'a device that is refused, and digits that are missing or broken, are sentences'(browser) {
+        const refuses = `GPUAdapter.prototype.requestDevice = async () => { throw new DOMException('none is left', 'OperationError') }\n`
+        const page = await open(browser, {
+            route: ['**/worker.js', async route => {
+                const response = await route.fetch()
+                await route.fulfill({ response, body: refuses + await response.text() })
+            }],
+        })
+        await ready(page)
+        assert.equal(await text(page, '#device'), 'Your CPU trains, on one thread: The GPU gives no device: OperationError: none is left.')
+        const pages = [page]
+        for (const [answer, why] of [[{ status: 404 }, 'the server says 404.'], [{ body: 'no gzip' }, 'their file is broken.']]) {
+            const own = await open(browser, { route: ['**/digits.bin', route => route.fulfill(answer)] })
+            await until(own, () => !document.querySelector('#notice').hidden)
+            assert.equal(await text(own, '#notice'), `The digits did not load: ${why} Reload the page.`)
+            pages.push(own)
+        }
+        return pages
     },
 
     async 'settings are in the address, and the effective rate beside them'(browser) {
