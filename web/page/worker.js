@@ -9,6 +9,8 @@ const BURST_MS = 120
 const LOST = 'The GPU was lost'
 
 let digits, session, settings, saved, total = 0
+/// Steps taken. The session itself may only be asked when it does nothing else.
+let step = 0
 let onGpu = false
 let running = false
 let perStep = BURST_MS
@@ -57,6 +59,7 @@ async function open(wish, bytes) {
     onGpu = Boolean(next)
     next ??= await Session.open(json, digits, false, bytes)
     session = next
+    step = session.step
     before?.free()
     settings = wish
     total = wish.settings.steps
@@ -66,7 +69,7 @@ async function open(wish, bytes) {
     const device = onGpu
         ? 'Your GPU trains, by WebGPU.'
         : `Your CPU trains, on one thread${reason ? `: ${reason}` : ', as you have chosen.'}`
-    return { step: session.step, device, onGpu }
+    return { step, device, onGpu }
 }
 
 async function recover(error) {
@@ -80,19 +83,20 @@ async function keep() {
 }
 
 async function burst() {
-    const untilTest = TEST_EVERY - session.step % TEST_EVERY
-    const count = Math.min(Math.max(1, Math.floor(BURST_MS / perStep)), untilTest, MOST_STEPS, total - session.step)
+    const untilTest = TEST_EVERY - step % TEST_EVERY
+    const count = Math.min(Math.max(1, Math.floor(BURST_MS / perStep)), untilTest, MOST_STEPS, total - step)
     const start = performance.now()
     const scores = JSON.parse(await session.advance(count))
     perStep = (performance.now() - start) / count
+    step = scores.step
     say('train', scores)
-    if (session.step % TEST_EVERY === 0 || session.step === total) say('test', JSON.parse(await session.test()))
-    if (session.step % SAVE_EVERY === 0) await keep()
+    if (step % TEST_EVERY === 0 || step === total) say('test', JSON.parse(await session.test()))
+    if (step % SAVE_EVERY === 0) await keep()
 }
 
 async function train() {
     let tries = 0
-    while (running && session.step < total) {
+    while (running && step < total) {
         try {
             await alone(burst)
             tries = 0
@@ -111,7 +115,7 @@ async function train() {
     }
     const ended = running
     running = false
-    if (ended) say('ended', session.step)
+    if (ended) say('ended', step)
 }
 
 let training = Promise.resolve()
@@ -155,7 +159,10 @@ const calls = {
     start() {
         if (running || !session) return
         running = true
-        training = train()
+        training = train().catch(error => {
+            running = false
+            say('stopped', String(error.message ?? error))
+        })
     },
     async pause() {
         await halt()
