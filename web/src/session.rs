@@ -17,8 +17,8 @@ use crate::settings::{Settings, json};
 const HIDDEN: usize = 256;
 
 enum Pair {
-    Gpu(GpuPair),
-    Cpu([CpuTrainer; 2]),
+    Gpu(Box<GpuPair>),
+    Cpu(Box<[CpuTrainer; 2]>),
 }
 
 /// Adam and MIAdam from the same start, on the same batches.
@@ -55,8 +55,8 @@ impl Session {
         let digits = Digits::new(&digits, settings.label_noise, seed)?;
         let weights = Weights::random(HIDDEN, &mut Random::new(seed, 2));
         let pair = match on_gpu {
-            true => Pair::Gpu(GpuPair::new(Gpu::open().await?, &settings, &weights, &digits).await?),
-            false => Pair::Cpu(CpuTrainer::pair(&settings, &weights)?),
+            true => Pair::Gpu(Box::new(GpuPair::new(Gpu::open().await?, &settings, &weights, &digits).await?)),
+            false => Pair::Cpu(Box::new(CpuTrainer::pair(&settings, &weights)?)),
         };
         let mut session = Self { settings, digits, pair, step: 0 };
         if let Some(Saved { checkpoints, .. }) = saved {
@@ -140,7 +140,7 @@ impl Session {
     pub async fn checkpoint(&self, page: String) -> Result<Vec<u8>> {
         let checkpoints = match &self.pair {
             Pair::Gpu(pair) => pair.checkpoints().await?,
-            Pair::Cpu([adam, miadam]) => [adam.checkpoint()?, miadam.checkpoint()?],
+            Pair::Cpu(pair) => [pair[0].checkpoint()?, pair[1].checkpoint()?],
         };
         Saved { settings: self.settings.clone(), page, checkpoints }.to_bytes()
     }
