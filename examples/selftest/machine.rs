@@ -10,7 +10,8 @@ use wgpu::{Adapter, Limits};
 pub fn describe(adapter: &Adapter) -> Result<String, AdapterError> {
     let info = adapter.get_info();
     let driver = one_line(&format!("{} {}", info.driver, info.driver_info));
-    let chosen = format!("checked: {}\ndriver:  {driver}\nsystem:  {OS}, {ARCH}", adapter::description(&info));
+    let checked = wrapped(&format!("checked: {}, driver {driver}", adapter::description(&info)));
+    let chosen = format!("{checked}\nsystem: {OS}, {ARCH}");
     let offers = adapter.limits();
     let mut lines = vec!["adapters:".to_owned(), adapter::list()?];
     for adapter in adapter::all()? {
@@ -24,11 +25,11 @@ pub fn describe(adapter: &Adapter) -> Result<String, AdapterError> {
         lines.push(wrapped(&format!("{}: {can}", adapter::description(&adapter.get_info()))));
     }
     lines.extend([String::new(), chosen, String::new()]);
-    lines.push(format!("{:<46}{:>14}{:>16}", "limit", "asked for", "adapter has"));
+    lines.push(format!("{:<48}{:>12}{:>13}", "limit", "asked for", "adapter has"));
     lines.extend(limits(&offers).into_iter().zip(limits(&Limits::default())).map(|((name, has), (_, asked))| {
         // An alignment is better where it is smaller.
         let short = if name.starts_with("min") { has > asked } else { has < asked };
-        format!("{name:<46}{asked:>14}{has:>16}{}", if short { "  short" } else { "" })
+        format!("{name:<48}{asked:>12}{has:>13}{}", if short { "  short" } else { "" })
     }));
     lines.push(String::new());
     Ok(lines.join("\n"))

@@ -38,7 +38,7 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     let adapter = flags.adapter.choose()?;
     say(&format!("miadam {} selftest\n", env!("CARGO_PKG_VERSION")))?;
     say(&machine::describe(&adapter)?)?;
-    // What the checks need no more of than any device has, so that they run as they do in an engine that asks for nothing.
+    // As an engine has it that asks for nothing.
     let gpu = Gpu::open(&adapter, wgpu::Limits::default())?;
     let failed = check(&gpu)?;
     if flags.rounds > 0 {
@@ -52,7 +52,7 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
 
 /// Prints a line for each check. Gives the number of those that failed.
 fn check(gpu: &Gpu) -> Result<usize, Box<dyn Error>> {
-    say(&format!("{:<44}{:>20}  of what is allowed", "check, against the CPU", "largest difference"))?;
+    say(&format!("{:<40}{:>18}  of what is allowed", "check, against the CPU", "largest difference"))?;
     let checks = checks::all();
     let mut failed = 0;
     for check in &checks {
@@ -65,17 +65,18 @@ fn check(gpu: &Gpu) -> Result<usize, Box<dyn Error>> {
             }
             Err(error) => {
                 failed += 1;
-                format!("FAILED: {}", one_line(&error.to_string()))
+                say(&wrapped(&one_line(&error.to_string())))?;
+                "FAILED".to_owned()
             }
         };
-        say(&format!("{:<44}{found:>20}", check.name))?;
+        say(&format!("{:<40}{found:>18}", check.name))?;
     }
     say(&format!("{} of {} checks passed\n", checks.len() - failed, checks.len()))?;
     Ok(failed)
 }
 
 fn measure(gpu: &Gpu, rounds: u32) -> Result<(), Box<dyn Error>> {
-    say("step                     order        ms    GB/s  to a kernel that only moves the bytes")?;
+    say("step                     order        ms    GB/s  over a copy's time")?;
     for case in cases::all().iter().filter(|case| MEASURED.contains(&case.name) && case.order < 2) {
         match throughput::measure(gpu, case, rounds) {
             Ok(row) => {

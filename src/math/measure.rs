@@ -1,4 +1,5 @@
-//! The twin of `shaders/measure.wgsl`. It sums in `f64`, where no square of an `f32` leaves the range.
+//! The twin of `shaders/measure.wgsl`. It sums in `f64`, where no square of an `f32` leaves the range. Subnormal gradients count here, and as 0
+//! in the shader.
 
 /// Sums that grow side by side. There are always as many, so that the result does not depend on how wide a processor is.
 const LANES: usize = 16;

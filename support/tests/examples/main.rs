@@ -17,13 +17,14 @@ use miadam_support::adapter;
 use serde_json::Value;
 
 /// Arguments with which each example runs, and not for long.
-const USUAL: [(&str, &[&str]); 8] = [
+const USUAL: [(&str, &[&str]); 9] = [
     ("engine", &["--device", "cpu", "--steps", "2", "--sample", "100"]),
     ("fallback", &[]),
     ("minimal", &[]),
     ("minimal_cpu", &[]),
     ("mlp_mnist", &["--device", "cpu", "--epochs", "1", "--hidden", "8"]),
     ("replay", &["--case", "case.safetensors", "--out", "replayed.safetensors", "--device", "cpu"]),
+    ("selftest", &["--rounds", "0"]),
     ("throughput", &["--case", "10000 x 256", "--order", "0", "--rounds", "1"]),
     ("wgsl", &["update"]),
 ];
@@ -120,7 +121,7 @@ fn examples() -> Vec<(&'static str, &'static [&'static str])> {
     let mut examples = USUAL.to_vec();
     if adapter::for_test().is_none() {
         // The others have a way without.
-        examples.retain(|&(example, _)| example != "minimal");
+        examples.retain(|&(example, _)| !["minimal", "selftest"].contains(&example));
     }
     examples
 }
