@@ -58,7 +58,7 @@ fn check(gpu: &Gpu) -> Result<usize, Box<dyn Error>> {
     for check in &checks {
         // The settings are chosen for the arithmetic, and some of them are no good for a training.
         let found = match command_line::without_warnings(|| check.run(gpu)) {
-            Ok(furthest) if furthest == 0.0 => "none".to_owned(),
+            Ok(0.0) => "none".to_owned(),
             Ok(furthest) => {
                 failed += usize::from(furthest > 1.0);
                 format!("{:.0} %{}", 100.0 * furthest, if furthest > 1.0 { "  FAILED" } else { "" })
