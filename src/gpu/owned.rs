@@ -12,7 +12,7 @@ use std::sync::Arc;
 #[derive(Debug, Clone)]
 pub(super) struct Owned(Arc<Last>);
 
-/// What the last owner drops.
+/// The one value that all owners share. It is dropped with the last of them.
 #[derive(Debug)]
 struct Last {
     buffer: wgpu::Buffer,
@@ -46,7 +46,7 @@ impl Deref for Owned {
 /// A callback for commands that are being recorded. It does nothing but to be there until they have run, or are dropped.
 pub(super) type Hold = Box<dyn FnOnce() + Send>;
 
-/// Where commands are recorded.
+/// An encoder or a pass, which commands are recorded in.
 pub(super) trait Commands {
     fn when_run(&self, hold: Hold);
 }
@@ -107,7 +107,7 @@ mod browser {
     }
 
     impl Eras {
-        /// What commands hold that are being recorded now.
+        /// The present era, for the commands that are being recorded now to hold.
         pub fn hold(&self) -> Option<Hold> {
             // A browser calls back on the thread that has submitted.
             let held = SendWrapper::new(self.0.borrow().clone());

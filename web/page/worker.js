@@ -124,7 +124,7 @@ const halt = async () => {
     await training
 }
 
-/// What is asked of the session itself. One that has lost its device is opened again first.
+/// These messages go to the session. It is opened again first if it has lost its device.
 const asked = work => alone(async () => {
     try {
         return await work()

@@ -14,7 +14,7 @@ use crate::Result;
 
 pub use trainer::GpuPair;
 
-/// What errors of a lost device begin with, so that the page can tell them.
+/// Every error of a lost device begins with these words, so that the page can tell it from others.
 pub const LOST: &str = "The GPU was lost";
 
 #[derive(Clone)]
@@ -44,7 +44,7 @@ impl Gpu {
         Ok(Self { device, queue, fault })
     }
 
-    /// Whether all that was asked of the device so far went well, as far as it has said.
+    /// Gives the first error that the device has told so far.
     pub fn check(&self) -> Result<()> {
         let fault = self.fault.lock().map_err(|_| LOST.to_owned())?;
         fault.clone().map_or(Ok(()), Err)
