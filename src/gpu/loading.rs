@@ -148,7 +148,7 @@ impl Optimizer<Gpu> {
     }
 
     /// [`write_params`](Self::write_params) of the parameters that the checkpoint has with the same length and type, as
-    /// [`LoadOptions::lenient`] loads what fits. The others are listed, and keep their values.
+    /// [`LoadOptions::lenient`](crate::LoadOptions::lenient) loads what fits. The others are listed, and keep their values.
     ///
     /// # Errors
     /// As for [`write_params`](Self::write_params), except for what is listed.
