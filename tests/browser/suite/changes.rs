@@ -1,6 +1,6 @@
 //! Checkpoints in memory, and changes whose answer is awaited.
 
-use miadam::{Binding, Checkpoint, Hyperparams, Param, ParamGroup};
+use miadam::{Binding, Checkpoint, Error, Hyperparams, Param, ParamGroup};
 use wasm_bindgen_test::wasm_bindgen_test;
 
 use crate::gpu::{Gpu, values};
@@ -33,6 +33,17 @@ async fn a_checkpoint_in_memory_goes_on_with_the_same_bits() {
     let found = gpu.checkpoint(&second).await.unwrap();
     assert_eq!(found.step(), 7);
     assert_eq!(found.to_bytes().unwrap(), expected.to_bytes().unwrap());
+    gpu.assert_host_heard_nothing().await;
+}
+
+#[wasm_bindgen_test]
+async fn nothing_blocks() {
+    let gpu = Gpu::open().await;
+    let (optimizer, _param) = gpu.small(Hyperparams::default(), LEN).await.unwrap();
+    let mut encoder = gpu.encoder();
+    let report = optimizer.read_report(&mut encoder).unwrap();
+    gpu.queue.submit([encoder.finish()]);
+    assert!(matches!(report.wait(), Err(Error::CannotWait)));
     gpu.assert_host_heard_nothing().await;
 }
 
