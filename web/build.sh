@@ -7,7 +7,7 @@ tools=$(realpath -m "${MIADAM_TOOLS:-../target/tools}")
 rustup target add wasm32-unknown-unknown 2>/dev/null
 version=$(sed -n '/^name = "wasm-bindgen"$/{n;s/version = "\(.*\)"/\1/p}' Cargo.lock)
 [ "$("$tools/bin/wasm-bindgen" --version 2>/dev/null)" = "wasm-bindgen $version" ] ||
-    cargo install --quiet wasm-bindgen-cli --version "$version" --root "$tools"
+    CARGO_PROFILE_RELEASE_OPT_LEVEL=1 cargo install --quiet wasm-bindgen-cli --version "$version" --root "$tools"
 [ -d "$tools/node_modules/binaryen" ] || npm install --silent --no-fund --no-audit --prefix "$tools" binaryen@132.0.0
 
 RUSTFLAGS="-C target-feature=+simd128" cargo build --locked --release --target wasm32-unknown-unknown

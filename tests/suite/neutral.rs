@@ -78,8 +78,8 @@ fn run(gpu: &crate::common::Gpu, setup: &Setup, home: Home, poison: Poison) -> [
     let mut random = Random(5);
     for step in 0..3 {
         rig.set_grads(|| random.normal());
-        if let (1, Poison::Grad(value)) = (step, poison) {
-            rig.set_grad(0, 1000, value);
+        if let (1, Poison::Grads(values)) = (step, poison) {
+            values.iter().zip(1000..).for_each(|(&value, element)| rig.set_grad(0, element, value));
         }
         rig.step_gpu();
         rig.step_twin();
@@ -94,11 +94,10 @@ fn run(gpu: &crate::common::Gpu, setup: &Setup, home: Home, poison: Poison) -> [
     })
 }
 
-/// A number that is not finite, or nearly so, in one gradient at the second step, or in all of a parameter.
+/// Numbers that are not finite, or nearly so, in a gradient at the second step, or one in all of the second parameter.
 #[derive(Debug, Clone, Copy)]
 enum Poison {
-    None,
-    Grad(f32),
+    Grads(&'static [f32]),
     Param(f32),
 }
 
@@ -125,14 +124,18 @@ fn rows() -> Vec<[usize; 12]> {
 fn values_that_change_nothing_are_as_the_options_absence() {
     let Some(gpu) = gpu() else { return };
     let homes = [Home::OnePool, Home::TwoPools, Home::Separate];
-    let grads = [f32::INFINITY, f32::NEG_INFINITY, f32::NAN, f32::MAX].map(Poison::Grad);
-    let poisons = [&grads[..], &[Poison::None, Poison::Param(f32::INFINITY)]].concat();
+    // The first parameter, which the last of them leaves alone, is there one without any.
+    let poisons = [
+        Poison::Grads(&[f32::INFINITY, f32::NEG_INFINITY, f32::NAN]),
+        Poison::Grads(&[f32::MAX]),
+        Poison::Param(f32::INFINITY),
+    ];
     for (number, row) in rows().into_iter().enumerate() {
         let [without, with] = setups(&row);
         assert_ne!(with, without);
         let extras = |setup: &Setup| Extras::new(&setup.hyperparams, &setup.options);
         assert_eq!(extras(&with), extras(&without), "{with:?}");
-        for &poison in &poisons {
+        for poison in poisons {
             let home = homes[number % 3];
             let [[gpu_without, cpu_without], [gpu_with, cpu_with]] =
                 [&without, &with].map(|setup| run(&gpu, setup, home, poison));

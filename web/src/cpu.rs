@@ -140,6 +140,8 @@ fn score(probabilities: &[f32; CLASSES], label: usize) -> Score {
 
 #[cfg(test)]
 mod tests {
+    use wasm_bindgen_test::wasm_bindgen_test;
+
     use super::*;
     use crate::digits::tests::simple;
     use crate::mnist::random::Random;
@@ -151,7 +153,7 @@ mod tests {
         (miadam, digits, settings)
     }
 
-    #[test]
+    #[wasm_bindgen_test]
     fn gradients_are_the_slopes_of_the_loss() {
         let (mut trainer, digits, _) = trainer();
         let batch = [0, 1, 2, 3];
@@ -169,7 +171,7 @@ mod tests {
         }
     }
 
-    #[test]
+    #[wasm_bindgen_test]
     fn it_learns_and_goes_on_from_a_checkpoint() {
         let (mut trainer, digits, settings) = trainer();
         for step in 0..30 {

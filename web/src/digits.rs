@@ -70,6 +70,8 @@ impl Digits {
 
 #[cfg(test)]
 pub mod tests {
+    use wasm_bindgen_test::wasm_bindgen_test;
+
     use super::*;
 
     /// Digits that a network can learn: each class lights pixels of its own.
@@ -79,7 +81,7 @@ pub mod tests {
         (0..count).map(label).chain((0..count * INPUTS).map(pixel)).collect()
     }
 
-    #[test]
+    #[wasm_bindgen_test]
     fn an_epoch_has_every_sample_once() {
         let digits = Digits::new(&simple(1000), 0.0, 3).unwrap();
         let mut seen: Vec<u32> = (7..14).flat_map(|step| digits.batch(step)).collect();
@@ -88,14 +90,14 @@ pub mod tests {
         assert_eq!(seen, (0..800).collect::<Vec<_>>());
     }
 
-    #[test]
+    #[wasm_bindgen_test]
     fn noise_leaves_the_digits_held_out_alone() {
         let [clean, noisy] = [0.0, 0.25].map(|noise| Digits::new(&simple(1000), noise, 3).unwrap());
         let wrong = |range: Range<usize>| range.filter(|&index| clean.labels[index] != noisy.labels[index]).count();
         assert_eq!((wrong(0..800), wrong(800..1000)), (200, 0));
     }
 
-    #[test]
+    #[wasm_bindgen_test]
     fn a_broken_file_is_refused() {
         assert!(Digits::new(&simple(1000)[..700_000], 0.0, 0).is_err());
     }

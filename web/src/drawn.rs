@@ -40,9 +40,11 @@ pub fn centred(drawing: &[u8], side: usize) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use wasm_bindgen_test::wasm_bindgen_test;
+
     use super::*;
 
-    #[test]
+    #[wasm_bindgen_test]
     fn a_block_anywhere_becomes_the_same_block_in_the_middle() {
         let block = |left: usize, top: usize, width: usize| {
             let inside = |i: usize| (left..left + width).contains(&(i % 112)) && (top..top + 80).contains(&(i / 112));
@@ -58,7 +60,7 @@ mod tests {
         );
     }
 
-    #[test]
+    #[wasm_bindgen_test]
     fn an_empty_drawing_is_an_empty_image() {
         assert_eq!(centred(&[0; 100], 10), [0; INPUTS]);
     }

@@ -128,9 +128,11 @@ fn check_limits(adapter: &Adapter) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use wasm_bindgen_test::wasm_bindgen_test;
+
     use super::plain;
 
-    #[test]
+    #[wasm_bindgen_test]
     fn exceptions_are_said_plainly() {
         assert_eq!(plain("JsValue(OperationError: no device\nundefined)"), "OperationError: no device");
         assert_eq!(plain("out of devices."), "out of devices");

@@ -86,9 +86,11 @@ pub fn ending(name: &str, x: f64, y: f64) -> Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use wasm_bindgen_test::wasm_bindgen_test;
+
     use super::*;
 
-    #[test]
+    #[wasm_bindgen_test]
     fn adam_from_beside_a_minimum_ends_there() {
         let settings = crate::settings::preset("recommended", 600).unwrap();
         let ways = ways(&settings, "waves", -1.0, 0.2, 0.05, 400).unwrap();

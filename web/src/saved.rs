@@ -70,10 +70,11 @@ pub fn look_into(bytes: &[u8]) -> Result<String> {
 mod tests {
     use miadam::cpu::MiAdam;
     use miadam::{Param, ParamGroup};
+    use wasm_bindgen_test::wasm_bindgen_test;
 
     use super::*;
 
-    #[test]
+    #[wasm_bindgen_test]
     fn a_file_comes_back_whole_or_is_refused() {
         let settings = Settings::parse(&crate::settings::preset("paper", 100).unwrap()).unwrap();
         let checkpoint =

@@ -164,9 +164,11 @@ pub fn json(value: &impl Serialize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use wasm_bindgen_test::wasm_bindgen_test;
+
     use super::*;
 
-    #[test]
+    #[wasm_bindgen_test]
     fn effective_steps_settle_to_the_effective_lr() {
         for scale in [StepScale::Paper, StepScale::Reference, StepScale::UnitGain, StepScale::ExactGain] {
             let hyperparams = Hyperparams { step_scale: scale, order: 2, lr: 0.5, ..Hyperparams::paper() };
@@ -183,14 +185,14 @@ mod tests {
         assert_eq!(steps[10], hyperparams.lr);
     }
 
-    #[test]
+    #[wasm_bindgen_test]
     fn presets_are_the_crates() {
         for preset in [Preset::Paper, Preset::Authors, Preset::Recommended] {
             assert_eq!(Settings::of(preset, 600).miadam(), preset.hyperparams(600));
         }
     }
 
-    #[test]
+    #[wasm_bindgen_test]
     fn settings_out_of_range_are_sentences() {
         let json = preset("paper", 600).unwrap();
         assert!(outlook(&json).is_ok());
