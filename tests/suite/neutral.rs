@@ -124,7 +124,7 @@ fn rows() -> Vec<[usize; 12]> {
 fn values_that_change_nothing_are_as_the_options_absence() {
     let Some(gpu) = gpu() else { return };
     let homes = [Home::OnePool, Home::TwoPools, Home::Separate];
-    // The first parameter, which the last of them leaves alone, is there one without any.
+    // Beside the last one, the first parameter has gradients like any other.
     let poisons = [
         Poison::Grads(&[f32::INFINITY, f32::NEG_INFINITY, f32::NAN]),
         Poison::Grads(&[f32::MAX]),
