@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use clap::{Parser, ValueEnum};
 use miadam::plan::{Access, Extras, Form, Format, Integrals, Kernel, Shape};
 use miadam::shader::{self, Judgement, Shader};
-use miadam::{Dtype, HalfParams};
+use miadam::{Dtype, HalfParams, StatePrecision};
 use miadam_support::command_line::{self, number};
 
 /// Prints a kernel's WGSL, and the values of its overrides
@@ -60,6 +60,9 @@ struct Flags {
     /// An average of the weights
     #[arg(long)]
     average: bool,
+    /// How the state is kept
+    #[arg(long, value_enum, default_value = "f32")]
+    state: State,
     /// In the advance kernel: gradients that are measured
     #[arg(long, conflicts_with = "follows")]
     measures: bool,
@@ -89,6 +92,21 @@ enum Type {
     Bf16,
 }
 
+#[derive(Clone, Copy, ValueEnum)]
+enum State {
+    F32,
+    Bf16,
+    Q8,
+}
+
+fn state_precision(state: State) -> StatePrecision {
+    match state {
+        State::F32 => StatePrecision::F32,
+        State::Bf16 => StatePrecision::Bf16,
+        State::Q8 => StatePrecision::Q8,
+    }
+}
+
 impl Flags {
     fn variant(&self) -> Kernel {
         let dtype = |by: Type| match by {
@@ -109,7 +127,7 @@ impl Flags {
                 _ => Form::Many,
             },
             shape: if self.table { Shape::Table } else { Shape::Run },
-            format: Format::new(dtype(self.param), dtype(self.grad), half_params),
+            format: Format::new(dtype(self.param), dtype(self.grad), half_params, state_precision(self.state)),
             extras: Extras {
                 adjust,
                 clamp,

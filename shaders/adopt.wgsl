@@ -16,7 +16,7 @@
 @group(0) @binding(2) var<storage, read_write> moments: array<vec4<f32>>;
 
 fn visit(chunk: Chunk, c: Coefs, quad: u32) {
-    let at = first_master(chunk) + quad;
+    let at = chunk.master + quad;
     let theta = moments[at];
     let param = load_param(chunk, quad);
     moments[at] = select(theta, param, bitcast<vec4<u32>>(param) != bitcast<vec4<u32>>(rounded_param(theta)));

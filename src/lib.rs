@@ -73,7 +73,8 @@ pub use error::{Error, Role};
 pub use gpu::{Binding, Gpu, MiAdam, OtherGrad, Readback, Rows, Slice};
 pub use optimizer::{OnDevice, Optimizer};
 pub use options::{
-    Average, GradOptions, GradScaler, HalfParams, Hyperparams, LoadOptions, Schedule, StepScale, WeightDecay,
+    Average, GradOptions, GradScaler, HalfParams, Hyperparams, LoadOptions, Schedule, StatePrecision, StepScale,
+    WeightDecay,
 };
 pub use param::{Param, ParamGroup};
 pub use planes::Plane;

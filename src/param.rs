@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use crate::dtype::Dtype;
 use crate::error::Error;
-use crate::options::{HalfParams, Hyperparams};
+use crate::options::{HalfParams, Hyperparams, StatePrecision};
 use crate::planes::{Planes, Rounding};
 
 /// A parameter tensor: the name that its state goes by, its length and its type. Where it lies is said apart, by a
@@ -88,7 +88,7 @@ impl ParamGroup {
     /// an optimizer needs some kilobytes, and some hundred bytes for each parameter.
     #[must_use]
     pub fn state_bytes(&self) -> u64 {
-        let bytes = |param: &Param| Planes::new(&self.hyperparams, param.dtype).quad_bytes(param.len);
+        let bytes = |param: &Param| Planes::new(&self.hyperparams, param.dtype, param.len).cell_bytes(param.len);
         self.params.iter().map(bytes).fold(0, u64::saturating_add)
     }
 }
@@ -108,15 +108,15 @@ pub(crate) struct Member {
     /// The planes that its state has now.
     pub planes: Planes,
     pub rounding: Rounding,
-    /// The key of its stochastic rounding, else 0.
+    /// The key of what is drawn for it, else 0.
     pub stream: u32,
 }
 
 impl Member {
     pub fn new(group: usize, hyperparams: &Hyperparams, param: Param) -> Self {
-        let planes = Planes::new(hyperparams, param.dtype);
+        let planes = Planes::new(hyperparams, param.dtype, param.len);
         let rounding = Rounding::new(param.dtype, hyperparams.half_params);
-        let stream = stream(rounding, hyperparams.half_params, &param.name);
+        let stream = stream(hyperparams.half_params, rounding, planes, &param.name);
         // At first, the parameters of a group share their history.
         Self { param, group, clock: group, is_frozen: false, is_skipped: false, planes, rounding, stream }
     }
@@ -128,21 +128,30 @@ impl Member {
 
     /// The parameter in a group of these hyperparameters, after so many steps that are known to be taken. It has all planes
     /// that it may need; released integrals come back if ζ is not behind it.
-    pub fn in_group(&self, group: usize, hyperparams: &Hyperparams, known_step: u32) -> Self {
+    pub fn in_group(&self, group: usize, hyperparams: &Hyperparams, known_step: u32) -> Result<Self, Error> {
         let mut member = Self { group, ..self.clone() };
         member.rounding = Rounding::new(member.param.dtype, hyperparams.half_params);
-        member.stream = stream(member.rounding, hyperparams.half_params, &member.param.name);
-        let planes = Planes::new(hyperparams, member.param.dtype);
+        let planes = Planes::new(hyperparams, member.param.dtype, member.param.len);
+        let (from, to) = (self.planes.precision, planes.precision);
+        if from != to {
+            let [from, to] = [from, to].map(|precision| format!("{precision:?}"));
+            return Err(Error::StatePrecision { name: self.param.name.clone(), from, to });
+        }
         let needs_none = self.planes.integrals == 0 && known_step >= hyperparams.last_integrating();
         member.planes = if needs_none { planes.without_integrals() } else { planes };
-        member
+        member.stream = stream(hyperparams.half_params, member.rounding, planes, &member.param.name);
+        Ok(member)
     }
 }
 
-/// The key of a parameter's stochastic rounding: a hash (FNV-1a) of seed and name, so that it is the same wherever the
-/// parameter lies. It is 0 where nothing is drawn.
-fn stream(rounding: Rounding, half_params: HalfParams, name: &str) -> u32 {
-    let (Rounding::Stochastic, HalfParams::Stochastic { seed }) = (rounding, half_params) else { return 0 };
+/// The key of all that is drawn for a parameter: a hash (FNV-1a) of seed and name, so that it is the same wherever the parameter
+/// lies. It is 0 where nothing is drawn.
+fn stream(half_params: HalfParams, rounding: Rounding, planes: Planes, name: &str) -> u32 {
+    let seed = match half_params {
+        HalfParams::Stochastic { seed } if rounding == Rounding::Stochastic => seed,
+        _ if planes.precision != StatePrecision::F32 => 0,
+        _ => return 0,
+    };
     let bytes = seed.to_le_bytes().into_iter().chain(name.bytes());
     let hash =
         bytes.fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use crate::abi::QUAD;
+use crate::abi::{CELL_BYTES, QUAD};
 use crate::dtype::Dtype;
-use crate::options::{Average, HalfParams, Hyperparams};
+use crate::options::{Average, HalfParams, Hyperparams, StatePrecision};
 
 /// A plane of a parameter's state: one number for each element of the parameter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -45,9 +45,25 @@ impl Plane {
         }
     }
 
-    /// Bytes of `len` elements. All planes are `f32`.
-    pub(crate) fn bytes(self, len: u64) -> u64 {
-        len.saturating_mul(4)
+    /// Whether it is `f32` whatever the precision of the state: a master copy and an average are there to be exact.
+    pub(crate) fn is_exact(self) -> bool {
+        matches!(self, Self::Master | Self::Average)
+    }
+
+    /// Whether its elements can be negative.
+    pub(crate) fn is_signed(self) -> bool {
+        !matches!(self, Self::SecondMoment | Self::MaxSecondMoment)
+    }
+
+    /// The number by which its random words are drawn.
+    pub(crate) fn draw_number(self) -> u32 {
+        match self {
+            Self::FirstMoment => 0,
+            Self::SecondMoment => 1,
+            Self::MaxSecondMoment => 2,
+            Self::Integral(j) => 2 + j,
+            Self::Master | Self::Average => 0,
+        }
     }
 }
 
@@ -62,6 +78,24 @@ impl fmt::Display for Plane {
             Self::Average => f.write_str("average"),
             Self::Integral(j) => write!(f, "integral/{j}"),
         }
+    }
+}
+
+impl StatePrecision {
+    /// Quads of elements in a cell of a plane, which is 16 bytes.
+    #[must_use]
+    pub const fn width(self) -> u64 {
+        match self {
+            Self::F32 => 1,
+            Self::Bf16 => 2,
+            Self::Q8 => 4,
+        }
+    }
+
+    /// Elements in a cell of a plane.
+    #[must_use]
+    pub const fn cell(self) -> u64 {
+        QUAD * self.width()
     }
 }
 
@@ -92,6 +126,8 @@ impl Rounding {
 /// The planes that a parameter has, besides the first and the second moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Planes {
+    /// How those that are not [exact](Plane::is_exact) are kept.
+    pub precision: StatePrecision,
     pub amsgrad: bool,
     pub master: bool,
     pub average: bool,
@@ -99,8 +135,11 @@ pub(crate) struct Planes {
 }
 
 impl Planes {
-    pub fn new(hyperparams: &Hyperparams, dtype: Dtype) -> Self {
+    /// The planes of a parameter of `len` elements of this type.
+    pub fn new(hyperparams: &Hyperparams, dtype: Dtype, len: usize) -> Self {
+        let precision = if len < StatePrecision::SMALLEST { StatePrecision::F32 } else { hyperparams.state_precision };
         Self {
+            precision,
             amsgrad: hyperparams.amsgrad,
             master: Rounding::new(dtype, hyperparams.half_params) == Rounding::Master,
             average: hyperparams.average != Average::None,
@@ -114,7 +153,7 @@ impl Planes {
         [Plane::FirstMoment, Plane::SecondMoment, Plane::MaxSecondMoment, Plane::Master, Plane::Average];
 
     /// Whether there is such a plane.
-    fn has(self, plane: Plane) -> bool {
+    pub fn has(self, plane: Plane) -> bool {
         match plane {
             Plane::FirstMoment | Plane::SecondMoment => true,
             Plane::MaxSecondMoment => self.amsgrad,
@@ -130,19 +169,12 @@ impl Planes {
         Self::MOMENTS.into_iter().filter(move |plane| self.has(*plane))
     }
 
-    /// The number of a plane among those in the bank of moments, or 0 where there is none.
-    #[cfg(feature = "gpu")]
-    pub fn moment_index(self, plane: Plane) -> usize {
-        self.moments().position(|own| own == plane).unwrap_or(0)
-    }
-
     /// The list itself: all planes, in the order in which they lie in memory.
     pub fn iter(self) -> impl Iterator<Item = Plane> {
         self.moments().chain((1..=self.integrals).map(Plane::Integral))
     }
 
     /// The planes that lie in one bank, in their order there.
-    #[cfg(feature = "gpu")]
     pub fn within(self, bank: Bank) -> impl Iterator<Item = Plane> {
         self.iter().filter(move |plane| plane.bank() == bank)
     }
@@ -157,11 +189,41 @@ impl Planes {
         }
     }
 
-    /// Bytes of all planes of `len` elements, each in whole quads.
-    pub fn quad_bytes(self, len: usize) -> u64 {
-        let len = (len as u64).div_ceil(QUAD).saturating_mul(QUAD);
-        let moments = self.moments().map(|plane| plane.bytes(len)).fold(0, u64::saturating_add);
-        moments.saturating_add(Plane::Integral(1).bytes(len).saturating_mul(self.integrals.into()))
+    /// Bytes of all planes of `len` elements, each in whole cells.
+    pub fn cell_bytes(self, len: usize) -> u64 {
+        let cells = (len as u64).div_ceil(self.precision.cell());
+        let bytes = |plane: Plane| cells.saturating_mul(CELL_BYTES * self.quads(plane));
+        let moments = self.moments().map(bytes).fold(0, u64::saturating_add);
+        moments.saturating_add(bytes(Plane::Integral(1)).saturating_mul(self.integrals.into()))
+    }
+
+    /// The 16 bytes that a plane takes for each cell of the others.
+    pub fn quads(self, plane: Plane) -> u64 {
+        if plane.is_exact() { self.precision.width() } else { 1 }
+    }
+
+    /// How a plane is kept.
+    #[inline(always)]
+    pub fn precision_of(self, plane: Plane) -> StatePrecision {
+        if plane.is_exact() { StatePrecision::F32 } else { self.precision }
+    }
+
+    /// The words, of 4 bytes, that `len` elements of a plane take in host memory.
+    #[inline(always)]
+    pub fn words(self, plane: Plane, len: usize) -> usize {
+        match self.precision_of(plane) {
+            StatePrecision::F32 => len,
+            precision => 4 * len.div_ceil(precision.cell() as usize),
+        }
+    }
+
+    /// The words of `len` elements of all planes of a bank.
+    #[inline(always)]
+    pub fn bank_words(self, bank: Bank, len: usize) -> usize {
+        match bank {
+            Bank::Moments => self.moments().map(|plane| self.words(plane, len)).sum(),
+            Bank::Integrals => self.words(Plane::Integral(1), len) * self.integrals as usize,
+        }
     }
 
     /// The planes that are left once the integrals are released.

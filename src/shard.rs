@@ -37,7 +37,7 @@ use crate::planes::Planes;
 pub fn shard(groups: impl IntoIterator<Item = ParamGroup>, ranks: usize) -> Vec<Vec<ParamGroup>> {
     let groups: Vec<_> = groups.into_iter().collect();
     let of_group = |(number, group): (usize, &ParamGroup)| {
-        let bytes = |param: &Param| Planes::new(&group.hyperparams, param.dtype).quad_bytes(param.len);
+        let bytes = |param: &Param| Planes::new(&group.hyperparams, param.dtype, param.len).cell_bytes(param.len);
         group.params.iter().enumerate().map(|(index, param)| (bytes(param), number, index)).collect::<Vec<_>>()
     };
     let mut sizes: Vec<_> = groups.iter().enumerate().flat_map(of_group).collect();

@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use miadam::{Binding, Rows};
+use miadam::{Binding, Rows, StatePrecision};
 use miadam_support::cases::{Case, Home};
 use miadam_support::gpu::Gpu;
 use miadam_support::random::Random;
@@ -25,7 +25,9 @@ pub enum Change {
 /// The case, and what happens to it.
 pub fn all() -> Vec<(Case, Change)> {
     let orders = |name, lens: Vec<usize>, change| {
-        [0, 1, 3].map(|order| (Case { name, home: Home::Pool, lens: lens.clone(), order }, change))
+        [0, 1, 3].map(|order| {
+            (Case { name, home: Home::Pool, lens: lens.clone(), order, state: StatePrecision::F32 }, change)
+        })
     };
     let tenth = orders("1000 x 4096, 100 on", vec![4096; 1000], Change::Tenth);
     let rows = orders("remap 1M x 4", vec![4 << 20], Change::Rows);

@@ -31,25 +31,29 @@ pub fn device() -> String {
     format!("CPU, {} threads", rayon::current_num_threads())
 }
 
-/// Whole arrays, none of them cut into tensors.
+/// Whole arrays, none of them cut into tensors. Those of the state have fewer words where it has fewer bits.
 pub struct Limit {
     read: Vec<f32>,
     updated: Vec<Vec<f32>>,
+    width: usize,
 }
 
 impl Limit {
     /// `moments` counts the planes beside the integrals.
     pub fn new(case: &Case, moments: u32) -> Self {
-        let array = || vec![0.0; case.elements()];
-        Self { read: array(), updated: (0..1 + moments + case.order).map(|_| array()).collect() }
+        let width = case.state.width() as usize;
+        let array = |width: usize| vec![0.0; case.elements().div_ceil(width)];
+        let state = (0..moments + case.order).map(|_| array(width));
+        Self { read: array(1), updated: std::iter::once(array(1)).chain(state).collect(), width }
     }
 
     pub fn pass(&mut self) {
         const CHUNK: usize = 4096;
         let mut tasks: Vec<_> =
             self.read.chunks(CHUNK).map(|read| (read, Vec::with_capacity(self.updated.len()))).collect();
-        for array in &mut self.updated {
-            for (task, chunk) in tasks.iter_mut().zip(array.chunks_mut(CHUNK)) {
+        for (number, array) in self.updated.iter_mut().enumerate() {
+            let chunk = if number == 0 { CHUNK } else { CHUNK / self.width };
+            for (task, chunk) in tasks.iter_mut().zip(array.chunks_mut(chunk)) {
                 task.1.push(chunk);
             }
         }

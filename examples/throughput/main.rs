@@ -11,7 +11,8 @@ mod report;
 use std::error::Error;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
+use miadam::StatePrecision;
 use miadam_support::adapter::{AdapterError, AdapterFlags};
 use miadam_support::cases::{self, Case};
 use miadam_support::command_line::{self, number};
@@ -39,16 +40,41 @@ struct Flags {
     /// Only this order
     #[arg(long, value_parser = number(0..=3_u32))]
     order: Option<u32>,
+    /// Only cases whose state is kept so
+    #[arg(long, value_enum, conflicts_with_all = ["options", "changes"])]
+    state: Option<State>,
     /// Measured rounds of each case, of which the median counts
     #[arg(long, default_value_t = 15, value_parser = number(1..=1_000_000_u32))]
     rounds: u32,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum State {
+    F32,
+    Bf16,
+    Q8,
+}
+
+impl From<State> for StatePrecision {
+    fn from(state: State) -> Self {
+        match state {
+            State::F32 => Self::F32,
+            State::Bf16 => Self::Bf16,
+            State::Q8 => Self::Q8,
+        }
+    }
 }
 
 impl Flags {
     /// The cases that are asked for.
     fn cases(&self) -> Result<Vec<Case>, String> {
         let mut all = cases::all();
-        all.retain(|case| !self.options || case.elements() <= options::MOST);
+        if self.options {
+            all.retain(|case| case.elements() <= options::MOST);
+        } else {
+            all.extend(cases::packed());
+        }
+        all.retain(|case| self.state.is_none_or(|state| StatePrecision::from(state) == case.state));
         self.wanted(all, |case| case)
     }
 
@@ -58,6 +84,7 @@ impl Flags {
             return Err(format!("--order {order}: no case has it; choose 0, 1 or 3"));
         }
         let mut names: Vec<_> = all.iter().map(|one| case(one).name).collect();
+        names.sort_unstable();
         names.dedup();
         let is_wanted =
             |case: &Case| case.name.contains(&self.case) && self.order.is_none_or(|order| order == case.order);

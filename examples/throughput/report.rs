@@ -8,8 +8,8 @@ use serde::Serialize;
 
 use crate::options::Cost;
 
-/// The length of a full bar, which ends a line of 80 columns.
-const BAR: f64 = 8.0;
+/// The length of a full bar, which stands for the limit and ends a line of 80 columns.
+const BAR: f64 = 5.0;
 
 pub struct Report {
     json: bool,
@@ -57,15 +57,15 @@ impl Report {
         if self.json {
             return Self::json(row);
         }
-        let Row { device, case, order, ms, gbps, dispatches, record_us, limit_ratio, .. } = row;
+        let Row { device, case, order, state, ms, gbps, dispatches, record_us, limit_ratio, .. } = row;
         let columns = format!(
-            "{:<20}{:>6}{:>10}{:>7}{:>11}{:>10}{:>6}  of limit",
-            "case", "order", "ms", "GB/s", "dispatches", "record µs", "ratio"
+            "{:<20}{:>6}{:>6}{:>9}{:>6}{:>11}{:>10}{:>6}",
+            "case", "order", "state", "ms", "GB/s", "dispatches", "record µs", "ratio"
         );
         self.header(device, &columns)?;
         let bar = "█".repeat((BAR * (1.0 / limit_ratio).min(1.0)).round() as usize);
         say(&format!(
-            "{case:<20}{order:>6}{ms:>10.3}{gbps:>7.1}{dispatches:>11}{record_us:>10.0}{limit_ratio:>6.2}  {bar}"
+            "{case:<20}{order:>6}{state:>6}{ms:>9.3}{gbps:>6.1}{dispatches:>11}{record_us:>10.0}{limit_ratio:>6.2} {bar}"
         ))
     }
 }

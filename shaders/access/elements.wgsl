@@ -29,7 +29,7 @@ fn load(chunk: Chunk, role: u32, start: u32, quad: u32) -> vec4<f32> {
     let at = start + 4u * quad;
     let last = start + chunk.len - 1u;
     return vec4(
-        read_word(chunk, role, at),
+        read_word(chunk, role, min(at, last)),
         read_word(chunk, role, min(at + 1u, last)),
         read_word(chunk, role, min(at + 2u, last)),
         read_word(chunk, role, min(at + 3u, last)),
@@ -37,6 +37,9 @@ fn load(chunk: Chunk, role: u32, start: u32, quad: u32) -> vec4<f32> {
 }
 
 fn store(chunk: Chunk, role: u32, start: u32, quad: u32, value: vec4<f32>) {
+    if 4u * quad >= chunk.len {
+        return;
+    }
     let at = start + 4u * quad;
     let left = chunk.len - 4u * quad;
     write_word(chunk, role, at, value.x);

@@ -10,7 +10,7 @@ fn load_single(chunk: Chunk, role: u32, start: u32, quad: u32) -> vec4<f32> {
     let at = start + 4u * quad;
     let last = start + chunk.len - 1u;
     return bitcast<vec4<f32>>(vec4(
-        read_word(chunk, role, at),
+        read_word(chunk, role, min(at, last)),
         read_word(chunk, role, min(at + 1u, last)),
         read_word(chunk, role, min(at + 2u, last)),
         read_word(chunk, role, min(at + 3u, last)),
@@ -20,10 +20,13 @@ fn load_single(chunk: Chunk, role: u32, start: u32, quad: u32) -> vec4<f32> {
 fn load_half(chunk: Chunk, role: u32, start: u32, quad: u32) -> vec2<u32> {
     let at = start + 2u * quad;
     let last = start + (chunk.len - 1u) / 2u;
-    return vec2(read_word(chunk, role, at), read_word(chunk, role, min(at + 1u, last)));
+    return vec2(read_word(chunk, role, min(at, last)), read_word(chunk, role, min(at + 1u, last)));
 }
 
 fn store_single(chunk: Chunk, role: u32, start: u32, quad: u32, value: vec4<f32>) {
+    if 4u * quad >= chunk.len {
+        return;
+    }
     let bits = bitcast<vec4<u32>>(value);
     let at = start + 4u * quad;
     let left = chunk.len - 4u * quad;
@@ -40,6 +43,9 @@ fn store_single(chunk: Chunk, role: u32, start: u32, quad: u32, value: vec4<f32>
 }
 
 fn store_half(chunk: Chunk, role: u32, start: u32, quad: u32, words: vec2<u32>) {
+    if 4u * quad >= chunk.len {
+        return;
+    }
     let at = start + 2u * quad;
     let left = chunk.len - 4u * quad;
     store_pair(chunk, role, at, words.x, left);

@@ -26,13 +26,3 @@ fn quads_of(chunk: Chunk) -> u32 {
 fn quads_each(chunk: Chunk) -> u32 {
     return share(quads_of(chunk));
 }
-
-// The first quad of a chunk's master copy, where it has one.
-fn first_master(chunk: Chunk) -> u32 {
-    return chunk.moments + chunk.master * chunk.stride;
-}
-
-// The first quad of a chunk's average of θ, where it has one.
-fn first_average(chunk: Chunk) -> u32 {
-    return chunk.moments + chunk.average * chunk.stride;
-}

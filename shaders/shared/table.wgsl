@@ -1,6 +1,7 @@
-// GRID for a table of chunks: each workgroup looks up its chunk and loops over it, so that several quads share the
+// GRID for a table of chunks: each workgroup looks up its chunk and loops over it, so that several cells share the
 // look-up.
 
+#import shared/cell.wgsl
 #import shared/chunk.wgsl
 #import shared/coefs.wgsl
 
@@ -8,7 +9,7 @@
 @group(0) @binding(1) var<storage, read> coefs: array<Coefs>;
 
 @compute @workgroup_size(WORKGROUP_SIZE)
-fn each_quad(
+fn each_cell(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
@@ -19,10 +20,10 @@ fn each_quad(
     }
     let chunk = chunks[index];
     let c = coefs[chunk.clock];
-    let each = quads_each(chunk);
+    let each = cells_each(chunk);
     let first = first_quad(lane, each);
-    let end = min(first + TEAM * each, quads_of(chunk));
-    for (var quad = first; quad < end; quad += TEAM) {
-        visit(chunk, c, quad);
+    let end = min(first + TEAM * each, cells_of(chunk));
+    for (var cell = first; cell < end; cell += TEAM) {
+        visit(chunk, c, cell);
     }
 }

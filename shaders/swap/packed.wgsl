@@ -8,7 +8,7 @@
 // The lower half tells whether the upper one was rounded up, so that both come back to the bit.
 
 fn exchange(chunk: Chunk, quad: u32) {
-    let at = first_average(chunk) + quad;
+    let at = chunk.average + quad;
     let average = moments[at];
     let param = halves(load_half(chunk, PARAM, chunk.param, quad)) & vec4(0xffffu);
     let lower = average & vec4(0xffffu);

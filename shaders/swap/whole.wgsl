@@ -1,7 +1,7 @@
 // EXCHANGE of a parameter in f32: it trades places with its average, in and out.
 
 fn exchange(chunk: Chunk, quad: u32) {
-    let at = first_average(chunk) + quad;
+    let at = chunk.average + quad;
     let average = moments[at];
     let param = load_param(chunk, quad);
     let has_none = average == vec4(NO_AVERAGE);

@@ -18,6 +18,9 @@ pub const WORKGROUP_SIZE: u32 = 256;
 /// Elements of a quad: a `vec4<f32>`.
 pub const QUAD: u64 = 4;
 
+/// Bytes of a cell: what an invocation of the update takes of each plane. Of `f32` it is a quad.
+pub const CELL_BYTES: u64 = 16;
+
 /// The largest order that is compiled without a loop over the integrals. A loop costs a software driver a twentieth of the
 /// step.
 pub const UNROLLED_ORDER: u32 = 3;

@@ -13,15 +13,15 @@ pub struct Chunk {
     pub param: u32,
     /// First word of the gradient in its window.
     pub grad: u32,
-    /// First quad of the first moment in the page.
+    /// First cell of the first moment in the page.
     pub moments: u32,
-    /// First quad of the first integral in the page.
+    /// First cell of the first integral in the page.
     pub integrals: u32,
-    /// Quads from a plane to the next.
+    /// Cells from a plane to the next.
     pub stride: u32,
-    /// Planes from the first moment to the master copy, or 0 where there is none.
+    /// First quad of the master copy in the page of moments, or 0 where there is none.
     pub master: u32,
-    /// Planes from the first moment to the average of θ, or 0 where there is none.
+    /// First quad of the average of θ there, or 0 where there is none.
     pub average: u32,
     /// Elements; in a table at most [`CHUNK`](crate::abi::CHUNK).
     pub len: u32,
@@ -29,9 +29,9 @@ pub struct Chunk {
     pub clock: u32,
     /// The parameter's window in the low half, the gradient's in the high half.
     pub windows: u32,
-    /// The key of stochastic rounding, else 0.
+    /// The key of what is drawn, else 0.
     pub stream: u32,
-    /// The chunk's first quad in its tensor, for stochastic rounding to count by, else 0.
+    /// The chunk's first quad in its tensor, for random numbers to count by, else 0.
     pub first: u32,
 }
 

@@ -130,7 +130,7 @@ impl Course {
         for (index, number) in moved.into_iter().enumerate() {
             let member = &mut members[number].0;
             check_param(&self.groups[group], group, index, &member.param)?;
-            *member = member.in_group(group, &self.groups[group], known_step(member.clock));
+            *member = member.in_group(group, &self.groups[group], known_step(member.clock))?;
         }
         Ok(self.with(self.groups.clone(), members))
     }
@@ -148,7 +148,7 @@ impl Course {
         let own = members.iter_mut().map(|(member, _)| member).filter(|member| member.group == group);
         for (index, member) in own.enumerate() {
             check_param(&hyperparams, group, index, &member.param)?;
-            *member = member.in_group(group, &hyperparams, known_step(member.clock));
+            *member = member.in_group(group, &hyperparams, known_step(member.clock))?;
         }
         let mut groups = self.groups.clone();
         groups[group] = hyperparams;

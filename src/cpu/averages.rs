@@ -60,14 +60,14 @@ impl Cpu {
         let mut moments = &mut self.moments[..];
         for (member, binding) in course.members.iter().zip(bindings) {
             let planes = member.planes;
-            let mut own = split_off(&mut moments, member.param.len * planes.count(Bank::Moments));
+            let mut own = split_off(&mut moments, planes.bank_words(Bank::Moments, member.param.len));
             let is_averaged = planes.average && self.clocks[member.clock].averaged > 0;
             let Some(Binding { mut param, .. }) = binding.filter(|_| is_averaged) else { continue };
             for start in (0..member.param.len).step_by(CHUNK) {
                 let len = CHUNK.min(member.param.len - start);
                 let chunk;
                 (chunk, param) = param.split_at(len);
-                let moments = split_off(&mut own, len * planes.count(Bank::Moments));
+                let moments = split_off(&mut own, planes.bank_words(Bank::Moments, len));
                 exchange(chunk, moments, planes, course.averages_in);
             }
         }
@@ -79,7 +79,7 @@ fn exchange(param: ValuesMut<'_>, mut moments: &mut [f32], planes: Planes, out: 
     let len = param.len();
     let [mut master, mut average]: [&mut [f32]; 2] = Default::default();
     for plane in planes.moments() {
-        let values = split_off(&mut moments, len);
+        let values = split_off(&mut moments, planes.words(plane, len));
         match plane {
             Plane::Master => master = values,
             Plane::Average => average = values,

@@ -1,13 +1,15 @@
 //! The state of the CPU optimizer after parameters have come, gone or changed their planes.
 
-use super::chunk::CHUNK;
+use std::collections::HashMap;
+
+use super::chunk::{CHUNK, split_off};
 use super::optimizer::{Cpu, zeros};
 use crate::abi::Group;
 use crate::clock::Clock;
 use crate::course::{Change, Course, Source};
 use crate::error::Error;
 use crate::param::Member;
-use crate::planes::{Bank, Plane, Planes};
+use crate::planes::{Bank, Planes};
 
 impl Cpu {
     /// Everything of a change that can fail, and the change itself.
@@ -63,29 +65,32 @@ pub(super) fn starts(members: &[Member], bank: Bank) -> Vec<usize> {
     let mut end = 0;
     let start = |member: &Member| {
         let start = end;
-        end += member.param.len * member.planes.count(bank);
+        end += member.planes.bank_words(bank, member.param.len);
         start
     };
     members.iter().map(start).collect()
 }
 
-/// Copies the planes of one parameter that are in both lists.
-fn copy_planes(bank: Bank, len: usize, (old_list, old): (Planes, &[f32]), (list, new): (Planes, &mut [f32])) {
-    let both: Vec<_> = list.iter().filter(|plane| plane.bank() == bank && index(old_list, *plane).is_some()).collect();
+/// Copies the planes of one parameter that are in both lists, which have the same precision.
+fn copy_planes(bank: Bank, len: usize, (old_list, mut old): (Planes, &[f32]), (list, mut new): (Planes, &mut [f32])) {
     for start in (0..len).step_by(CHUNK) {
         let chunk = CHUNK.min(len - start);
-        for &plane in &both {
-            let at = |list: Planes| {
-                let index = index(list, plane).unwrap_or_default();
-                start * list.count(bank) + index * chunk
-            };
-            let (from, to) = (at(old_list), at(list));
-            new[to..to + chunk].copy_from_slice(&old[from..from + chunk]);
+        let (old_chunk, old_rest) = old.split_at(old_list.bank_words(bank, chunk));
+        let new_chunk = split_off(&mut new, list.bank_words(bank, chunk));
+        let mut from = HashMap::new();
+        let mut at = 0;
+        for plane in old_list.within(bank) {
+            let words = old_list.words(plane, chunk);
+            from.insert(plane, &old_chunk[at..at + words]);
+            at += words;
         }
+        let mut to = new_chunk;
+        for plane in list.within(bank) {
+            let words = split_off(&mut to, list.words(plane, chunk));
+            if let Some(values) = from.get(&plane) {
+                words.copy_from_slice(values);
+            }
+        }
+        old = old_rest;
     }
-}
-
-/// The place of a plane among those of its bank.
-fn index(list: Planes, plane: Plane) -> Option<usize> {
-    list.iter().filter(|own| own.bank() == plane.bank()).position(|own| own == plane)
 }

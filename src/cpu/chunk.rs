@@ -4,10 +4,13 @@ use std::ops::Range;
 
 use half::bf16;
 
+use super::packed::PackedState;
 use crate::abi::{Coefs, UNROLLED_ORDER};
 use crate::math::half::bf16_stochastic;
+use crate::math::packed::draw_key;
 use crate::math::philox::philox_of;
 use crate::math::update::{adjust, apply, average, follow, integral, raise};
+use crate::options::StatePrecision;
 use crate::param::Member;
 use crate::planes::{Plane, Planes, Rounding};
 use crate::values::{Values, ValuesMut};
@@ -49,7 +52,7 @@ pub(super) struct Task<'a> {
     pub first: u32,
 }
 
-/// Room for values in half precision while they are in `f32`.
+/// Room for values in fewer bits while they are in `f32`.
 #[derive(Default)]
 pub(super) struct Scratch {
     param: Vec<f32>,
@@ -64,8 +67,10 @@ impl Task<'_> {
         let len = grad.len();
         let is_single = matches!((&param, &grad), (ValuesMut::F32(_), ValuesMut::F32(_)));
         let averages = planes.average && coefs.average_rate > 0.0;
-        let block_len = if is_single && coefs.order <= UNROLLED_ORDER && !averages { len } else { BLOCK };
+        let is_plain = is_single && planes.precision == StatePrecision::F32;
+        let block_len = if is_plain && coefs.order <= UNROLLED_ORDER && !averages { len } else { BLOCK };
         let mut state = ChunkState::new(planes, len, moments, integrals);
+        state.draw = (draw_key(stream, coefs.step), first);
         for start in (0..len).step_by(block_len) {
             let within = start..len.min(start + block_len);
             let (mut own_param, mut own_grad);
@@ -74,14 +79,14 @@ impl Task<'_> {
             let grad_f32 = Values::from(&own_grad).in_f32(&mut scratch.grad);
             match (&mut own_param, rounding) {
                 (ValuesMut::F32(param), _) => {
-                    state.block(within.clone()).update(coefs, param, grad_f32);
+                    state.update(within.clone(), coefs, param, grad_f32);
                     if averages {
                         follow_all(coefs, param, &mut state.average[within]);
                     }
                 }
                 (_, Rounding::Exact | Rounding::Master) => {
                     let master = &mut std::mem::take(&mut state.master)[..];
-                    state.block(within.clone()).update(coefs, &mut master[within.clone()], grad_f32);
+                    state.update(within.clone(), coefs, &mut master[within.clone()], grad_f32);
                     own_param.round(&master[within.clone()]);
                     if averages {
                         follow_all(coefs, &master[within.clone()], &mut state.average[within]);
@@ -91,7 +96,7 @@ impl Task<'_> {
                 (_, Rounding::Stochastic) => {
                     scratch.param.resize(grad_f32.len(), 0.0);
                     Values::from(&own_param).copy_to(&mut scratch.param);
-                    state.block(within.clone()).update(coefs, &mut scratch.param, grad_f32);
+                    state.update(within.clone(), coefs, &mut scratch.param, grad_f32);
                     if let ValuesMut::Bf16(param) = &mut own_param {
                         round_stochastic(param, &scratch.param, [first + (start / 4) as u32, coefs.step], stream);
                     }
@@ -127,6 +132,9 @@ fn round_stochastic(param: &mut [bf16], values: &[f32], [first, step]: [u32; 2],
 
 /// A chunk's planes. Those that the parameter does not have are empty.
 struct ChunkState<'a> {
+    precision: StatePrecision,
+    /// The key of its random words, and the number in its tensor of its first quad.
+    draw: (u32, u32),
     len: usize,
     first_moment: &'a mut [f32],
     second_moment: &'a mut [f32],
@@ -141,9 +149,10 @@ impl<'a> ChunkState<'a> {
     #[inline(always)]
     fn new(planes: Planes, len: usize, mut moments: &'a mut [f32], integrals: &'a mut [f32]) -> Self {
         let [first_moment, second_moment, largest, master, average] = Default::default();
-        let mut state = Self { len, first_moment, second_moment, largest, master, average, integrals };
+        let (precision, draw) = (planes.precision, (0, 0));
+        let mut state = Self { precision, draw, len, first_moment, second_moment, largest, master, average, integrals };
         for plane in planes.moments() {
-            let values = split_off(&mut moments, len);
+            let values = split_off(&mut moments, planes.words(plane, len));
             match plane {
                 Plane::FirstMoment => state.first_moment = values,
                 Plane::SecondMoment => state.second_moment = values,
@@ -155,6 +164,35 @@ impl<'a> ChunkState<'a> {
             }
         }
         state
+    }
+
+    /// Updates the elements `within` of the chunk.
+    #[inline(always)]
+    fn update(&mut self, within: Range<usize>, c: &Coefs, param: &mut [f32], grad: &[f32]) {
+        if self.precision == StatePrecision::F32 {
+            self.block(within).update(c, param, grad);
+        } else {
+            let precision = self.precision;
+            self.packed(within.start).update(precision, c, param, grad);
+        }
+    }
+
+    /// The words of all planes from an element on, which is the first of a cell.
+    #[inline(always)]
+    fn packed(&mut self, start: usize) -> PackedState<'_> {
+        let cell = self.precision.cell() as usize;
+        let first_word = start * 4 / cell;
+        let (key, first_quad) = self.draw;
+        PackedState {
+            first_moment: &mut self.first_moment[first_word..],
+            second_moment: &mut self.second_moment[first_word..],
+            largest: self.largest.get_mut(first_word..).unwrap_or_default(),
+            integrals: self.integrals,
+            plane_words: 4 * self.len.div_ceil(cell),
+            first_word,
+            key,
+            first_quad: first_quad + (start / 4) as u32,
+        }
     }
 
     /// The elements of all planes that are updated together.
@@ -299,7 +337,7 @@ mod tests {
         let mut param = values(0.5);
         let member = Member::new(0, hyperparams, Param::new("w", len));
         let planes = member.planes;
-        let [mut moments, mut integrals] = Bank::ALL.map(|bank| vec![0.0; len * planes.count(bank)]);
+        let [mut moments, mut integrals] = Bank::ALL.map(|bank| vec![0.0; planes.bank_words(bank, len)]);
         for t in 1..=3 {
             let coefs = advance_clock(&mut clock, &group, tick, &settings, &verdict);
             let mut grad = values(t as f32);

@@ -9,6 +9,7 @@ mod chunk;
 mod coefs;
 mod measuring;
 mod optimizer;
+mod packed;
 mod rows;
 mod sharing;
 mod state;

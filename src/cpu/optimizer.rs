@@ -211,12 +211,12 @@ impl Cpu {
         }
         let mut moments = &mut self.moments[..];
         for ((member, binding), adopted) in members.iter().zip(bindings).zip(&mut self.adopted) {
-            let mut own = split_off(&mut moments, member.param.len * member.planes.count(Bank::Moments));
+            let mut own = split_off(&mut moments, member.planes.bank_words(Bank::Moments, member.param.len));
             let Some(binding) = binding.as_ref().filter(|_| !*adopted) else { continue };
             *adopted = true;
             for param in Values::from(&binding.param).chunks(CHUNK) {
                 for plane in member.planes.moments() {
-                    let values = split_off(&mut own, param.len());
+                    let values = split_off(&mut own, member.planes.words(plane, param.len()));
                     match param {
                         _ if plane != Plane::Master => {}
                         // A parameter in `f32` has no master copy.
@@ -272,12 +272,12 @@ impl Cpu {
         let mut tasks = Vec::new();
         let (mut moments, mut integrals) = (&mut self.moments[..], &mut self.integrals[..]);
         for (member, binding) in course.members.iter().zip(bindings) {
-            let [moment_planes, integral_planes] = Bank::ALL.map(|bank| member.planes.count(bank));
+            let words = |bank, len| member.planes.bank_words(bank, len);
             let Some((Binding { param: mut params, grad: mut grads, .. }, coefs)) =
                 binding.zip(coefs[member.clock].as_ref())
             else {
-                split_off(&mut moments, member.param.len * moment_planes);
-                split_off(&mut integrals, member.param.len * integral_planes);
+                split_off(&mut moments, words(Bank::Moments, member.param.len));
+                split_off(&mut integrals, words(Bank::Integrals, member.param.len));
                 continue;
             };
             for start in (0..member.param.len).step_by(CHUNK) {
@@ -285,8 +285,8 @@ impl Cpu {
                 let (param, grad);
                 (param, params) = params.split_at(len);
                 (grad, grads) = grads.split_at(len);
-                let moments = split_off(&mut moments, len * moment_planes);
-                let integrals = split_off(&mut integrals, len * integral_planes);
+                let moments = split_off(&mut moments, words(Bank::Moments, len));
+                let integrals = split_off(&mut integrals, words(Bank::Integrals, len));
                 let first = (start / 4) as u32;
                 tasks.push(Task { coefs, param, grad, zero, member, moments, integrals, first });
             }
@@ -313,7 +313,15 @@ pub(super) fn zeros(members: &[Member], bank: Bank) -> Result<Vec<f32>, Error> {
     Ok(vec![0.0; elements])
 }
 
-/// The elements of a bank.
+/// The words of a bank.
 pub(super) fn bank_len(members: &[Member], bank: Bank) -> u128 {
-    members.iter().map(|member| member.param.len as u128 * member.planes.count(bank) as u128).sum()
+    // Counted in more bits than lengths have: nobody has checked yet that there is so much memory.
+    let words = |member: &Member| {
+        let of = |plane| member.planes.words(plane, member.param.len) as u128;
+        match bank {
+            Bank::Moments => member.planes.moments().map(of).sum(),
+            Bank::Integrals => of(Plane::Integral(1)) * u128::from(member.planes.integrals),
+        }
+    };
+    members.iter().map(words).sum()
 }

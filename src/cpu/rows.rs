@@ -1,5 +1,7 @@
 //! The twin of `shaders/gather.wgsl`: the state of the rows that parameters go on with.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use super::changes::starts;
@@ -7,6 +9,7 @@ use super::chunk::CHUNK;
 use super::optimizer::Cpu;
 use crate::abi::{FRESH_ROW, NO_AVERAGE};
 use crate::error::Error;
+use crate::math::packed::{pack, unpack};
 use crate::optimizer::Optimizer;
 use crate::param::Member;
 use crate::planes::{Bank, Plane};
@@ -75,14 +78,14 @@ impl Cpu {
         let mut gathered = Vec::new();
         for bank in Bank::ALL {
             let own = &[&self.moments, &self.integrals][bank as usize][starts(members, bank)[number]..];
-            for index in 0..member.planes.count(bank) {
-                let mut plane = Vec::with_capacity(member.param.len);
-                for (range, _) in parts(member, bank, index) {
-                    plane.extend_from_slice(&own[range]);
+            for plane in member.planes.within(bank) {
+                let mut values = vec![0.0; member.param.len];
+                for (range, within) in parts(member, plane) {
+                    let precision = member.planes.precision_of(plane);
+                    unpack(precision, plane.is_signed(), &own[range], &mut values[within]);
                 }
-                let is_average = bank == Bank::Moments && member.planes.moments().nth(index) == Some(Plane::Average);
-                let fresh = f32::from_bits(if is_average { NO_AVERAGE } else { 0 });
-                gathered.push(take_rows(&plane, width, rows, fresh));
+                let fresh = f32::from_bits(if plane == Plane::Average { NO_AVERAGE } else { 0 });
+                gathered.push(take_rows(&values, width, rows, fresh));
             }
         }
         gathered
@@ -95,9 +98,10 @@ impl Cpu {
         for bank in Bank::ALL {
             let start = starts(members, bank)[number];
             let own = &mut [&mut self.moments, &mut self.integrals][bank as usize][start..];
-            for (index, plane) in (0..member.planes.count(bank)).zip(&mut planes) {
-                for (range, within) in parts(member, bank, index) {
-                    own[range].copy_from_slice(&plane[within]);
+            for (plane, values) in member.planes.within(bank).zip(&mut planes) {
+                for (range, within) in parts(member, plane) {
+                    let precision = member.planes.precision_of(plane);
+                    pack(precision, plane.is_signed(), &values[within], &mut own[range]);
                 }
             }
         }
@@ -118,16 +122,13 @@ fn take_rows(plane: &[f32], width: usize, rows: &[u32], fresh: f32) -> Vec<f32> 
     gathered
 }
 
-/// Where a plane of a parameter lies, chunk by chunk: its places in the parameter's part of a bank, and in the plane itself.
-fn parts(
-    member: &Member,
-    bank: Bank,
-    index: usize,
-) -> impl Iterator<Item = (std::ops::Range<usize>, std::ops::Range<usize>)> {
-    let (len, count) = (member.param.len, member.planes.count(bank));
+/// Where a plane of a parameter lies, chunk by chunk: its words in the parameter's part of a bank, and its elements.
+fn parts(member: &Member, plane: Plane) -> impl Iterator<Item = (Range<usize>, Range<usize>)> {
+    let (len, planes, bank) = (member.param.len, member.planes, plane.bank());
     (0..len).step_by(CHUNK).map(move |start| {
         let chunk = CHUNK.min(len - start);
-        let first = start * count + index * chunk;
-        (first..first + chunk, start..start + chunk)
+        let before = planes.within(bank).take_while(|own| *own != plane).map(|own| planes.words(own, chunk));
+        let first = planes.bank_words(bank, start) + before.sum::<usize>();
+        (first..first + planes.words(plane, chunk), start..start + chunk)
     })
 }

@@ -6,6 +6,7 @@ use crate::abi::{Group, Scaler};
 use crate::course::resumed::Resumed;
 use crate::course::{Change, Course};
 use crate::error::Error;
+use crate::math::packed::{pack, unpack};
 use crate::optimizer::{Optimizer, backend::Backend};
 use crate::param::Member;
 use crate::planes::Bank;
@@ -48,8 +49,8 @@ impl Cpu {
                 let within = start..member.param.len.min(start + CHUNK);
                 for (plane, values) in state.planes_mut() {
                     let bank = &mut banks[plane.bank() as usize];
-                    let (source, rest) = bank.split_at(within.len());
-                    values[within.clone()].copy_from_slice(source);
+                    let (source, rest) = bank.split_at(member.planes.words(plane, within.len()));
+                    unpack(member.planes.precision_of(plane), plane.is_signed(), source, &mut values[within.clone()]);
                     *bank = rest;
                 }
             }
@@ -74,9 +75,11 @@ impl Cpu {
             for start in (0..member.param.len).step_by(CHUNK) {
                 let within = start..member.param.len.min(start + CHUNK);
                 for plane in member.planes.iter() {
-                    let target = split_off(&mut banks[plane.bank() as usize], within.len());
+                    let words = member.planes.words(plane, within.len());
+                    let target = split_off(&mut banks[plane.bank() as usize], words);
+                    let precision = member.planes.precision_of(plane);
                     match state.and_then(|state| state.source(plane)) {
-                        Some(values) => target.copy_from_slice(&values[within.clone()]),
+                        Some(values) => pack(precision, plane.is_signed(), &values[within.clone()], target),
                         None => target.fill(0.0),
                     }
                 }

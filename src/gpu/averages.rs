@@ -70,7 +70,7 @@ impl Gpu {
     /// not looked at.
     fn bind_swap(&mut self, out: bool) -> Result<BoundSwap, Error> {
         let alone = |tensor: &Tensor| Tensor {
-            rests: tensor.average == 0,
+            rests: !tensor.average,
             format: Format { grad: tensor.format.param, ..tensor.format },
             extras: Extras::default(),
             ..*tensor

@@ -35,8 +35,8 @@ struct BoundDispatch {
     chunks: (wgpu::Buffer, u64),
     /// The kernel that updates, unless the gradients are of tensors that somebody else updates.
     update: Option<BoundKernel>,
-    /// The kernel that makes master copies, if there are any. It has the update's bind group.
-    adopt: Option<wgpu::ComputePipeline>,
+    /// The kernel that makes master copies, if there are any, with its grid. It has the update's bind group.
+    adopt: Option<(wgpu::ComputePipeline, [u32; 2])>,
     /// The kernel that looks at the gradients before the first is used, if the step needs that.
     measure: Option<BoundKernel>,
 }
@@ -113,7 +113,9 @@ impl Binder<'_> {
                 None => None,
             };
             let adopt = match dispatch.kernel.format.rounding {
-                Rounding::Master if number < own => Some(self.kernels.adopt(self.memory, dispatch.kernel)?),
+                Rounding::Master if number < own => {
+                    Some((self.kernels.adopt(self.memory, dispatch.kernel)?, dispatch.quad_workgroups(self.limits)))
+                }
                 _ => None,
             };
             let measure = match &partials {
@@ -139,7 +141,7 @@ impl Binder<'_> {
                 (swap::CLOCKS, clocks.counts.as_entire_buffer_binding()),
             ];
             let windows = Windows { dispatch, buffers: &buffers, chunks };
-            kernels.push(self.bind_kernel(pipeline, &windows, &own, dispatch.workgroups)?);
+            kernels.push(self.bind_kernel(pipeline, &windows, &own, dispatch.quad_workgroups(self.limits))?);
         }
         Ok(BoundSwap(kernels))
     }
@@ -272,8 +274,8 @@ impl BoundPlan {
     /// Records the kernels that make master copies, after the coefficients are advanced.
     pub fn record_adopt(&self, pass: &mut wgpu::ComputePass<'_>) {
         for dispatch in &self.dispatches {
-            if let (Some(adopt), Some(update)) = (&dispatch.adopt, &dispatch.update) {
-                update.record_with(adopt, pass);
+            if let (Some((adopt, workgroups)), Some(update)) = (&dispatch.adopt, &dispatch.update) {
+                update.record_with(adopt, *workgroups, pass);
             }
         }
     }
@@ -320,11 +322,10 @@ impl BoundDispatch {
 
 impl BoundKernel {
     fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
-        self.record_with(&self.pipeline, pass);
+        self.record_with(&self.pipeline, self.workgroups, pass);
     }
 
-    fn record_with(&self, pipeline: &wgpu::ComputePipeline, pass: &mut wgpu::ComputePass<'_>) {
-        let [x, y] = self.workgroups;
+    fn record_with(&self, pipeline: &wgpu::ComputePipeline, [x, y]: [u32; 2], pass: &mut wgpu::ComputePass<'_>) {
         pass.set_pipeline(pipeline);
         pass.set_bind_group(0, &self.bind_group, &[]);
         pass.dispatch_workgroups(x, y, 1);

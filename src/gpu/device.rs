@@ -19,7 +19,6 @@ use crate::course::Course;
 use crate::error::{Error, Role};
 use crate::param::Member;
 use crate::plan::{Extras, Format, Integrals, Limits, Placement, Plan, Tensor};
-use crate::planes::{Bank, Plane};
 
 /// The GPU's part of an [`Optimizer`](crate::Optimizer): where the tensors lie, the compiled kernels, the state on the device, and the plan.
 #[derive(Debug)]
@@ -63,11 +62,11 @@ pub(super) fn tensor(course: &Course, member: &Member, bound: &Bound) -> Tensor 
         clock: member.clock as u32,
         rests: !member.takes_part(),
         len: member.param.len as u64,
-        moment_planes: planes.count(Bank::Moments) as u64,
-        master: planes.moment_index(Plane::Master) as u32,
-        average: planes.moment_index(Plane::Average) as u32,
-        integral_planes: planes.count(Bank::Integrals) as u64,
-        format: Format::new(member.param.dtype, bound.grad_dtype, hyperparams.half_params),
+        moment_planes: 2 + u64::from(planes.amsgrad),
+        master: planes.master,
+        average: planes.average,
+        integral_planes: planes.integrals.into(),
+        format: Format::new(member.param.dtype, bound.grad_dtype, hyperparams.half_params, planes.precision),
         stream: member.stream,
         extras: Extras { adjust, skip, integrals, ..extras },
     }

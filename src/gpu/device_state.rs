@@ -1,18 +1,21 @@
 //! The optimizer's memory on the device: pages of state, counts, coefficients, the loss scale.
 
+use std::borrow::Cow;
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::memory::Memory;
 use super::owned::Owned;
 use super::upload::Upload;
-use crate::abi::{Coefs, Group, Progress, QUAD, Scaler};
+use crate::abi::{CELL_BYTES, Coefs, Group, Progress, QUAD, Scaler};
 use crate::clock::Clock;
 use crate::course::Course;
 use crate::error::Error;
-use crate::options::Hyperparams;
+use crate::math::packed::pack;
+use crate::options::{Hyperparams, StatePrecision};
 use crate::param::Member;
 use crate::plan::{Limits, Page, Segment, StateLayout};
-use crate::planes::{Bank, Plane};
+use crate::planes::{Bank, Plane, Planes};
 use crate::state::ParamState;
 
 /// The optimizer's own buffers.
@@ -130,18 +133,30 @@ impl PageBuffers {
     }
 }
 
-/// The first byte of a plane of a segment in its page's bank. `index` counts the planes of that bank.
-pub(super) fn plane_offset(segment: &Segment, bank: Bank, index: usize) -> u64 {
-    let first = match bank {
-        Bank::Moments => segment.moments,
-        Bank::Integrals => segment.integrals,
+/// The bytes of a plane of a segment in its page's bank. They are whole words of the plane, and may end within its last cell if that is
+/// `f32`.
+pub(super) fn plane_bytes(segment: &Segment, planes: Planes, plane: Plane) -> Range<u64> {
+    let number =
+        planes.within(plane.bank()).take_while(|own| *own != plane).filter(|own| own.is_exact() == plane.is_exact());
+    let (number, stride) = (number.count() as u64, segment.stride);
+    let first = match plane.bank() {
+        Bank::Integrals => segment.integrals + number * stride,
+        Bank::Moments if plane.is_exact() => segment.exact + number * stride * planes.precision.width(),
+        Bank::Moments => segment.moments + number * stride,
     };
-    (first + index as u64 * segment.stride) * QUAD * 4
+    let words = planes.words(plane, segment.len as usize) as u64;
+    first * CELL_BYTES..first * CELL_BYTES + 4 * words
 }
 
-/// The bytes of `len` elements of a plane that begins at `offset`.
-pub(super) fn plane_bytes(plane: Plane, offset: u64, len: u64) -> std::ops::Range<usize> {
-    offset as usize..(offset + plane.bytes(len)) as usize
+/// The words of a plane with these elements.
+fn packed(planes: Planes, plane: Plane, values: &[f32]) -> Cow<'_, [f32]> {
+    let precision = planes.precision_of(plane);
+    if precision == StatePrecision::F32 {
+        return values.into();
+    }
+    let mut words = vec![0.0; planes.words(plane, values.len())];
+    pack(precision, plane.is_signed(), values, &mut words);
+    words.into()
 }
 
 impl DeviceState {
@@ -181,20 +196,22 @@ impl DeviceState {
     ) -> Result<(), Error> {
         let mut upload = Upload::new(memory);
         let planes = |segment: &Segment| members[segment.tensor].planes;
-        let slab = |segment: &Segment| (segment.page, Bank::ALL.map(|bank| planes(segment).count(bank)));
+        let slab = |segment: &Segment| {
+            let planes = planes(segment);
+            (segment.page, planes.precision, Bank::ALL.map(|bank| planes.count(bank)))
+        };
         for slab in self.layout.segments.chunk_by(|a, b| slab(a) == slab(b)) {
             for bank in Bank::ALL {
                 // Plane after plane, each of which is contiguous over the slab.
                 for index in 0..planes(&slab[0]).count(bank) {
                     for segment in slab {
-                        let plane = planes(segment).within(bank).nth(index);
-                        let state = states[segment.tensor];
-                        if let Some(values) = state.zip(plane).and_then(|(state, plane)| state.source(plane)) {
-                            let values = &values[segment.start as usize..(segment.start + segment.len) as usize];
-                            let (buffer, offset) =
-                                (self.pages[segment.page].bank(bank), plane_offset(segment, bank, index));
-                            upload.push(buffer, offset, bytemuck::cast_slice(values))?;
-                        }
+                        let (planes, state) = (planes(segment), states[segment.tensor]);
+                        let Some(plane) = planes.within(bank).nth(index) else { continue };
+                        let Some(values) = state.and_then(|state| state.source(plane)) else { continue };
+                        let values = &values[segment.start as usize..(segment.start + segment.len) as usize];
+                        let words = packed(planes, plane, values);
+                        let offset = plane_bytes(segment, planes, plane).start;
+                        upload.push(self.pages[segment.page].bank(bank), offset, bytemuck::cast_slice(&words))?;
                     }
                 }
             }

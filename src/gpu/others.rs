@@ -4,7 +4,7 @@ use super::binding::{Bound, Slice, end, number_buffers};
 use super::bound_plan::Placed;
 use crate::dtype::Dtype;
 use crate::error::Error;
-use crate::options::HalfParams;
+use crate::options::{HalfParams, StatePrecision};
 use crate::plan::{Format, Limits, Plan, StateLayout, Tensor};
 
 /// The gradient of a tensor that somebody else updates. It counts in the global norm and in the search for values that are not
@@ -71,7 +71,7 @@ impl OtherGrad {
 
     /// The gradient as the planner knows it: a tensor without state.
     fn tensor(&self) -> Tensor {
-        let format = Format::new(self.dtype, self.dtype, HalfParams::default());
+        let format = Format::new(self.dtype, self.dtype, HalfParams::default(), StatePrecision::F32);
         Tensor { len: self.len as u64, format, ..Tensor::default() }
     }
 }

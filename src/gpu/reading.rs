@@ -1,15 +1,17 @@
 //! The GPU optimizer's state and numbers, on their way to the host: copies at a point of the caller's encoder.
 
-use super::binding::end;
+use std::borrow::Cow;
 use std::sync::Arc;
 
+use super::binding::end;
 use super::device::Gpu;
-use super::device_state::{AVERAGES_IN, ClockBuffers, plane_bytes, plane_offset};
+use super::device_state::{AVERAGES_IN, ClockBuffers, plane_bytes};
 use super::known::{ClockSteps, Known};
 use super::readback::{Contents, Copies, Range, Readback, head};
 use crate::abi::{Progress, Scaler};
 use crate::clock::Clock;
 use crate::error::{Error, Role};
+use crate::math::packed::unpack;
 use crate::optimizer::Optimizer;
 use crate::plan::StateLayout;
 use crate::planes::{Bank, Planes};
@@ -210,14 +212,14 @@ impl Assembler {
         for segment in &self.layout.segments {
             let first = COUNTS + Bank::ALL.len() * segment.page;
             let within = segment.start as usize..(segment.start + segment.len) as usize;
-            let mut indices = [0; Bank::ALL.len()];
+            let (_, _, planes, _) = self.params[segment.tensor];
             for (plane, values) in states[segment.tensor].planes_mut() {
-                let bank = plane.bank();
-                let index = &mut indices[bank as usize];
-                let bytes = plane_bytes(plane, plane_offset(segment, bank, *index), segment.len);
-                bytemuck::cast_slice_mut(&mut values[within.clone()])
-                    .copy_from_slice(&contents.range(first + bank as usize)[bytes]);
-                *index += 1;
+                let bytes = plane_bytes(segment, planes, plane);
+                let bank = contents.range(first + plane.bank() as usize);
+                let bytes = &bank[bytes.start as usize..bytes.end as usize];
+                let words: Cow<'_, [f32]> = bytemuck::try_cast_slice(bytes)
+                    .map_or_else(|_| bytemuck::pod_collect_to_vec(bytes).into(), Cow::Borrowed);
+                unpack(planes.precision_of(plane), plane.is_signed(), &words, &mut values[within.clone()]);
             }
         }
         states

@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 
-use super::device_state::{ClockBuffers, DeviceState, plane_offset};
+use super::device_state::{ClockBuffers, DeviceState, plane_bytes};
 use super::moves::Route;
-use crate::abi::{Move, QUAD};
+use crate::abi::{CELL_BYTES, Move, QUAD};
 use crate::course::{Change, Source};
 use crate::param::Member;
 use crate::plan::Segment;
-use crate::planes::Bank;
+use crate::planes::{Bank, Plane, Planes};
 
 /// Everything that moves, by the two buffers in question.
 pub(super) struct Routes<'a> {
@@ -52,13 +52,9 @@ impl<'a> Routes<'a> {
     pub fn add_planes(&mut self, after: &DeviceState, kept: usize, members: &[Member], sources: &[Option<usize>]) {
         for segment in after.layout.segments.iter().filter(|segment| segment.page >= kept) {
             let Some(source) = sources[segment.tensor] else { continue };
-            for bank in Bank::ALL {
-                for (index, plane) in members[segment.tensor].planes.within(bank).enumerate() {
-                    let index_before = self.members[source].planes.within(bank).position(|before| before == plane);
-                    if let Some(index_before) = index_before {
-                        self.add_plane(after, bank, (source, index_before), (segment, index));
-                    }
-                }
+            let (before, now) = (self.members[source].planes, members[segment.tensor].planes);
+            for plane in now.iter().filter(|plane| before.has(*plane)) {
+                self.add_plane(after, plane, (source, before), (segment, now));
             }
         }
     }
@@ -67,10 +63,12 @@ impl<'a> Routes<'a> {
     fn add_plane(
         &mut self,
         after: &DeviceState,
-        bank: Bank,
-        (source, index_before): (usize, usize),
-        (segment, index): (&Segment, usize),
+        plane: Plane,
+        (source, before): (usize, Planes),
+        (segment, now): (&Segment, Planes),
     ) {
+        // Both have the same precision, which no change but a loading changes.
+        let in_cell = if plane.is_exact() { QUAD } else { now.precision.cell() };
         for number in 0..self.segments[source].len() {
             let old = self.segments[source][number];
             let start = old.start.max(segment.start);
@@ -78,13 +76,13 @@ impl<'a> Routes<'a> {
             if start >= end {
                 continue;
             }
-            let quad = |own: &Segment, index| {
-                let first = plane_offset(own, bank, index) / (4 * QUAD);
-                (first + (start - own.start) / QUAD) as u32
+            let cell = |own: &Segment, planes| {
+                let first = plane_bytes(own, planes, plane).start / CELL_BYTES;
+                (first + (start - own.start) / in_cell) as u32
             };
-            let len = (end - start).div_ceil(QUAD) as u32;
-            let part = Move { before: quad(&old, index_before), after: quad(segment, index), len };
-            self.push(after, (old.page, bank, segment.page), part);
+            let len = (end - start).div_ceil(in_cell) as u32;
+            let part = Move { before: cell(&old, before), after: cell(segment, now), len };
+            self.push(after, (old.page, plane.bank(), segment.page), part);
         }
     }
 

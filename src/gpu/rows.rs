@@ -2,11 +2,12 @@
 
 use super::binding::{Binding, Bound, Slice};
 use super::device::Gpu;
-use super::device_state::{DeviceState, plane_offset};
+use super::device_state::{DeviceState, plane_bytes};
 use super::overlap::check_overlap;
 use crate::abi::{CHUNK, Gather, QUAD, gather as binding};
 use crate::error::Error;
 use crate::optimizer::Optimizer;
+use crate::options::StatePrecision;
 use crate::param::Member;
 use crate::plan::{Segment, grid};
 use crate::planes::{Bank, Plane};
@@ -115,6 +116,13 @@ impl Optimizer<Gpu> {
         let size = rows.check(limits.binding, limits.alignment)?;
         let bindings = self.course.sort_bindings(bindings, |binding| binding.name)?;
         let numbers: Vec<_> = (0..bindings.len()).filter(|&number| bindings[number].is_some()).collect();
+        for &number in &numbers {
+            let Member { param, planes, .. } = &self.course.members[number];
+            if planes.precision != StatePrecision::F32 {
+                let precision = format!("{:?}", planes.precision);
+                return Err(Error::PackedRows { name: param.name.clone(), precision });
+            }
+        }
         let (course, change, widths) = self.course.with_rows(&numbers, rows.before, rows.count)?;
         let bound = bindings.into_iter().zip(&course.members).zip(&self.device.bound);
         let bound = bound.map(|((binding, member), bound)| match binding {
@@ -167,13 +175,14 @@ impl Gpu {
         for (first, from) in before.layout.segments.iter().filter(own).enumerate() {
             for to in after.layout.segments.iter().filter(own) {
                 for bank in Bank::ALL {
-                    let element = |segment: &Segment, index| (plane_offset(segment, bank, index) / (4 * unit)) as u32;
-                    let list = member.planes.within(bank).enumerate().flat_map(|(index, plane)| {
+                    let list = member.planes.within(bank).flat_map(|plane| {
+                        let element =
+                            |segment: &Segment| (plane_bytes(segment, member.planes, plane).start / (4 * unit)) as u32;
                         cut(Gather {
-                            before: element(from, index),
+                            before: element(from),
                             from_start: (from.start / unit) as u32,
                             from_end: ((from.start + from.len) / unit) as u32,
-                            after: element(to, index),
+                            after: element(to),
                             start: (to.start / unit) as u32,
                             len: (to.len / unit) as u32,
                             width: width as u32 / unit as u32,

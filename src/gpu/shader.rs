@@ -1,12 +1,13 @@
 //! The kernels' WGSL, assembled from the files in `shaders/`.
 //!
 //! A file names what it needs by lines such as `#import shared/chunk.wgsl`. A word in capitals, `#import ACCESS`, is a
-//! choice that the variant makes. Switches are WGSL `override`s, whose values go to the pipeline.
+//! choice that the variant makes. A line that begins with `#each` stands for one line for each quad of a cell. Switches are WGSL `override`s, whose values go to the pipeline.
 
 use std::fmt;
 
 use crate::abi;
 use crate::dtype::Dtype;
+use crate::options::StatePrecision;
 use crate::plan::{Access, Extras, Form, Format, Integrals, Kernel, Shape};
 use crate::planes::Rounding;
 
@@ -30,7 +31,7 @@ impl fmt::Display for Shader {
 }
 
 /// The files that can be imported.
-const FILES: [(&str, &str); 25] = [
+const FILES: [(&str, &str); 30] = [
     ("access/elements.wgsl", include_str!("../../shaders/access/elements.wgsl")),
     ("access/mixed.wgsl", include_str!("../../shaders/access/mixed.wgsl")),
     ("access/mixed_elements.wgsl", include_str!("../../shaders/access/mixed_elements.wgsl")),
@@ -39,8 +40,10 @@ const FILES: [(&str, &str); 25] = [
     ("access/quads.wgsl", include_str!("../../shaders/access/quads.wgsl")),
     ("access/word.wgsl", include_str!("../../shaders/access/word.wgsl")),
     ("shared/average.wgsl", include_str!("../../shaders/shared/average.wgsl")),
+    ("shared/cell.wgsl", include_str!("../../shaders/shared/cell.wgsl")),
     ("shared/chunk.wgsl", include_str!("../../shaders/shared/chunk.wgsl")),
     ("shared/coefs.wgsl", include_str!("../../shaders/shared/coefs.wgsl")),
+    ("shared/draw.wgsl", include_str!("../../shaders/shared/draw.wgsl")),
     ("shared/gain.wgsl", include_str!("../../shaders/shared/gain.wgsl")),
     ("shared/half.wgsl", include_str!("../../shaders/shared/half.wgsl")),
     ("shared/partial.wgsl", include_str!("../../shaders/shared/partial.wgsl")),
@@ -53,6 +56,9 @@ const FILES: [(&str, &str); 25] = [
     ("shared/wide.wgsl", include_str!("../../shaders/shared/wide.wgsl")),
     ("shared/words.wgsl", include_str!("../../shaders/shared/words.wgsl")),
     ("shared/workgroup.wgsl", include_str!("../../shaders/shared/workgroup.wgsl")),
+    ("state/bf16.wgsl", include_str!("../../shaders/state/bf16.wgsl")),
+    ("state/f32.wgsl", include_str!("../../shaders/state/f32.wgsl")),
+    ("state/q8.wgsl", include_str!("../../shaders/state/q8.wgsl")),
     ("swap/master.wgsl", include_str!("../../shaders/swap/master.wgsl")),
     ("swap/packed.wgsl", include_str!("../../shaders/swap/packed.wgsl")),
     ("swap/whole.wgsl", include_str!("../../shaders/swap/whole.wgsl")),
@@ -109,10 +115,17 @@ pub fn gather(by_quads: bool) -> Shader {
 /// A variant of the update kernel, with as many windows as its form needs.
 #[must_use]
 pub fn update(kernel: Kernel, windows: usize) -> Shader {
-    let variant = Variant::new(kernel, windows);
+    let mut variant = Variant::new(kernel, windows);
+    let Format { state, rounding, .. } = kernel.format;
+    variant.width = state.width() as usize;
+    variant.files.push(match state {
+        StatePrecision::F32 => ("STATE", "state/f32.wgsl"),
+        StatePrecision::Bf16 => ("STATE", "state/bf16.wgsl"),
+        StatePrecision::Q8 => ("STATE", "state/q8.wgsl"),
+    });
     let source = assemble("update.wgsl", include_str!("../../shaders/update.wgsl"), &variant);
-    let rounding = kernel.format.rounding;
-    Shader { source, constants: [extras(kernel.extras, rounding), variant.constants].concat() }
+    let width = vec![("WIDTH", variant.width as f64)];
+    Shader { source, constants: [extras(kernel.extras, rounding), width, variant.constants].concat() }
 }
 
 /// The kernel that makes the master copies of an update kernel's parameters. The update's extras do not matter.
@@ -120,7 +133,7 @@ pub fn update(kernel: Kernel, windows: usize) -> Shader {
 pub fn adopt(kernel: Kernel, windows: usize) -> Shader {
     let variant = Variant::new(kernel, windows);
     let source = assemble("adopt.wgsl", include_str!("../../shaders/adopt.wgsl"), &variant);
-    Shader { source, constants: variant.constants }
+    Shader { source, constants: [vec![QUAD_BY_QUAD], variant.constants].concat() }
 }
 
 /// The kernel that swaps parameters and averages, `out` if the parameters go back. A clock has so many words. The update's
@@ -135,7 +148,7 @@ pub fn swap(kernel: Kernel, windows: usize, out: bool, words: usize) -> Shader {
     };
     variant.files.push(("EXCHANGE", exchange));
     let source = assemble("swap.wgsl", include_str!("../../shaders/swap.wgsl"), &variant);
-    let own = vec![("OUT", switch(out)), ("CLOCK_WORDS", words as f64)];
+    let own = vec![("OUT", switch(out)), ("CLOCK_WORDS", words as f64), QUAD_BY_QUAD];
     Shader { source, constants: [own, variant.constants].concat() }
 }
 
@@ -154,11 +167,16 @@ pub fn custom(text: &str) -> Shader {
     Shader { source: assemble("custom", text, &Variant::default()), constants: Vec::new() }
 }
 
+/// The override of a kernel that visits quads, not cells.
+const QUAD_BY_QUAD: (&str, f64) = ("WIDTH", 1.0);
+
 /// The choices of a kernel's variant.
 #[derive(Default)]
 struct Variant {
     /// The file that each word in capitals stands for.
     files: Vec<(&'static str, &'static str)>,
+    /// The quads for each of which a line with `#each` stands.
+    width: usize,
     /// The text behind `#import WINDOWS`.
     windows: String,
     /// The overrides of the access.
@@ -180,7 +198,7 @@ impl Variant {
             files.push(("WORDS", by_access(kernel.access, "access/mixed_quads.wgsl", "access/mixed_elements.wgsl")));
             constants.extend(formats(kernel.format));
         }
-        Self { files, windows: windows_wgsl(kernel.form, windows), constants }
+        Self { files, width: 1, windows: windows_wgsl(kernel.form, windows), constants }
     }
 
     /// The name and the text of what a file imports.
@@ -224,9 +242,16 @@ fn append<'a>((name, text): (&str, &'a str), variant: &'a Variant, known: &mut V
             after_import = is_import;
             continue;
         }
+        after_import = false;
+        if let Some((indent, line)) = line.split_once("#each ") {
+            for (number, field) in ["a", "b", "c", "d"].into_iter().enumerate().take(variant.width) {
+                let line = line.replace("{q}", field).replace("{i}", &number.to_string());
+                *assembled += &format!("{indent}{line}\n");
+            }
+            continue;
+        }
         assembled.push_str(line);
         assembled.push('\n');
-        after_import = false;
     }
     assembled.push('\n');
 }

@@ -17,4 +17,5 @@ pub(crate) mod wide;
 // Public for this crate's own tests.
 pub mod gain;
 pub mod half;
+pub mod packed;
 pub mod philox;

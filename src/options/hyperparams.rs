@@ -80,6 +80,34 @@ pub enum HalfParams {
     },
 }
 
+/// How the moments and integrals of a group are kept between steps. A step computes in `f32`, whatever this is, and rounds what it
+/// keeps up or down at random, so that the mean is the value itself: a sum that takes in less than half of its last bit still
+/// moves. The random numbers are a function of the parameter's name, the element and the step, so that a run can be repeated on any
+/// device, wherever the parameter lies.
+///
+/// A parameter of fewer than [`SMALLEST`](Self::SMALLEST) elements is kept in `f32`: it has little to save. So are
+/// [master copies](HalfParams::Master) and [averages](Average), which are there to be exact.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+pub enum StatePrecision {
+    /// 4 bytes an element.
+    #[default]
+    F32,
+    /// bf16: 2 bytes an element, of which 8 bits are mantissa.
+    Bf16,
+    /// 1 byte an element. Eight elements share a scale, beside which each is a float of 7 bits: a first moment or an integral has a
+    /// sign, 3 bits of exponent and 3 of mantissa, a second moment 4 and 3.
+    Q8,
+}
+
+impl StatePrecision {
+    /// Elements of the smallest parameter that is kept in anything but `f32`.
+    pub const SMALLEST: usize = 4096;
+
+    fn is_single(&self) -> bool {
+        *self == Self::F32
+    }
+}
+
 /// The hyperparameters of one parameter group.
 ///
 /// With t the step counted from 1, one step of each element θ with gradient g is (Algorithm 1):
@@ -143,6 +171,9 @@ pub struct Hyperparams {
     /// The average of the weights that is kept beside them. Default [`Average::None`].
     #[serde(default, skip_serializing_if = "Average::is_none")]
     pub average: Average,
+    /// How moments and integrals are kept. Default [`StatePrecision::F32`].
+    #[serde(default, skip_serializing_if = "StatePrecision::is_single")]
+    pub state_precision: StatePrecision,
 }
 
 impl Default for Hyperparams {
@@ -162,6 +193,7 @@ impl Default for Hyperparams {
             maximize: false,
             half_params: HalfParams::Master,
             average: Average::None,
+            state_precision: StatePrecision::F32,
         }
     }
 }

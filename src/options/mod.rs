@@ -11,6 +11,6 @@ mod schedule;
 pub use average::Average;
 pub(crate) use gradients::LARGEST_SCALE;
 pub use gradients::{GradOptions, GradScaler};
-pub use hyperparams::{HalfParams, Hyperparams, StepScale, WeightDecay};
+pub use hyperparams::{HalfParams, Hyperparams, StatePrecision, StepScale, WeightDecay};
 pub use loading::LoadOptions;
 pub use schedule::Schedule;

@@ -36,6 +36,15 @@ pub struct Dispatch {
 }
 
 impl Dispatch {
+    /// Workgroups in x and y of a kernel that takes quads one by one, where the update takes cells.
+    #[must_use]
+    pub fn quad_workgroups(&self, limits: &Limits) -> [u32; 2] {
+        match self.kernel.shape {
+            Shape::Run => grid(u64::from(self.chunks[0].len).div_ceil(WORKGROUP), limits),
+            Shape::Table => self.workgroups,
+        }
+    }
+
     /// Workgroups that measure its gradients. Each leaves one partial.
     #[must_use]
     pub fn partials(&self) -> u64 {
@@ -188,7 +197,7 @@ impl Batch {
         let stride = Stride::new(access, format);
         let runs = self.runs(tensors, state, stride);
         let (shape, chunks, workgroups) = if let [run] = runs[..] {
-            (Shape::Run, runs, u64::from(run.len).div_ceil(WORKGROUP))
+            (Shape::Run, runs, u64::from(run.len).div_ceil(WORKGROUP * format.state.width()))
         } else {
             let chunks: u64 = runs.iter().map(|run| u64::from(run.len).div_ceil(CHUNK)).sum();
             let most = if chunks < FEW_CHUNKS { CHUNK / 2 } else { CHUNK };
@@ -211,18 +220,23 @@ impl Batch {
         for &(piece, numbers) in &self.pieces {
             let segment = &state.segments[piece.segment];
             let tensor = &tensors[segment.tensor];
-            let quads = piece.start / QUAD;
+            let (quads, cells) = (piece.start / QUAD, piece.start / piece.format.state.cell());
+            // The planes that are always `f32` are the master copy and, after it, the average.
+            let exact = |has: bool, number: u64| {
+                let plane = segment.exact + number * segment.stride * piece.format.state.width();
+                if has { (plane + quads) as u32 } else { 0 }
+            };
             // Every quotient fits 32 bits, since a binding's size does.
             let within =
                 |place: Place, number: usize| ((place.offset - self.windows[number].1.offset) / stride.word) as u32;
             let run = Chunk {
                 param: within(piece.param, numbers[0]),
                 grad: within(piece.grad, numbers[1]),
-                moments: (segment.moments + quads) as u32,
-                integrals: (segment.integrals + quads) as u32,
+                moments: (segment.moments + cells) as u32,
+                integrals: (segment.integrals + cells) as u32,
                 stride: segment.stride as u32,
-                master: tensor.master,
-                average: tensor.average,
+                master: exact(tensor.master, 0),
+                average: exact(tensor.average, tensor.master.into()),
                 len: piece.len as u32,
                 clock: tensor.clock,
                 windows: (numbers[0] | numbers[1] << 16) as u32,

@@ -3,7 +3,6 @@
 use super::format::Format;
 use super::kernel::Access;
 use crate::abi::{Chunk, QUAD};
-use crate::planes::Rounding;
 
 /// How far one quad moves the start of a chunk.
 #[derive(Clone, Copy)]
@@ -14,6 +13,8 @@ pub(super) struct Stride {
     param: u64,
     /// Bytes of a quad of the gradient.
     grad: u64,
+    /// Quads of a cell.
+    width: u64,
     /// Whether quads are counted for the random numbers that they draw. Tensors cannot be joined then.
     pub draws: bool,
 }
@@ -24,30 +25,35 @@ impl Stride {
             Access::Quads => format.quad_word(),
             Access::Elements => 4,
         };
-        let draws = format.rounding == Rounding::Stochastic;
-        Self { word, param: QUAD * format.param.width(), grad: QUAD * format.grad.width(), draws }
+        let (param, grad) = (QUAD * format.param.width(), QUAD * format.grad.width());
+        Self { word, param, grad, width: format.state.width(), draws: format.draws() }
     }
 }
 
-/// The part of a run from element `start` on, a multiple of [`QUAD`].
+/// The part of a run from element `start` on, a multiple of a cell.
 fn tail(run: &Chunk, start: u32, stride: Stride) -> Chunk {
     let quads = start / QUAD as u32;
+    let cells = quads / stride.width as u32;
+    // 0 stands for no such plane.
+    let exact = |plane: u32| if plane == 0 { 0 } else { plane + quads };
     // No run is longer than a binding, whose bytes fit 32 bits.
     let words = |bytes: u64| (u64::from(quads) * bytes / stride.word) as u32;
     Chunk {
         param: run.param + words(stride.param),
         grad: run.grad + words(stride.grad),
-        moments: run.moments + quads,
-        integrals: run.integrals + quads,
+        moments: run.moments + cells,
+        integrals: run.integrals + cells,
+        master: exact(run.master),
+        average: exact(run.average),
         len: run.len - start,
         first: if stride.draws { run.first + quads } else { 0 },
         ..*run
     }
 }
 
-/// The empty run that begins where this one ends, if it ends with a whole quad.
+/// The empty run that begins where this one ends, if it ends with a whole cell.
 pub(super) fn after(run: &Chunk, stride: Stride) -> Option<Chunk> {
-    u64::from(run.len).is_multiple_of(QUAD).then(|| tail(run, run.len, stride))
+    u64::from(run.len).is_multiple_of(QUAD * stride.width).then(|| tail(run, run.len, stride))
 }
 
 /// Cuts a run into the chunks of a table, of `most` elements each.

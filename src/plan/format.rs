@@ -2,7 +2,7 @@
 
 use crate::abi::QUAD;
 use crate::dtype::Dtype;
-use crate::options::HalfParams;
+use crate::options::{HalfParams, StatePrecision};
 use crate::planes::Rounding;
 
 /// The types of a parameter's and a gradient's elements, and how the parameter is rounded.
@@ -14,13 +14,21 @@ pub struct Format {
     pub grad: Dtype,
     /// How a new value of the parameter is rounded to its type.
     pub rounding: Rounding,
+    /// How the state is kept.
+    pub state: StatePrecision,
 }
 
 impl Format {
     /// The format of a parameter whose group treats half precision as `half_params` says.
     #[must_use]
-    pub fn new(param: Dtype, grad: Dtype, half_params: HalfParams) -> Self {
-        Self { param, grad, rounding: Rounding::new(param, half_params) }
+    pub fn new(param: Dtype, grad: Dtype, half_params: HalfParams, state: StatePrecision) -> Self {
+        Self { param, grad, rounding: Rounding::new(param, half_params), state }
+    }
+
+    /// Whether the kernel draws random numbers.
+    #[must_use]
+    pub fn draws(self) -> bool {
+        self.rounding == Rounding::Stochastic || self.state != StatePrecision::F32
     }
 
     /// Whether both types are `f32`.

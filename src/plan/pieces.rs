@@ -6,7 +6,6 @@ use super::limits::Limits;
 use super::state_layout::Segment;
 use super::tensor::{Place, Placement, Tensor};
 use super::window::Window;
-use crate::abi::QUAD;
 
 /// A part of a caller's buffer that can be bound at once. Buffers are cut into tiles at the multiples of the largest binding,
 /// so that tiles never overlap and a buffer has as few as can be.
@@ -14,7 +13,7 @@ use crate::abi::QUAD;
 pub(super) enum Tile {
     /// The tile of this number in its buffer.
     Part { buffer: usize, number: u64 },
-    /// A quad across the border of two tiles, which is bound by itself. It begins at this byte.
+    /// A cell across the border of two tiles, which is bound by itself. It begins at this byte.
     Seam { buffer: usize, start: u64 },
 }
 
@@ -23,7 +22,7 @@ pub(super) enum Tile {
 pub(super) struct Piece {
     /// The segment's number.
     pub segment: usize,
-    /// First element in the segment, a multiple of [`QUAD`].
+    /// First element in the segment, the first of a cell.
     pub start: u64,
     pub len: u64,
     pub access: Access,
@@ -31,7 +30,7 @@ pub(super) struct Piece {
     /// The places of the piece's own first elements.
     pub param: Place,
     pub grad: Place,
-    /// Whether the piece is a quad on the seam of two tiles.
+    /// Whether the piece is a cell on the seam of two tiles.
     pub seam: bool,
 }
 
@@ -62,11 +61,12 @@ pub(super) fn cut(segments: &[Segment], tensors: &[Tensor], placements: &[Placem
         while start < segment.len {
             let at = |place: Place, width| place.after(width * (segment.start + start));
             let (param, grad) = (at(param, param_width), at(grad, grad_width));
-            // State lies in whole quads, so that a cut has to be between two quads.
-            let to_seam = |place: Place, width| (limits.binding - place.offset % limits.binding) / width / QUAD * QUAD;
+            // A cut has to be between two cells of the state.
+            let cell = format.state.cell();
+            let to_seam = |place: Place, width| (limits.binding - place.offset % limits.binding) / width / cell * cell;
             let before_seam = to_seam(param, param_width).min(to_seam(grad, grad_width));
             let seam = before_seam == 0;
-            let len = (segment.len - start).min(if seam { QUAD } else { before_seam });
+            let len = (segment.len - start).min(if seam { cell } else { before_seam });
             let piece = Piece { segment: number, start, len, access: Access::Quads, format, param, grad, seam };
             pieces.extend(split_by_access(piece));
             start += len;
@@ -75,13 +75,14 @@ pub(super) fn cut(segments: &[Segment], tensors: &[Tensor], placements: &[Placem
     pieces
 }
 
-/// Cuts off the part that can be reached by whole quads, if parameter and gradient are aligned. The rest is reached by
+/// Cuts off the part that can be reached by whole quads, in whole cells, if parameter and gradient are aligned. The rest is reached by
 /// elements.
 fn split_by_access(piece: Piece) -> impl Iterator<Item = Piece> {
     let Format { param, grad, .. } = piece.format;
     let word = piece.format.quad_word();
     let aligned = [piece.param, piece.grad].iter().all(|place| place.offset.is_multiple_of(word));
-    let body = if aligned { piece.len / QUAD * QUAD } else { 0 };
+    let cell = piece.format.state.cell();
+    let body = if aligned { piece.len / cell * cell } else { 0 };
     let quads = Piece { len: body, ..piece };
     let rest = Piece {
         start: piece.start + body,

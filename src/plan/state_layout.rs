@@ -4,11 +4,8 @@ use std::collections::HashMap;
 
 use super::limits::Limits;
 use super::tensor::{Placement, Tensor};
-use crate::abi::QUAD;
+use crate::abi::CELL_BYTES;
 use crate::error::Error;
-
-/// Bytes of a quad.
-const BYTES: u64 = 4 * QUAD;
 
 /// Elements of one tensor whose state lies in one page.
 ///
@@ -18,17 +15,19 @@ const BYTES: u64 = 4 * QUAD;
 pub struct Segment {
     /// The tensor's number.
     pub tensor: usize,
-    /// Its first element in the tensor, a multiple of [`QUAD`].
+    /// Its first element in the tensor, the first of a cell.
     pub start: u64,
     /// Its elements.
     pub len: u64,
     /// Its page.
     pub page: usize,
-    /// First quad of its first moment in the page's moments.
+    /// First cell of its first moment in the page's moments.
     pub moments: u64,
-    /// First quad of its first integral in the page's integrals.
+    /// First quad there of its first plane that is always `f32`: of the master copy, or else of the average.
+    pub exact: u64,
+    /// First cell of its first integral in the page's integrals.
     pub integrals: u64,
-    /// Quads from a plane to the next: the length of its slab.
+    /// Cells from a plane to the next: the length of its slab.
     pub stride: u64,
 }
 
@@ -54,7 +53,7 @@ pub struct StateLayout {
 /// Elements of a tensor that are to be laid out: all, or those of a segment that has to move.
 struct Part {
     tensor: usize,
-    /// The first element, a multiple of [`QUAD`].
+    /// The first element, the first of a cell.
     start: u64,
     len: u64,
 }
@@ -70,7 +69,7 @@ impl StateLayout {
     /// buffers, so that neighbours there are neighbours in the state.
     ///
     /// # Errors
-    /// If a single quad with its planes does not fit a binding.
+    /// If a single cell with its planes does not fit a binding.
     pub fn new(tensors: &[Tensor], placements: &[Placement], limits: &Limits) -> Result<Self, Error> {
         let parts = (0..tensors.len()).map(|tensor| Part::whole(tensors, tensor));
         Self::default().with(parts.collect(), tensors, placements, limits)
@@ -127,26 +126,30 @@ impl StateLayout {
         placements: &[Placement],
         limits: &Limits,
     ) -> Result<Self, Error> {
-        let capacity = limits.binding.min(limits.buffer) / BYTES;
+        let capacity = limits.binding.min(limits.buffer) / CELL_BYTES;
         parts.sort_by_key(|part| (tensors[part.tensor].planes(), placements[part.tensor].param, part.start));
 
         let mut layout = self;
         let (mut slab, first_page) = (layout.segments.len(), layout.pages.len());
         for (place, &Part { tensor, start, len }) in parts.iter().enumerate() {
             let shape = &tensors[tensor];
-            let most = shape.moment_planes.max(shape.integral_planes);
+            let most = shape.moment_cells().max(shape.integral_planes);
             if most > capacity {
                 let limit =
                     if limits.binding <= limits.buffer { "max_storage_buffer_binding_size" } else { "max_buffer_size" };
-                return Err(Error::LimitTooSmall { limit, needed: most * BYTES, available: capacity * BYTES });
+                return Err(Error::LimitTooSmall {
+                    limit,
+                    needed: most * CELL_BYTES,
+                    available: capacity * CELL_BYTES,
+                });
             }
             let (mut start, end) = (start, start + len);
             while start < end {
                 let room = if layout.pages.len() > first_page { layout.room(shape, capacity) } else { 0 };
-                let quads = (end - start).div_ceil(QUAD).min(room);
-                if quads > 0 {
-                    layout.push(Part { tensor, start, len: (end - start).min(quads * QUAD) }, shape);
-                    start += quads * QUAD;
+                let cells = (end - start).div_ceil(shape.cell()).min(room);
+                if cells > 0 {
+                    layout.push(Part { tensor, start, len: (end - start).min(cells * shape.cell()) }, shape);
+                    start += cells * shape.cell();
                 } else {
                     layout.close(&mut slab, tensors);
                     layout.pages.push(Page::default());
@@ -160,34 +163,37 @@ impl StateLayout {
         Ok(layout)
     }
 
-    /// Quads of a tensor that the last page has room for.
+    /// Cells of a tensor that the last page has room for.
     fn room(&self, tensor: &Tensor, capacity: u64) -> u64 {
         let Some(page) = self.pages.last() else { return 0 };
-        let quads = |used: u64, planes: u64| (capacity - used / BYTES).checked_div(planes).unwrap_or(u64::MAX);
-        quads(page.moments, tensor.moment_planes).min(quads(page.integrals, tensor.integral_planes))
+        let cells = |used: u64, planes: u64| (capacity - used / CELL_BYTES).checked_div(planes).unwrap_or(u64::MAX);
+        cells(page.moments, tensor.moment_cells()).min(cells(page.integrals, tensor.integral_planes))
     }
 
     /// Puts a part of a tensor into the last page. Its places in it are known when the slab is closed.
     fn push(&mut self, Part { tensor, start, len }: Part, shape: &Tensor) {
         let page = self.pages.len() - 1;
-        let quads = len.div_ceil(QUAD);
-        self.segments.push(Segment { tensor, start, len, page, moments: 0, integrals: 0, stride: 0 });
-        self.pages[page].moments += quads * shape.moment_planes * BYTES;
-        self.pages[page].integrals += quads * shape.integral_planes * BYTES;
+        let cells = len.div_ceil(shape.cell());
+        self.segments.push(Segment { tensor, start, len, page, moments: 0, exact: 0, integrals: 0, stride: 0 });
+        self.pages[page].moments += cells * shape.moment_cells() * CELL_BYTES;
+        self.pages[page].integrals += cells * shape.integral_planes * CELL_BYTES;
     }
 
     /// Lays out the planes of the segments from number `slab` on, which are the end of the last page.
     fn close(&mut self, slab: &mut usize, tensors: &[Tensor]) {
         let segments = &mut self.segments[*slab..];
         *slab += segments.len();
-        let stride: u64 = segments.iter().map(|segment| segment.len.div_ceil(QUAD)).sum();
+        let cells = |segment: &Segment| segment.len.div_ceil(tensors[segment.tensor].cell());
+        let stride: u64 = segments.iter().map(cells).sum();
         let mut before = 0;
         for segment in segments {
             let (page, shape) = (&self.pages[segment.page], &tensors[segment.tensor]);
-            segment.moments = page.moments / BYTES - stride * shape.moment_planes + before;
-            segment.integrals = page.integrals / BYTES - stride * shape.integral_planes + before;
+            let first = page.moments / CELL_BYTES - stride * shape.moment_cells();
+            segment.moments = first + before;
+            segment.exact = first + stride * shape.moment_planes + before * shape.format.state.width();
+            segment.integrals = page.integrals / CELL_BYTES - stride * shape.integral_planes + before;
             segment.stride = stride;
-            before += segment.len.div_ceil(QUAD);
+            before += cells(segment);
         }
     }
 

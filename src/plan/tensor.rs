@@ -2,6 +2,7 @@
 
 use super::format::Format;
 use super::kernel::Extras;
+use crate::options::StatePrecision;
 
 /// A parameter as the planner knows it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -12,12 +13,12 @@ pub struct Tensor {
     pub rests: bool,
     /// Its elements.
     pub len: u64,
-    /// Planes of moments: first and second, under amsgrad the largest second, and the master copy if there is one.
+    /// Planes of moments: first and second, and under amsgrad the largest second.
     pub moment_planes: u64,
-    /// The number of the master copy among the planes of moments, or 0 where there is none.
-    pub master: u32,
-    /// The number of the average of θ among the planes of moments, or 0 where there is none.
-    pub average: u32,
+    /// Whether there is a master copy.
+    pub master: bool,
+    /// Whether there is an average of θ.
+    pub average: bool,
     /// Planes of integrals: the group's order, or 0 once they are released.
     pub integral_planes: u64,
     /// The types of its elements and of its gradient's.
@@ -29,9 +30,24 @@ pub struct Tensor {
 }
 
 impl Tensor {
-    /// Planes of moments, and planes of integrals.
-    pub(super) fn planes(&self) -> (u64, u64) {
-        (self.moment_planes, self.integral_planes)
+    /// All that the state's layout goes by.
+    pub(super) fn planes(&self) -> (StatePrecision, u64, u64, u64) {
+        (self.format.state, self.moment_planes, self.exact_planes(), self.integral_planes)
+    }
+
+    /// Elements of a cell of its state.
+    pub(super) fn cell(&self) -> u64 {
+        self.format.state.cell()
+    }
+
+    /// Cells of the page's moments for each cell of a plane. A plane that is always `f32` takes one for each quad.
+    pub(super) fn moment_cells(&self) -> u64 {
+        self.moment_planes + self.exact_planes() * self.format.state.width()
+    }
+
+    /// Planes that are always `f32`: the master copy, and after it the average.
+    fn exact_planes(&self) -> u64 {
+        u64::from(self.master) + u64::from(self.average)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use miadam::{Hyperparams, StepScale};
+use miadam::{Hyperparams, StatePrecision, StepScale};
 
 /// How the tensors lie in the caller's buffers.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -24,11 +24,16 @@ pub struct Case {
     pub home: Home,
     pub lens: Vec<usize>,
     pub order: u32,
+    pub state: StatePrecision,
 }
 
 impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} at order {}", self.name, self.order)
+        write!(f, "{} at order {}", self.name, self.order)?;
+        match self.state {
+            StatePrecision::F32 => Ok(()),
+            state => write!(f, " in {state:?}"),
+        }
     }
 }
 
@@ -39,7 +44,7 @@ impl Case {
 
     /// Bytes that a step has to move: θ, m, v and the integrals both ways, g one way.
     pub fn bytes(&self) -> u64 {
-        (28 + 8 * u64::from(self.order)) * self.elements() as u64
+        (12 + 8 / self.state.width() * (2 + u64::from(self.order))) * self.elements() as u64
     }
 
     /// The elements of each buffer, and where the parameter and the gradient of each tensor lie.
@@ -62,7 +67,8 @@ impl Case {
 
     /// The step size is Adam's at every order. The paper's is next to nothing at order 3, which the optimizer warns of.
     pub fn hyperparams(&self) -> Hyperparams {
-        Hyperparams { order: self.order, step_scale: StepScale::UnitGain, ..Hyperparams::default() }
+        let (order, state_precision) = (self.order, self.state);
+        Hyperparams { order, state_precision, step_scale: StepScale::UnitGain, ..Hyperparams::default() }
     }
 }
 
@@ -79,9 +85,17 @@ pub fn all() -> Vec<Case> {
         ("ResNet-18 separate", Separate, resnet18()),
         ("BERT-base separate", Separate, bert_base()),
     ];
-    let of_order = |order| move |(name, home, lens)| Case { name, home, lens, order };
+    let state = StatePrecision::F32;
+    let of_order = |order| move |(name, home, lens)| Case { name, home, lens, order, state };
     let all = shapes.into_iter().flat_map(|shape| [0, 1, 3].map(|order| of_order(order)(shape.clone())));
     all.collect()
+}
+
+/// Shapes whose state is in fewer bits.
+pub fn packed() -> Vec<Case> {
+    let shapes = all().into_iter().filter(|case| ["1 x 16M", "1000 x 4096 pool"].contains(&case.name));
+    let packed = [StatePrecision::Bf16, StatePrecision::Q8];
+    shapes.flat_map(|case| packed.map(|state| Case { state, ..case.clone() })).collect()
 }
 
 /// The 62 tensors of ResNet-18 for ImageNet (He et al., 2016), torchvision's shapes.

@@ -27,6 +27,7 @@ mod mixed;
 mod modules;
 mod neutral;
 mod nothing;
+mod packed;
 mod pairwise;
 mod parity;
 mod plan;

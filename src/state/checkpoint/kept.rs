@@ -17,7 +17,7 @@ pub(super) struct Kept {
 impl Kept {
     /// Of a parameter that is now of type `dtype`, and whose group was `before` and is `after`.
     pub fn new(state: &ParamState, before: &Hyperparams, after: &Hyperparams, dtype: Dtype) -> Self {
-        let (found, mut planes) = (state.list(), Planes::new(after, dtype));
+        let (found, mut planes) = (state.list(), Planes::new(after, dtype, state.len()));
         let needed = state.step() < after.last_integrating();
         // Those that were released stay so, unless they are needed again.
         if !needed && found.integrals == 0 {

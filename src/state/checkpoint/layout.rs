@@ -11,7 +11,7 @@ use super::header::{Header, check_unique_names};
 use crate::abi::Gain;
 use crate::clock::Clock;
 use crate::error::Error;
-use crate::options::Hyperparams;
+use crate::options::{Hyperparams, StatePrecision};
 use crate::planes::{Plane, Planes};
 
 /// As much as safetensors' own reader takes.
@@ -78,6 +78,7 @@ impl Entries<'_> {
         // All integrals are there, or none once they are released.
         let needed = clock.step < hyperparams.last_integrating();
         let list = Planes {
+            precision: StatePrecision::F32,
             amsgrad: hyperparams.amsgrad,
             master: self.has(Plane::Master, name),
             average: self.has(Plane::Average, name),

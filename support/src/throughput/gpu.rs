@@ -55,18 +55,20 @@ impl Limit {
     }
 
     fn new(gpu: &Gpu, case: &Case, moments: u32) -> Result<Self, GpuError> {
-        let pipeline = pipeline(&gpu.device, case.order, moments);
+        let width = case.state.width();
+        let pipeline = pipeline(&gpu.device, case.order, moments, width);
         let moments = u64::from(moments);
         let layout = pipeline.get_bind_group_layout(0);
         let order = u64::from(case.order);
         let limits = gpu.device.limits();
-        let most = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size) / 16 / order.max(moments);
-        let mut left = (case.elements() as u64).div_ceil(4);
+        let most = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size) / 16;
+        let most = most / order.max(moments).max(width);
+        let mut left = (case.elements() as u64).div_ceil(case.state.cell());
         let mut parts = Vec::new();
         while left > 0 {
-            let quads = left.min(most);
-            let buffer = |planes: u64| gpu.buffer("limit", (16 * quads * planes).max(16), BufferUsages::STORAGE);
-            let buffers = [buffer(1)?, buffer(1)?, buffer(moments)?, buffer(order)?];
+            let cells = left.min(most);
+            let buffer = |planes: u64| gpu.buffer("limit", (16 * cells * planes).max(16), BufferUsages::STORAGE);
+            let buffers = [buffer(width)?, buffer(width)?, buffer(moments)?, buffer(order)?];
             let resources = buffers.iter().map(wgpu::Buffer::as_entire_binding);
             let entries = (0..).zip(resources).map(|(binding, resource)| wgpu::BindGroupEntry { binding, resource });
             let entries: Vec<_> = entries.collect();
@@ -75,10 +77,10 @@ impl Limit {
                 layout: &layout,
                 entries: &entries,
             });
-            let workgroups = quads.div_ceil(256);
+            let workgroups = cells.div_ceil(256);
             let rows = workgroups.div_ceil(65_535);
             parts.push((group, [workgroups.div_ceil(rows) as u32, rows as u32]));
-            left -= quads;
+            left -= cells;
         }
         Ok(Self { pipeline, parts })
     }
@@ -93,7 +95,7 @@ impl Limit {
     }
 }
 
-fn pipeline(device: &wgpu::Device, order: u32, moments: u32) -> wgpu::ComputePipeline {
+fn pipeline(device: &wgpu::Device, order: u32, moments: u32, width: u64) -> wgpu::ComputePipeline {
     let module = device.create_shader_module(wgpu::include_wgsl!("limit.wgsl"));
     // Explicit, so that the integrals are bound at order 0, too, as the optimizer does.
     let entry = |binding| wgpu::BindGroupLayoutEntry {
@@ -121,7 +123,7 @@ fn pipeline(device: &wgpu::Device, order: u32, moments: u32) -> wgpu::ComputePip
         module: &module,
         entry_point: None,
         compilation_options: wgpu::PipelineCompilationOptions {
-            constants: &[("ORDER", f64::from(order)), ("MOMENTS", f64::from(moments))],
+            constants: &[("ORDER", f64::from(order)), ("MOMENTS", f64::from(moments)), ("WIDTH", width as f64)],
             ..Default::default()
         },
         cache: None,
@@ -130,6 +132,8 @@ fn pipeline(device: &wgpu::Device, order: u32, moments: u32) -> wgpu::ComputePip
 
 #[cfg(test)]
 mod tests {
+    use miadam::StatePrecision;
+
     use super::*;
     use crate::adapter;
     use crate::cases::Home;
@@ -141,10 +145,10 @@ mod tests {
         let limits = wgpu::Limits { max_buffer_size: size, max_storage_buffer_binding_size: size, ..adapter.limits() };
         let gpu = Gpu::open(&adapter, limits).unwrap();
         for (home, len, count) in [(Home::Pool, 1024, 1024), (Home::Separate, 1 << 20, 1)] {
-            let large = Case { name: "large", home, lens: vec![len; count], order: 1 };
+            let large = Case { name: "large", home, lens: vec![len; count], order: 1, state: StatePrecision::F32 };
             let reason = measure(&gpu, &large, 1).map(|row| row.ms).unwrap_err();
             assert!(reason.contains("4194304 bytes") && reason.contains("1048576"), "{reason}");
-            let small = Case { name: "small", home, lens: vec![1024; 8], order: 1 };
+            let small = Case { name: "small", home, lens: vec![1024; 8], order: 1, state: StatePrecision::F32 };
             measure(&gpu, &small, 1).map(|row| row.ms).unwrap();
         }
     }

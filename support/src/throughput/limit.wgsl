@@ -8,6 +8,8 @@
 override ORDER: u32;
 // Planes of moments.
 override MOMENTS: u32;
+// Quads of parameters for each 16 bytes of a plane.
+override WIDTH: u32;
 
 @compute @workgroup_size(256)
 fn limit(
@@ -15,17 +17,26 @@ fn limit(
     @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let quad = (workgroup.y * workgroups.x + workgroup.x) * 256u + lane;
-    let count = arrayLength(&params);
-    if quad >= count {
+    let cell = (workgroup.y * workgroups.x + workgroup.x) * 256u + lane;
+    let count = arrayLength(&params) / WIDTH;
+    if cell >= count {
         return;
     }
-    let g = grads[quad];
+    var g = grads[WIDTH * cell];
+    if WIDTH > 1u {
+        g += grads[WIDTH * cell + 1u];
+        params[WIDTH * cell + 1u] += g;
+    }
+    if WIDTH > 2u {
+        g += grads[WIDTH * cell + 2u] + grads[WIDTH * cell + 3u];
+        params[WIDTH * cell + 2u] += g;
+        params[WIDTH * cell + 3u] += g;
+    }
     for (var j = 0u; j < MOMENTS; j += 1u) {
-        moments[quad + j * count] += g;
+        moments[cell + j * count] += g;
     }
     for (var j = 0u; j < ORDER; j += 1u) {
-        integrals[quad + j * count] += g;
+        integrals[cell + j * count] += g;
     }
-    params[quad] += g;
+    params[WIDTH * cell] += g;
 }

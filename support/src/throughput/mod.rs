@@ -18,6 +18,8 @@ pub struct Row {
     /// Elements of all tensors together.
     pub len: usize,
     pub order: u32,
+    /// How the state is kept: f32, bf16 or q8.
+    pub state: String,
     /// Median time of a step.
     pub ms: f64,
     /// Bytes that the step has to move, over that time.
@@ -39,6 +41,7 @@ impl Row {
             tensors: case.lens.len(),
             len: case.elements(),
             order: case.order,
+            state: format!("{:?}", case.state).to_lowercase(),
             ms,
             gbps: case.bytes() as f64 / ms / 1e6,
             dispatches: 0,

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use miadam::abi::{Chunk, QUAD};
 use miadam::plan::{Dispatch, Format, Limits, Place, Placement, Plan, StateLayout, Tensor};
-use miadam::{Dtype, HalfParams, Rounding};
+use miadam::{Dtype, HalfParams, Rounding, StatePrecision};
 use miadam_support::plan_check;
 use proptest::prelude::*;
 
@@ -63,7 +63,7 @@ pub fn tensors() -> impl Strategy<Value = (Vec<Tensor>, Vec<Placement>, Vec<u64>
 /// Mostly f32.
 fn format() -> impl Strategy<Value = Format> {
     use Dtype::{Bf16, F16, F32};
-    let half = |half_params| move |(param, grad)| Format::new(param, grad, half_params);
+    let half = |half_params| move |(param, grad)| Format::new(param, grad, half_params, StatePrecision::F32);
     let dtypes = || (prop_oneof![Just(F16), Just(Bf16), Just(F32)], prop_oneof![Just(F16), Just(Bf16), Just(F32)]);
     prop_oneof![
         2 => Just(Format::default()),

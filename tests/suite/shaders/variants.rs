@@ -11,7 +11,7 @@ use std::fmt;
 use miadam::abi;
 use miadam::plan::{Access, Extras, Form, Format, Integrals, Kernel, Limits, Shape};
 use miadam::shader::{self, Judgement, Shader};
-use miadam::{Dtype, HalfParams, Rounding};
+use miadam::{Dtype, HalfParams, Rounding, StatePrecision};
 
 /// One kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,8 +94,9 @@ pub fn formats() -> Vec<Format> {
     use Dtype::{Bf16, F16, F32};
     let dtypes = [F32, F16, Bf16];
     let pairs = dtypes.into_iter().flat_map(|param| dtypes.map(|grad| (param, grad)));
-    let master = pairs.map(|(param, grad)| Format::new(param, grad, HalfParams::Master));
-    let stochastic = dtypes.map(|grad| Format::new(Bf16, grad, HalfParams::Stochastic { seed: 0 }));
+    let master = pairs.map(|(param, grad)| Format::new(param, grad, HalfParams::Master, StatePrecision::F32));
+    let stochastic =
+        dtypes.map(|grad| Format::new(Bf16, grad, HalfParams::Stochastic { seed: 0 }, StatePrecision::F32));
     master.chain(stochastic).collect()
 }
 

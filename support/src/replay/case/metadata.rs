@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use miadam::{Average, Dtype, GradOptions, HalfParams, Hyperparams, Schedule, StepScale, WeightDecay};
+use miadam::{Average, Dtype, GradOptions, HalfParams, Hyperparams, Schedule, StatePrecision, StepScale, WeightDecay};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -45,6 +45,7 @@ pub struct GroupEntry {
     dtype: Type,
     stochastic_seed: Option<u64>,
     average: Average,
+    state_precision: StatePrecision,
 }
 
 #[derive(Deserialize, Clone, Copy)]
@@ -154,6 +155,7 @@ impl GroupEntry {
             amsgrad: self.amsgrad,
             maximize: self.maximize,
             average: self.average,
+            state_precision: self.state_precision,
             half_params: self.stochastic_seed.map_or(HalfParams::Master, |seed| HalfParams::Stochastic { seed }),
         }
     }
@@ -192,6 +194,7 @@ impl Default for GroupEntry {
             dtype: Type::F32,
             stochastic_seed: None,
             average: defaults.average,
+            state_precision: defaults.state_precision,
         }
     }
 }

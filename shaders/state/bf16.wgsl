@@ -1,0 +1,45 @@
+// STATE in bf16: a cell of a plane is two quads. What is stored is rounded up or down at random.
+//
+// Twin of src/math/packed.rs.
+
+#import shared/chunk.wgsl
+#import shared/draw.wgsl
+#import shared/half.wgsl
+
+alias Packed = vec4<u32>;
+
+struct Cell {
+    a: vec4<f32>,
+    b: vec4<f32>,
+}
+
+fn decode(packed: Packed, signed: bool) -> Cell {
+    return Cell(unpack_bf16(packed.xy), unpack_bf16(packed.zw));
+}
+
+// What the quads of a cell are rounded by.
+struct Random {
+    a: vec2<u32>,
+    b: vec2<u32>,
+}
+
+// `quad` is the number in its tensor of the cell's first quad.
+fn random_of(chunk: Chunk, step: u32, quad: u32) -> Random {
+    let key = draw_key(chunk, step);
+    return Random(draw(key, quad), draw(key, quad + 1u));
+}
+
+fn encode(cell: Cell, signed: bool, random: Random, plane: u32) -> Packed {
+    let a = pack_bf16_stochastic(cell.a, of_plane(random.a, plane));
+    let b = pack_bf16_stochastic(cell.b, of_plane(random.b, plane));
+    return vec4(a, b);
+}
+
+// A quad of a plane that is always f32.
+fn exact(packed: Packed) -> vec4<f32> {
+    return bitcast<vec4<f32>>(packed);
+}
+
+fn packed_exact(quad: vec4<f32>) -> Packed {
+    return bitcast<vec4<u32>>(quad);
+}

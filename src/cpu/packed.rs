@@ -1,0 +1,91 @@
+//! The update of a chunk whose state is kept in fewer bits than `f32`.
+
+use crate::abi::Coefs;
+use crate::math::packed::{Bf16, Codec, LANES, Q8, draw, of_plane};
+use crate::math::update::{adjust, apply, average, integral, raise};
+use crate::options::StatePrecision;
+use crate::planes::Plane;
+
+/// The words of a chunk's planes, from the element on with which an update begins. Those that there are not are empty.
+pub(super) struct PackedState<'a> {
+    pub first_moment: &'a mut [f32],
+    pub second_moment: &'a mut [f32],
+    pub largest: &'a mut [f32],
+    /// Plane after plane, each of `plane_words`.
+    pub integrals: &'a mut [f32],
+    pub plane_words: usize,
+    /// The first word of these elements in each plane of integrals.
+    pub first_word: usize,
+    /// What their random words are drawn by: the key of the step, and the number in the tensor of their first quad.
+    pub key: u32,
+    pub first_quad: u32,
+}
+
+impl PackedState<'_> {
+    #[inline(always)]
+    pub fn update(mut self, precision: StatePrecision, c: &Coefs, param: &mut [f32], grad: &[f32]) {
+        match precision {
+            StatePrecision::F32 => {}
+            StatePrecision::Bf16 => self.update_by::<Bf16>(c, param, grad),
+            StatePrecision::Q8 => self.update_by::<Q8>(c, param, grad),
+        }
+    }
+
+    /// Takes [`LANES`] elements at a time from memory to memory, so that loads overlap with arithmetic.
+    #[inline(always)]
+    fn update_by<C: Codec>(&mut self, c: &Coefs, param: &mut [f32], grad: &[f32]) {
+        let (params, rest_param) = param.as_chunks_mut::<LANES>();
+        let (grads, rest_grad) = grad.as_chunks::<LANES>();
+        let whole = params.len();
+        for (number, (param, grad)) in params.iter_mut().zip(grads).enumerate() {
+            self.update_lanes::<C>(number, c, param, grad);
+        }
+        if !rest_param.is_empty() {
+            let (mut param, mut grad) = ([0.0; LANES], [0.0; LANES]);
+            param[..rest_param.len()].copy_from_slice(rest_param);
+            grad[..rest_grad.len()].copy_from_slice(rest_grad);
+            self.update_lanes::<C>(whole, c, &mut param, &grad);
+            rest_param.copy_from_slice(&param[..rest_param.len()]);
+        }
+    }
+
+    /// `visit` of `update.wgsl`, plane after plane.
+    #[inline(always)]
+    fn update_lanes<C: Codec>(&mut self, number: usize, c: &Coefs, param: &mut [f32; LANES], grad: &[f32; LANES]) {
+        let (c, at) = (*c, number * C::WORDS);
+        let random = draw(self.key, self.first_quad + (number * LANES / 4) as u32);
+        let mut m = C::decode::<true>(&self.first_moment[at..]);
+        let mut v = C::decode::<false>(&self.second_moment[at..]);
+        let (mut num, mut root) = ([0.0; LANES], [0.0; LANES]);
+        for i in 0..LANES {
+            // Clipping to ±∞ changes nothing.
+            let g = adjust::<true>(&c, param[i], grad[i]);
+            (num[i], root[i]) = average(&c, g, &mut m[i], &mut v[i]);
+        }
+        C::encode::<true>(&m, &of_plane(&random, Plane::FirstMoment.draw_number()), &mut self.first_moment[at..]);
+        C::encode::<false>(&v, &of_plane(&random, Plane::SecondMoment.draw_number()), &mut self.second_moment[at..]);
+        if !self.largest.is_empty() {
+            let mut largest = C::decode::<false>(&self.largest[at..]);
+            for i in 0..LANES {
+                root[i] = raise(root[i], &mut largest[i]);
+            }
+            C::encode::<false>(
+                &largest,
+                &of_plane(&random, Plane::MaxSecondMoment.draw_number()),
+                &mut self.largest[at..],
+            );
+        }
+        for j in 0..c.order {
+            let plane = &mut self.integrals[j as usize * self.plane_words..][..self.plane_words];
+            let plane = &mut plane[self.first_word + at..];
+            let mut s = C::decode::<true>(plane);
+            for i in 0..LANES {
+                num[i] = integral(&c, num[i], &mut s[i]);
+            }
+            C::encode::<true>(&s, &of_plane(&random, Plane::Integral(j + 1).draw_number()), plane);
+        }
+        for i in 0..LANES {
+            param[i] = apply(&c, param[i], num[i], root[i]);
+        }
+    }
+}
