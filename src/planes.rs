@@ -137,9 +137,8 @@ pub(crate) struct Planes {
 impl Planes {
     /// The planes of a parameter of `len` elements of this type.
     pub fn new(hyperparams: &Hyperparams, dtype: Dtype, len: usize) -> Self {
-        let precision = if len < StatePrecision::SMALLEST { StatePrecision::F32 } else { hyperparams.state_precision };
         Self {
-            precision,
+            precision: hyperparams.precision_of(len),
             amsgrad: hyperparams.amsgrad,
             master: Rounding::new(dtype, hyperparams.half_params) == Rounding::Master,
             average: hyperparams.average != Average::None,

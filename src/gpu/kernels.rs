@@ -7,7 +7,8 @@ use super::memory::Memory;
 use super::shader::{self, Judgement, Shader};
 use crate::abi::{self, gather, measure, moves, update};
 use crate::error::Error;
-use crate::plan::{Extras, Form, Kernel, Limits};
+use crate::options::StatePrecision;
+use crate::plan::{Extras, Form, Format, Kernel, Limits};
 
 /// Every kernel that has been needed so far. Variants are compiled when a plan first needs them.
 #[derive(Debug)]
@@ -124,7 +125,7 @@ impl Kernels {
         words: usize,
     ) -> Result<wgpu::ComputePipeline, Error> {
         let windows = self.window_count(kernel.form);
-        get(&mut self.swap, (kernel, out, words), || {
+        get(&mut self.swap, (without_extras(kernel), out, words), || {
             memory.scoped("compile the swap kernel", 0, || {
                 let bindings = update_bindings(&memory.device, windows);
                 let shader = shader::swap(kernel, windows, out, words);
@@ -200,8 +201,10 @@ fn get<Key: Eq + Hash>(
     Ok(pipeline)
 }
 
+/// What matters of a kernel to those beside the update, which look at no moments.
 fn without_extras(kernel: Kernel) -> Kernel {
-    Kernel { extras: Extras::default(), ..kernel }
+    let format = Format { state: StatePrecision::F32, ..kernel.format };
+    Kernel { extras: Extras::default(), format, ..kernel }
 }
 
 fn update_bindings(device: &wgpu::Device, windows: usize) -> wgpu::BindGroupLayout {

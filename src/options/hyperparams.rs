@@ -219,6 +219,11 @@ impl Hyperparams {
         }
     }
 
+    /// How the state of a parameter of `len` elements is kept.
+    pub(crate) fn precision_of(&self, len: usize) -> StatePrecision {
+        if len < StatePrecision::SMALLEST { StatePrecision::F32 } else { self.state_precision }
+    }
+
     /// α of the step that comes after `step` others: `lr` times the [`schedule`](Self::schedule)'s factor.
     #[must_use]
     pub fn lr_at(&self, step: u32) -> f64 {

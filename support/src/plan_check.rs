@@ -11,7 +11,7 @@ pub fn check(dispatch: &Dispatch, limits: &Limits) {
     let needed = match kernel.shape {
         Shape::Run => {
             assert_eq!(chunks.len(), 1);
-            u64::from(chunks[0].len).div_ceil(WORKGROUP)
+            u64::from(chunks[0].len).div_ceil(WORKGROUP * kernel.format.state.width())
         }
         Shape::Table => {
             assert!(chunks.iter().all(|chunk| u64::from(chunk.len) <= CHUNK));
@@ -53,7 +53,7 @@ pub fn places(dispatch: &Dispatch, chunk: &Chunk) -> [Place; 2] {
     let format = dispatch.kernel.format;
     let unit = match dispatch.kernel.access {
         Access::Quads => {
-            assert!(chunk.len.is_multiple_of(4), "whole quads");
+            assert!(u64::from(chunk.len).is_multiple_of(format.state.cell()), "whole cells");
             format.quad_word()
         }
         Access::Elements => 4,

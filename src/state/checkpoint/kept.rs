@@ -33,6 +33,10 @@ impl Kept {
             let reason = format!("it is dropped: the checkpoint has {old} integrals, and the order is {new}");
             changes.push((Plane::Integral(new + 1), reason));
         }
+        if planes.precision > found.precision {
+            let reason = format!("it is rounded from {:?} to {:?}", found.precision, planes.precision);
+            changes.push((Plane::FirstMoment, reason));
+        }
         for (plane, old, new, starts, ends) in [
             (
                 Plane::MaxSecondMoment,

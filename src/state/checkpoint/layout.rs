@@ -77,7 +77,7 @@ impl Entries<'_> {
     fn place(&mut self, name: &str, hyperparams: &Hyperparams, clock: Clock) -> Result<Place, Error> {
         // All integrals are there, or none once they are released.
         let needed = clock.step < hyperparams.last_integrating();
-        let list = Planes {
+        let mut list = Planes {
             precision: StatePrecision::F32,
             amsgrad: hyperparams.amsgrad,
             master: self.has(Plane::Master, name),
@@ -91,6 +91,7 @@ impl Entries<'_> {
             planes.push(info.data_offsets.0);
         }
         let len = len.unwrap_or_default();
+        list.precision = hyperparams.precision_of(len);
         Ok(Place { name: name.to_owned(), len, list, clock, planes, param: self.param(name, len)? })
     }
 

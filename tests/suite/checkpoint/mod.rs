@@ -17,7 +17,8 @@ mod writers;
 use std::collections::BTreeMap;
 
 use miadam::{
-    Average, Checkpoint, Dtype, GradOptions, GradScaler, HalfParams, Hyperparams, Schedule, StepScale, WeightDecay,
+    Average, Checkpoint, Dtype, GradOptions, GradScaler, HalfParams, Hyperparams, Schedule, StatePrecision, StepScale,
+    WeightDecay,
 };
 
 use crate::common::{Gpu, Groups, OnGpu, Random, Run, Start};
@@ -46,6 +47,7 @@ fn groups() -> [Hyperparams; 3] {
             switch_step: 4,
             schedule: Schedule::Sequence(vec![(0, warmup), (3, cosine)]),
             average: Average::Ema { decay: 0.75, warmup: true },
+            state_precision: StatePrecision::Bf16,
             ..Hyperparams::default()
         },
         Hyperparams {
@@ -61,6 +63,7 @@ fn groups() -> [Hyperparams; 3] {
             amsgrad: true,
             schedule: Schedule::Exponential { gamma: 0.9 },
             average: Average::Ema { decay: 0.5, warmup: false },
+            state_precision: StatePrecision::Q8,
             ..Hyperparams::default()
         },
     ]

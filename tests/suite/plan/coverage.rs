@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use miadam::abi::{Chunk, QUAD};
-use miadam::plan::{Dispatch, Format, Limits, Place, Placement, Plan, StateLayout, Tensor};
-use miadam::{Dtype, HalfParams, Rounding, StatePrecision};
+use miadam::abi::{CELL_BYTES, Chunk, QUAD};
+use miadam::plan::{Dispatch, Extras, Format, Limits, Place, Placement, Plan, StateLayout, Tensor};
+use miadam::{Dtype, HalfParams, StatePrecision};
 use miadam_support::plan_check;
 use proptest::prelude::*;
 
@@ -28,7 +28,7 @@ pub fn limits() -> impl Strategy<Value = Limits> {
 
 /// Tensors of a few groups, and buffers laid out with gaps: sometimes params and grads apart, sometimes mixed.
 pub fn tensors() -> impl Strategy<Value = (Vec<Tensor>, Vec<Placement>, Vec<u64>)> {
-    let planes = prop::collection::vec((2..4u64, 0..4u64), 1..4);
+    let planes = prop::collection::vec((2..4u64, 0..4u64, any::<[bool; 2]>()), 1..4);
     let len = prop_oneof![0..9u64, 0..700u64, 0..LONGEST];
     let place = (0..4usize, prop_oneof![Just(None), (0..9u64).prop_map(Some)]);
     let tensor = (0..4usize, len, format(), place.clone(), place);
@@ -50,10 +50,10 @@ pub fn tensors() -> impl Strategy<Value = (Vec<Tensor>, Vec<Placement>, Vec<u64>
             .collect();
         let shapes = tensors.iter().zip(1..).map(|(&(group, len, format, ..), number)| {
             let group = group % planes.len();
-            let (moment_planes, integral_planes) = planes[group];
-            let stream = if format.rounding == Rounding::Stochastic { number } else { 0 };
-            let (clock, rests) = (group as u32, number % 7 == 3);
-            Tensor { clock, rests, len, moment_planes, integral_planes, format, stream, ..Tensor::default() }
+            let (moment_planes, integral_planes, [master, average]) = planes[group];
+            let stream = if format.draws() { number } else { 0 };
+            let (clock, rests, extras) = (group as u32, number % 7 == 3, Extras::default());
+            Tensor { clock, rests, len, moment_planes, master, average, integral_planes, format, stream, extras }
         });
         let placements = params.into_iter().zip(grads).map(|(param, grad)| Placement { param, grad });
         (shapes.collect(), placements.collect(), ends.into_iter().map(|end| 4 * end).collect())
@@ -65,11 +65,14 @@ fn format() -> impl Strategy<Value = Format> {
     use Dtype::{Bf16, F16, F32};
     let half = |half_params| move |(param, grad)| Format::new(param, grad, half_params, StatePrecision::F32);
     let dtypes = || (prop_oneof![Just(F16), Just(Bf16), Just(F32)], prop_oneof![Just(F16), Just(Bf16), Just(F32)]);
-    prop_oneof![
+    let types = prop_oneof![
         2 => Just(Format::default()),
         1 => dtypes().prop_map(half(HalfParams::Master)),
         1 => dtypes().prop_map(half(HalfParams::Stochastic { seed: 0 })),
-    ]
+    ];
+    let state =
+        prop_oneof![2 => Just(StatePrecision::F32), 1 => Just(StatePrecision::Bf16), 1 => Just(StatePrecision::Q8)];
+    (types, state).prop_map(|(types, state)| Format { state, ..types })
 }
 
 /// An element of a tensor as a dispatch reaches it.
@@ -78,11 +81,14 @@ pub struct Reached {
     grad: (usize, u64),
     page: usize,
     clock: u32,
-    /// Elements of the page.
+    /// Bytes of the page.
     moments: u64,
     integrals: u64,
-    /// Elements from a plane to the next.
+    /// Bytes from a plane to the next.
     stride: u64,
+    /// Bytes of the page's moments, where the tensor has such a plane.
+    master: Option<u64>,
+    average: Option<u64>,
     format: Format,
     /// What its stochastic rounding draws by: the tensor's stream, and the quad's number.
     draw: (u32, u64),
@@ -111,19 +117,20 @@ fn reach(dispatch: &Dispatch, chunk: &Chunk, [param, grad]: [Place; 2], element:
     let format = dispatch.kernel.format;
     let at = |place: Place, dtype: Dtype| (place.buffer, place.offset + dtype.width() * element);
     let quad = element / QUAD;
-    let lane = element % QUAD;
+    let (cell, lane) = (element / format.state.cell(), element % format.state.cell());
+    let in_cell = |first: u32| CELL_BYTES * (u64::from(first) + cell) + lane * CELL_BYTES / format.state.cell();
+    let exact = |first: u32| (first > 0).then(|| CELL_BYTES * (u64::from(first) + quad) + 4 * (element % QUAD));
     let reached = Reached {
         grad: at(grad, format.grad),
         page: dispatch.page,
         clock: chunk.clock,
-        moments: QUAD * (u64::from(chunk.moments) + quad) + lane,
-        integrals: QUAD * (u64::from(chunk.integrals) + quad) + lane,
-        stride: QUAD * u64::from(chunk.stride),
+        moments: in_cell(chunk.moments),
+        integrals: in_cell(chunk.integrals),
+        stride: CELL_BYTES * u64::from(chunk.stride),
+        master: exact(chunk.master),
+        average: exact(chunk.average),
         format,
-        draw: match format.rounding {
-            Rounding::Stochastic => (chunk.stream, u64::from(chunk.first) + quad),
-            _ => (0, 0),
-        },
+        draw: if format.draws() { (chunk.stream, u64::from(chunk.first) + quad) } else { (0, 0) },
     };
     (at(param, format.param), reached)
 }
@@ -147,8 +154,7 @@ pub fn check_coverage(coverage: &Coverage, tensors: &[Tensor], placements: &[Pla
             assert_eq!(reached.grad, at(placement.grad, tensor.format.grad));
             assert_eq!(reached.clock, tensor.clock);
             assert_eq!(reached.format, tensor.format);
-            let draws = tensor.format.rounding == Rounding::Stochastic;
-            assert_eq!(reached.draw, if draws { (tensor.stream, element / QUAD) } else { (0, 0) });
+            assert_eq!(reached.draw, if tensor.format.draws() { (tensor.stream, element / QUAD) } else { (0, 0) });
             assert!(param.1 < ends[placement.param.buffer]);
         }
     }
@@ -170,16 +176,18 @@ fn check_state(
         for element in 0..tensor.len {
             let reached = coverage[&element_at(placement, tensor, element)];
             let page = layout.pages[reached.page];
-            for (integral, planes, first, size) in [
-                (false, tensor.moment_planes, reached.moments, page.moments),
-                (true, tensor.integral_planes, reached.integrals, page.integrals),
-            ] {
-                for plane in 0..planes {
-                    let at = first + plane * reached.stride;
-                    assert!(4 * at < size, "element {at} is past the page");
-                    assert!(taken.insert((reached.page, integral, at)), "{at} is used twice");
+            let mut take = |integral: bool, first: u64, bytes: u64| {
+                let size = if integral { page.integrals } else { page.moments };
+                assert!(first + bytes <= size, "byte {first} is past the page");
+                for at in first..first + bytes {
+                    assert!(taken.insert((reached.page, integral, at)), "byte {at} is used twice");
                 }
-            }
+            };
+            let bytes = CELL_BYTES / tensor.format.state.cell();
+            (0..tensor.moment_planes).for_each(|plane| take(false, reached.moments + plane * reached.stride, bytes));
+            (0..tensor.integral_planes).for_each(|plane| take(true, reached.integrals + plane * reached.stride, bytes));
+            assert_eq!((reached.master.is_some(), reached.average.is_some()), (tensor.master, tensor.average));
+            [reached.master, reached.average].into_iter().flatten().for_each(|at| take(false, at, 4));
         }
     }
 }

@@ -3,10 +3,12 @@
 use std::collections::HashSet;
 
 use miadam::plan::{Extras, Form, Format, Integrals, Kernel, Limits, Placement, Plan, StateLayout, Tensor};
-use miadam::{Average, Dtype, GradOptions, GradScaler, Hyperparams, Rounding, WeightDecay, plan_limits};
+use miadam::{
+    Average, Dtype, GradOptions, GradScaler, Hyperparams, Rounding, StatePrecision, WeightDecay, plan_limits,
+};
 use proptest::prelude::*;
 
-use super::variants::{Variant, all, formats, hosts, options, sample, swaps, window_counts};
+use super::variants::{Variant, all, formats, hosts, options, options_of, sample, swaps, window_counts};
 use crate::plan::coverage::{limits, tensors};
 
 /// The kernels that the planner chooses for these tensors, but for f16 that is rounded at random: optimizers refuse that.
@@ -113,7 +115,12 @@ fn hosts_meet_options_by_pairs() {
             met.extend(pairs(kernel.extras).into_iter().map(|pair| (host, windows, pair)));
         }
     }
-    assert_eq!(kernels.len(), formats().len() * options().len());
+    let expected = formats().into_iter().enumerate().map(|(number, format)| options_of(number, format).len());
+    assert_eq!(kernels.len(), expected.sum::<usize>());
+    for state in [StatePrecision::F32, StatePrecision::Bf16, StatePrecision::Q8] {
+        let own = kernels.iter().filter(|(format, _)| format.state == state).map(|(_, extras)| *extras);
+        assert_eq!(own.collect::<HashSet<_>>(), options().into_iter().collect(), "in {state:?}");
+    }
     let every: HashSet<_> = options().into_iter().flat_map(pairs).collect();
     assert_eq!(met.len(), every.len() * hosts().len());
 }

@@ -89,15 +89,16 @@ pub fn hosts() -> Vec<(Kernel, usize)> {
     hosts
 }
 
-/// The types of parameters and gradients.
+/// The types of parameters and gradients, and the precisions of state.
 pub fn formats() -> Vec<Format> {
     use Dtype::{Bf16, F16, F32};
     let dtypes = [F32, F16, Bf16];
-    let pairs = dtypes.into_iter().flat_map(|param| dtypes.map(|grad| (param, grad)));
-    let master = pairs.map(|(param, grad)| Format::new(param, grad, HalfParams::Master, StatePrecision::F32));
-    let stochastic =
-        dtypes.map(|grad| Format::new(Bf16, grad, HalfParams::Stochastic { seed: 0 }, StatePrecision::F32));
-    master.chain(stochastic).collect()
+    let pairs = dtypes.into_iter().flat_map(|param| dtypes.map(|grad| (param, grad, HalfParams::Master)));
+    let stochastic = dtypes.map(|grad| (Bf16, grad, HalfParams::Stochastic { seed: 0 }));
+    let types: Vec<_> = pairs.chain(stochastic).collect();
+    let precisions = [StatePrecision::F32, StatePrecision::Bf16, StatePrecision::Q8];
+    let of = |state| move |&(param, grad, half_params)| Format::new(param, grad, half_params, state);
+    precisions.into_iter().flat_map(|state| types.iter().map(of(state)).collect::<Vec<_>>()).collect()
 }
 
 /// Every set of options.
@@ -130,14 +131,28 @@ pub fn swaps(kernel: Kernel) -> bool {
     kernel.format.param == kernel.format.grad && matches!(kernel.form, Form::One | Form::Many)
 }
 
+/// State in fewer bits meets every so many-th set of options, by turns of the types: what reads and writes it is a file of its own, which
+/// no option changes.
+const PACKED_STEP: usize = 7;
+
+/// The sets of options that the update kernels of a format, by its number, are taken with.
+pub fn options_of(number: usize, format: Format) -> Vec<Extras> {
+    match format.state {
+        StatePrecision::F32 => options(),
+        _ => options().into_iter().skip(number % PACKED_STEP).step_by(PACKED_STEP).collect(),
+    }
+}
+
 /// Every kernel, with every set of options on one host.
 pub fn all() -> Vec<Variant> {
-    let (hosts, formats, options) = (hosts(), formats(), options());
+    let hosts = hosts();
     let mut all = Judgement::ALL.map(Variant::Advance).to_vec();
     all.push(Variant::Move);
     all.extend([false, true].map(|by_quads| Variant::Gather { by_quads }));
-    for &format in &formats {
-        for (number, &(host, windows)) in hosts.iter().enumerate() {
+    for (own, format) in formats().into_iter().enumerate() {
+        // The other kernels do not look at the moments.
+        let others = if format.state == StatePrecision::F32 { &hosts[..] } else { &[] };
+        for (number, &(host, windows)) in others.iter().enumerate() {
             let kernel = Kernel { format, ..host };
             all.push(Variant::Measure(kernel, windows));
             if format.rounding == Rounding::Master {
@@ -149,7 +164,7 @@ pub fn all() -> Vec<Variant> {
                 all.extend([false, true].map(|out| Variant::Swap { kernel, windows, out, words }));
             }
         }
-        for &extras in &options {
+        for extras in options_of(own, format) {
             // Mixed up, so that neither types nor options keep step with the hosts.
             let number = (all.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
             let (host, windows) = hosts[number as usize % hosts.len()];
