@@ -11,38 +11,11 @@
 
 #import shared/workgroup.wgsl
 #import shared/average.wgsl
+#import shared/rows.wgsl
 #import ELEMENT
 
-// A plane of a tensor, from one segment before to one after. All numbers count elements of the type that is imported.
-struct Gather {
-    // The plane's first element in the segment before, which has elements from `from_start` up to `from_end` of the tensor.
-    before: u32,
-    from_start: u32,
-    from_end: u32,
-    // The plane's first element of this part of the segment after, which has `len` elements from `start` on.
-    after: u32,
-    start: u32,
-    len: u32,
-    width: u32,
-    // Rows before.
-    count: u32,
-    // 1 for the plane that counts the rows that are not there.
-    counts: u32,
-    // 1 for an average, whose fresh rows have none yet.
-    fills: u32,
-}
-
-// The row that nothing is taken from.
-const FRESH_ROW = 0xffffffffu;
-
-// The place of `bad_rows` among the words of Progress.
-const BAD_ROWS = 4u;
-
-@group(0) @binding(0) var<storage, read> gathers: array<Gather>;
-@group(0) @binding(1) var<storage, read> rows: array<u32>;
 @group(0) @binding(2) var<storage, read> before: array<Element>;
 @group(0) @binding(3) var<storage, read_write> after: array<Element>;
-@group(0) @binding(4) var<storage, read_write> progress: array<atomic<u32>>;
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn gather_rows(
@@ -74,8 +47,8 @@ fn gather_rows(
             if own.fills == 1u {
                 after[own.after + at] = Element(NO_AVERAGE);
             }
-            if row != FRESH_ROW && column == 0u && own.counts == 1u {
-                atomicAdd(&progress[BAD_ROWS], 1u);
+            if column == 0u {
+                count_bad(own, row);
             }
         }
         number += whole;

@@ -133,8 +133,8 @@ fn average(chunk: Chunk, c: Coefs, cell: u32, g: Cell, random: Random) -> Moment
     var v = decode(moments[second], false);
     #each m.{q} = m.{q} + c.one_minus_beta1 * (g.{q} - m.{q});
     #each v.{q} = average_square(c, v.{q}, g.{q});
-    moments[first] = encode(m, true, random, FIRST_MOMENT);
-    moments[second] = encode(v, false, random, SECOND_MOMENT);
+    moments[first] = encode(m, true, of_plane(random, FIRST_MOMENT));
+    moments[second] = encode(v, false, of_plane(random, SECOND_MOMENT));
     return Moments(m, v);
 }
 
@@ -153,7 +153,7 @@ fn raise(chunk: Chunk, c: Coefs, cell: u32, v: Cell, random: Random) -> Cell {
         var largest = decode(moments[at], false);
         // Bits order numbers from 0 up as integers do, and put NaN above all: a NaN must stay visible.
         #each largest.{q} = bitcast<vec4<f32>>(max(bitcast<vec4<u32>>(v.{q}), bitcast<vec4<u32>>(largest.{q})));
-        moments[at] = encode(largest, false, random, MAX_SECOND_MOMENT);
+        moments[at] = encode(largest, false, of_plane(random, MAX_SECOND_MOMENT));
         root = largest;
     }
     return root;
@@ -185,7 +185,7 @@ fn integral(chunk: Chunk, c: Coefs, cell: u32, j: u32, num: Cell, random: Random
     let plane = chunk.integrals + j * chunk.stride + cell;
     var s = decode(integrals[plane], true);
     #each s.{q} = num.{q} + (s.{q} - c.one_minus_kappa * s.{q});
-    integrals[plane] = encode(s, true, random, INTEGRAL + j + 1u);
+    integrals[plane] = encode(s, true, of_plane(random, INTEGRAL + j + 1u));
     return s;
 }
 

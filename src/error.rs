@@ -348,18 +348,6 @@ pub enum Error {
         to: String,
     },
 
-    /// Rows of a parameter whose state is kept in fewer bits, on a GPU.
-    #[error(
-        "the rows of parameter `{name}` cannot be remapped on a GPU, since its state is kept in {precision}; give it a group of its \
-         own with `StatePrecision::F32`"
-    )]
-    PackedRows {
-        /// The parameter's name.
-        name: String,
-        /// The precision that its state has.
-        precision: String,
-    },
-
     /// Stochastic rounding of an f16 parameter.
     #[error("parameter `{name}` is f16, but stochastic rounding is for bf16; use `HalfParams::Master` or make it bf16")]
     StochasticRounding {

@@ -126,6 +126,16 @@ impl Member {
         !self.is_frozen && !self.is_skipped
     }
 
+    /// The parameter with as many elements, in its group of these hyperparameters. It may have grown out of `f32` state, or shrunk
+    /// into it.
+    pub fn with_len(&self, hyperparams: &Hyperparams, len: usize) -> Self {
+        let mut member = self.clone();
+        member.param.len = len;
+        member.planes.precision = hyperparams.precision_of(len);
+        member.stream = stream(hyperparams.half_params, member.rounding, member.planes, &member.param.name);
+        member
+    }
+
     /// The parameter in a group of these hyperparameters, after so many steps that are known to be taken. It has all planes
     /// that it may need; released integrals come back if ζ is not behind it.
     pub fn in_group(&self, group: usize, hyperparams: &Hyperparams, known_step: u32) -> Result<Self, Error> {

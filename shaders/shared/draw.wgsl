@@ -15,10 +15,13 @@ fn draw(key: u32, quad: u32) -> vec2<u32> {
     return mix(vec2(key + 2u * quad) + vec2(0u, 1u));
 }
 
-// Those of a plane. A product with an odd number is another order of all words.
-fn of_plane(random: vec2<u32>, plane: u32) -> vec2<u32> {
-    return random * ((2u * plane + 1u) * 0x9e3779b9u);
+// The factor by which they become those of a plane. A product with an odd number is another order of all words.
+fn draw_factor(plane: u32) -> u32 {
+    return (2u * plane + 1u) * 0x9e3779b9u;
 }
+
+// Two halves, in the place of random ones, that round to nearest.
+const NEAREST = 0x80008000u;
 
 // Spreads every bit over all: the function lowbias32, which Chris Wellons found by search.
 fn mix(bits: vec2<u32>) -> vec2<u32> {

@@ -29,10 +29,18 @@ fn random_of(chunk: Chunk, step: u32, quad: u32) -> Random {
     return Random(draw(key, quad), draw(key, quad + 1u));
 }
 
-fn encode(cell: Cell, signed: bool, random: Random, plane: u32) -> Packed {
-    let a = pack_bf16_stochastic(cell.a, of_plane(random.a, plane));
-    let b = pack_bf16_stochastic(cell.b, of_plane(random.b, plane));
-    return vec4(a, b);
+fn of_plane(random: Random, plane: u32) -> Random {
+    let factor = draw_factor(plane);
+    return Random(random.a * factor, random.b * factor);
+}
+
+// What rounds to nearest.
+fn nearest() -> Random {
+    return Random(vec2(NEAREST), vec2(NEAREST));
+}
+
+fn encode(cell: Cell, signed: bool, random: Random) -> Packed {
+    return vec4(pack_bf16_stochastic(cell.a, random.a), pack_bf16_stochastic(cell.b, random.b));
 }
 
 // A quad of a plane that is always f32.

@@ -21,7 +21,15 @@ fn decode(packed: Packed, signed: bool) -> Cell {
     return Cell(packed);
 }
 
-fn encode(cell: Cell, signed: bool, random: Random, plane: u32) -> Packed {
+fn of_plane(random: Random, plane: u32) -> Random {
+    return random;
+}
+
+fn nearest() -> Random {
+    return Random(0u);
+}
+
+fn encode(cell: Cell, signed: bool, random: Random) -> Packed {
     return cell.a;
 }
 

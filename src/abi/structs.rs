@@ -144,21 +144,22 @@ pub struct Move {
 }
 
 /// A plane of a tensor whose rows are gathered, from one segment before to a part of one after. All numbers count words, or
-/// quads where rows have whole quads. A workgroup gathers at most [`CHUNK`](crate::abi::CHUNK) of them.
+/// quads where rows have whole quads. Of a plane that is kept in fewer bits before or after, places and `len` count cells, and all
+/// other numbers elements. A workgroup gathers at most [`CHUNK`](crate::abi::CHUNK) words, quads or cells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct Gather {
-    /// The plane's first element in the segment before.
+    /// The plane's first word, quad or cell in the segment before.
     pub before: u32,
     /// The first element of the tensor in that segment.
     pub from_start: u32,
     /// The element after its last.
     pub from_end: u32,
-    /// The plane's first element of this part of the segment after.
+    /// The plane's first word, quad or cell of this part of the segment after.
     pub after: u32,
-    /// The number of that element in the tensor.
+    /// The number in the tensor of its first element.
     pub start: u32,
-    /// Elements of this part.
+    /// Words, quads or cells of this part.
     pub len: u32,
     /// Elements of a row.
     pub width: u32,
@@ -168,6 +169,8 @@ pub struct Gather {
     pub counts: u32,
     /// 1 for an average, whose fresh rows have none yet.
     pub fills: u32,
+    /// 1 for a plane whose elements can be negative.
+    pub is_signed: u32,
 }
 
 /// The bits of an average that a fresh row has: its next averaging copies.

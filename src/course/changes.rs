@@ -166,7 +166,8 @@ impl Course {
         let mut members: Vec<_> = self.numbered().collect();
         let mut widths = Vec::with_capacity(numbers.len());
         for &number in numbers {
-            let param = &mut members[number].0.param;
+            let member = &mut members[number].0;
+            let param = &member.param;
             let wrong = |reason| Error::Rows { name: param.name.clone(), reason };
             let Some(width) = param.len.checked_div(before).filter(|width| width * before == param.len && *width > 0)
             else {
@@ -178,7 +179,7 @@ impl Course {
             // The device counts elements in 32 bits.
             let len = count.checked_mul(width).filter(|len| u32::try_from(*len.max(&param.len)).is_ok());
             let len = len.ok_or_else(|| wrong(format!("{count} rows of {width} elements are more than 2^32 - 1")))?;
-            param.len = len;
+            *member = member.with_len(&self.groups[member.group], len);
             widths.push(width);
         }
         let (course, mut change) = self.with(self.groups.clone(), members);

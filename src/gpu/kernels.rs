@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::hash::Hash;
 
 use super::memory::Memory;
-use super::shader::{self, Judgement, Shader};
+use super::shader::{self, Judgement, Shader, Unit};
 use crate::abi::{self, gather, measure, moves, update};
 use crate::error::Error;
 use crate::options::StatePrecision;
@@ -20,7 +20,7 @@ pub(super) struct Kernels {
     pub advance_bindings: wgpu::BindGroupLayout,
     advance: [Option<wgpu::ComputePipeline>; Judgement::ALL.len()],
     moves: Option<wgpu::ComputePipeline>,
-    gather: [Option<wgpu::ComputePipeline>; 2],
+    gather: HashMap<Unit, wgpu::ComputePipeline>,
     update: HashMap<Kernel, wgpu::ComputePipeline>,
     adopt: HashMap<Kernel, wgpu::ComputePipeline>,
     /// With whether the parameters go back, and the words of a clock.
@@ -46,8 +46,8 @@ impl Kernels {
         let size = limits.windows as u64 * limits.alignment;
         let [spare] = memory.zeros([("miadam spare windows", size)], wgpu::BufferUsages::STORAGE)?;
         let [update, adopt, measure] = Default::default();
-        let (advance, moves, gather) = Default::default();
-        let swap = HashMap::new();
+        let (advance, moves) = Default::default();
+        let (swap, gather) = (HashMap::new(), HashMap::new());
         Ok(Self { limits, spare, advance_bindings, advance, moves, gather, update, adopt, swap, measure })
     }
 
@@ -79,18 +79,15 @@ impl Kernels {
     }
 
     /// The kernel that gathers the state of rows.
-    pub fn gather(&mut self, memory: &Memory, by_quads: bool) -> Result<wgpu::ComputePipeline, Error> {
+    pub fn gather(&mut self, memory: &Memory, unit: Unit) -> Result<wgpu::ComputePipeline, Error> {
         use gather::{AFTER, BEFORE, GATHERS, PROGRESS, ROWS};
-        let known = &mut self.gather[usize::from(by_quads)];
-        if let Some(known) = known {
-            return Ok(known.clone());
-        }
         let own = [(GATHERS, true), (ROWS, true), (BEFORE, true), (AFTER, false), (PROGRESS, false)];
-        let made = memory.scoped("compile the gather kernel", 0, || {
-            let bindings = bindings(&memory.device, "miadam gather", &own, 0);
-            compile(&memory.device, "miadam gather", &shader::gather(by_quads), "gather_rows", &bindings)
-        })?;
-        Ok(known.insert(made).clone())
+        get(&mut self.gather, unit, || {
+            memory.scoped("compile the gather kernel", 0, || {
+                let bindings = bindings(&memory.device, "miadam gather", &own, 0);
+                compile(&memory.device, "miadam gather", &shader::gather(unit), "gather_rows", &bindings)
+            })
+        })
     }
 
     /// An update kernel.
@@ -150,7 +147,7 @@ impl Kernels {
     pub fn forget(&mut self) {
         self.advance = Default::default();
         self.moves = None;
-        self.gather = [None, None];
+        self.gather.clear();
         self.update.clear();
         self.adopt.clear();
         self.swap.clear();

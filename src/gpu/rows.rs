@@ -1,16 +1,18 @@
 //! Rows of parameters that are split, pruned, duplicated or put in another order, on the GPU.
 
+use bytemuck::Zeroable;
+
 use super::binding::{Binding, Bound, Slice};
 use super::device::Gpu;
 use super::device_state::{DeviceState, plane_bytes};
 use super::overlap::check_overlap;
-use crate::abi::{CHUNK, Gather, QUAD, gather as binding};
+use super::shader::Unit;
+use crate::abi::{CELL_BYTES, CHUNK, Gather, QUAD, gather as binding};
 use crate::error::Error;
 use crate::optimizer::Optimizer;
 use crate::options::StatePrecision;
-use crate::param::Member;
 use crate::plan::{Segment, grid};
-use crate::planes::{Bank, Plane};
+use crate::planes::{Plane, Planes};
 
 /// The rows that parameters go on with.
 ///
@@ -68,6 +70,9 @@ impl Optimizer<Gpu> {
     /// their own. The average of a fresh row starts with its first averaging, and is NaN before. Parameters of the same rows are
     /// best named in one call.
     ///
+    /// State in [fewer bits](crate::StatePrecision) is rounded to nearest once more where a row comes to lie in an octet with a larger
+    /// element than before.
+    ///
     /// A number that is neither that of a row nor [`FRESH_ROW`](crate::FRESH_ROW) is found on the device: nothing is read for
     /// it, its row starts at 0, and [`Report::bad_rows`](crate::Report::bad_rows) counts it.
     ///
@@ -116,13 +121,6 @@ impl Optimizer<Gpu> {
         let size = rows.check(limits.binding, limits.alignment)?;
         let bindings = self.course.sort_bindings(bindings, |binding| binding.name)?;
         let numbers: Vec<_> = (0..bindings.len()).filter(|&number| bindings[number].is_some()).collect();
-        for &number in &numbers {
-            let Member { param, planes, .. } = &self.course.members[number];
-            if planes.precision != StatePrecision::F32 {
-                let precision = format!("{:?}", planes.precision);
-                return Err(Error::PackedRows { name: param.name.clone(), precision });
-            }
-        }
         let (course, change, widths) = self.course.with_rows(&numbers, rows.before, rows.count)?;
         let bound = bindings.into_iter().zip(&course.members).zip(&self.device.bound);
         let bound = bound.map(|((binding, member), bound)| match binding {
@@ -136,8 +134,8 @@ impl Optimizer<Gpu> {
         let changed = self.device.make_change(&self.course, &course, &change, bound)?;
         let mut gatherings = Vec::new();
         for (number, width) in numbers.into_iter().zip(widths) {
-            let member = &self.course.members[number];
-            gatherings.extend(self.device.gatherings(&changed.state, (number, member), width, rows, size)?);
+            let planes = [&self.course, &course].map(|course| course.members[number].planes);
+            gatherings.extend(self.device.gatherings(&changed.state, (number, planes), width, rows, size)?);
         }
         self.device.memory.check_alive()?;
         self.device.memory.hold(encoder);
@@ -160,44 +158,44 @@ impl Gpu {
     fn gatherings(
         &mut self,
         after: &DeviceState,
-        (number, member): (usize, &Member),
+        (number, planes): (usize, [Planes; 2]),
         width: usize,
         rows: &Rows,
         size: u64,
     ) -> Result<Vec<Gathering>, Error> {
-        let by_quads = width.is_multiple_of(QUAD as usize);
-        let unit = if by_quads { QUAD } else { 1 };
-        let kernel = self.kernels.gather(&self.memory, by_quads)?;
+        let mut by_unit: Vec<(Unit, Vec<Plane>)> = Vec::new();
+        for plane in planes[0].iter() {
+            let unit = unit(planes.map(|planes| planes.precision_of(plane)), width);
+            // Of the same bank, too, since a dispatch binds one.
+            match by_unit.last_mut() {
+                Some((last, list)) if *last == unit && list[0].bank() == plane.bank() => list.push(plane),
+                _ => by_unit.push((unit, vec![plane])),
+            }
+        }
         let mut gatherings = Vec::new();
         let own = |segment: &&Segment| segment.tensor == number;
-        let before = &self.state;
         // Each pair of a segment before and one after; the first of each takes its part in counting.
-        for (first, from) in before.layout.segments.iter().filter(own).enumerate() {
+        for (first, from) in self.state.layout.segments.iter().filter(own).enumerate() {
             for to in after.layout.segments.iter().filter(own) {
-                for bank in Bank::ALL {
-                    let list = member.planes.within(bank).flat_map(|plane| {
-                        let element =
-                            |segment: &Segment| (plane_bytes(segment, member.planes, plane).start / (4 * unit)) as u32;
-                        cut(Gather {
-                            before: element(from),
-                            from_start: (from.start / unit) as u32,
-                            from_end: ((from.start + from.len) / unit) as u32,
-                            after: element(to),
-                            start: (to.start / unit) as u32,
-                            len: (to.len / unit) as u32,
-                            width: width as u32 / unit as u32,
+                for (unit, list) in &by_unit {
+                    let kernel = self.kernels.gather(&self.memory, *unit)?;
+                    let parts = list.iter().flat_map(|&plane| {
+                        let is_first = first == 0;
+                        let [before, after] = [(from, planes[0]), (to, planes[1])]
+                            .map(|(segment, planes)| plane_bytes(segment, planes, plane).start);
+                        parts(*unit, (from, before), (to, after), width).map(move |part| Gather {
                             count: rows.before as u32,
-                            counts: u32::from(first == 0 && plane == Plane::FirstMoment),
-                            fills: u32::from(first == 0 && plane == Plane::Average),
+                            counts: u32::from(is_first && plane == Plane::FirstMoment),
+                            fills: u32::from(is_first && plane == Plane::Average),
+                            is_signed: u32::from(plane.is_signed()),
+                            ..part
                         })
                     });
-                    let list: Vec<_> = list.collect();
-                    if list.is_empty() {
-                        continue;
-                    }
-                    let banks =
-                        [before.pages[from.page].bank(bank), after.pages[to.page].bank(bank)].map(|bank| &**bank);
-                    gatherings.push(self.gathering(&kernel, &list, (rows, size), banks)?);
+                    let parts: Vec<_> = parts.collect();
+                    let bank = list[0].bank();
+                    let [before, after] =
+                        [&self.state.pages[from.page], &after.pages[to.page]].map(|page| &**page.bank(bank));
+                    gatherings.push(self.gathering(&kernel, &parts, (rows, size), [before, after])?);
                 }
             }
         }
@@ -240,12 +238,41 @@ impl Gpu {
     }
 }
 
-/// Parts of at most as many elements as one workgroup gathers.
-fn cut(whole: Gather) -> impl Iterator<Item = Gather> {
-    (0..whole.len).step_by(CHUNK as usize).map(move |start| Gather {
-        after: whole.after + start,
-        start: whole.start + start,
-        len: (whole.len - start).min(CHUNK as u32),
+/// What is gathered at once of a plane with these precisions before and after.
+fn unit([before, after]: [StatePrecision; 2], width: usize) -> Unit {
+    match (before, after) {
+        (StatePrecision::F32, StatePrecision::F32) if width.is_multiple_of(QUAD as usize) => Unit::Quad,
+        (StatePrecision::F32, StatePrecision::F32) => Unit::Word,
+        _ => Unit::Cell { before, after },
+    }
+}
+
+/// A plane's parts of at most as many units as one workgroup gathers, from a segment before to one after, with the plane's first
+/// byte in each.
+fn parts(
+    unit: Unit,
+    (from, before): (&Segment, u64),
+    (to, after): (&Segment, u64),
+    width: usize,
+) -> impl Iterator<Item = Gather> {
+    // Elements of a unit, those that the other numbers count, and bytes of what is read and written at once.
+    let (each, counted, bytes) = match unit {
+        Unit::Word => (1, 1, 4),
+        Unit::Quad => (QUAD, QUAD, CELL_BYTES),
+        Unit::Cell { after, .. } => (after.cell(), 1, CELL_BYTES),
+    };
+    let whole = Gather {
+        before: (before / bytes) as u32,
+        from_start: (from.start / counted) as u32,
+        from_end: ((from.start + from.len) / counted) as u32,
+        width: (width as u64 / counted) as u32,
+        ..Gather::zeroed()
+    };
+    let (len, start) = (to.len.div_ceil(each), to.start);
+    (0..len).step_by(CHUNK as usize).map(move |first| Gather {
+        after: (after / bytes + first) as u32,
+        start: ((start + first * each) / counted) as u32,
+        len: (len - first).min(CHUNK) as u32,
         ..whole
     })
 }

@@ -1,7 +1,8 @@
 //! The kernels' WGSL, assembled from the files in `shaders/`.
 //!
 //! A file names what it needs by lines such as `#import shared/chunk.wgsl`. A word in capitals, `#import ACCESS`, is a
-//! choice that the variant makes. A line that begins with `#each` stands for one line for each quad of a cell. Switches are WGSL `override`s, whose values go to the pipeline.
+//! choice that the variant makes. A line that begins with `#each` stands for one line for each quad of a cell. Switches are WGSL
+//! `override`s, whose values go to the pipeline.
 
 use std::fmt;
 
@@ -31,7 +32,7 @@ impl fmt::Display for Shader {
 }
 
 /// The files that can be imported.
-const FILES: [(&str, &str); 30] = [
+const FILES: [(&str, &str); 32] = [
     ("access/elements.wgsl", include_str!("../../shaders/access/elements.wgsl")),
     ("access/mixed.wgsl", include_str!("../../shaders/access/mixed.wgsl")),
     ("access/mixed_elements.wgsl", include_str!("../../shaders/access/mixed_elements.wgsl")),
@@ -49,6 +50,8 @@ const FILES: [(&str, &str); 30] = [
     ("shared/partial.wgsl", include_str!("../../shaders/shared/partial.wgsl")),
     ("shared/philox.wgsl", include_str!("../../shaders/shared/philox.wgsl")),
     ("shared/progress.wgsl", include_str!("../../shaders/shared/progress.wgsl")),
+    ("shared/q8.wgsl", include_str!("../../shaders/shared/q8.wgsl")),
+    ("shared/rows.wgsl", include_str!("../../shaders/shared/rows.wgsl")),
     ("shared/run.wgsl", include_str!("../../shaders/shared/run.wgsl")),
     ("shared/table.wgsl", include_str!("../../shaders/shared/table.wgsl")),
     ("shared/u64.wgsl", include_str!("../../shaders/shared/u64.wgsl")),
@@ -103,13 +106,51 @@ pub fn moves() -> Shader {
     Shader { source, constants: Vec::new() }
 }
 
-/// The kernel that gathers the state of rows, which have whole quads or any number of words.
+/// What a kernel gathers of rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Unit {
+    /// Words of a plane in `f32`.
+    Word,
+    /// Quads of one whose rows have whole quads.
+    Quad,
+    /// Cells of one that is kept in fewer bits before or after.
+    Cell {
+        /// Its precision before.
+        before: StatePrecision,
+        /// Its precision after.
+        after: StatePrecision,
+    },
+}
+
+/// The kernel that gathers the state of rows.
 #[must_use]
-pub fn gather(by_quads: bool) -> Shader {
-    let element = if by_quads { "access/quad.wgsl" } else { "access/word.wgsl" };
-    let variant = Variant { files: vec![("ELEMENT", element)], ..Variant::default() };
-    let source = assemble("gather.wgsl", include_str!("../../shaders/gather.wgsl"), &variant);
-    Shader { source, constants: Vec::new() }
+pub fn gather(unit: Unit) -> Shader {
+    let of_elements = |file| {
+        let variant = Variant { files: vec![("ELEMENT", file)], ..Variant::default() };
+        let source = assemble("gather.wgsl", include_str!("../../shaders/gather.wgsl"), &variant);
+        Shader { source, constants: Vec::new() }
+    };
+    match unit {
+        Unit::Word => of_elements("access/word.wgsl"),
+        Unit::Quad => of_elements("access/quad.wgsl"),
+        Unit::Cell { before, after } => {
+            let variant =
+                Variant { files: vec![state_file(after)], width: after.width() as usize, ..Variant::default() };
+            let source = assemble("gather_cells.wgsl", include_str!("../../shaders/gather_cells.wgsl"), &variant);
+            let [before, after] = [before, after].map(|precision| precision.width() as f64);
+            Shader { source, constants: vec![("WIDTH_BEFORE", before), ("WIDTH", after)] }
+        }
+    }
+}
+
+/// The file that `STATE` stands for.
+fn state_file(precision: StatePrecision) -> (&'static str, &'static str) {
+    let file = match precision {
+        StatePrecision::F32 => "state/f32.wgsl",
+        StatePrecision::Bf16 => "state/bf16.wgsl",
+        StatePrecision::Q8 => "state/q8.wgsl",
+    };
+    ("STATE", file)
 }
 
 /// A variant of the update kernel, with as many windows as its form needs.
@@ -118,11 +159,7 @@ pub fn update(kernel: Kernel, windows: usize) -> Shader {
     let mut variant = Variant::new(kernel, windows);
     let Format { state, rounding, .. } = kernel.format;
     variant.width = state.width() as usize;
-    variant.files.push(match state {
-        StatePrecision::F32 => ("STATE", "state/f32.wgsl"),
-        StatePrecision::Bf16 => ("STATE", "state/bf16.wgsl"),
-        StatePrecision::Q8 => ("STATE", "state/q8.wgsl"),
-    });
+    variant.files.push(state_file(state));
     let source = assemble("update.wgsl", include_str!("../../shaders/update.wgsl"), &variant);
     let width = vec![("WIDTH", variant.width as f64)];
     Shader { source, constants: [extras(kernel.extras, rounding), width, variant.constants].concat() }

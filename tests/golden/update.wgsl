@@ -9,6 +9,7 @@
 // override INTEGRALS = 1
 // override PLANES = 1
 // override MASTER = 0
+// override WIDTH = 1
 
 // ==== shared/average.wgsl
 
@@ -67,14 +68,20 @@ fn quads_each(chunk: Chunk) -> u32 {
     return share(quads_of(chunk));
 }
 
-// The first quad of a chunk's master copy, where it has one.
-fn first_master(chunk: Chunk) -> u32 {
-    return chunk.moments + chunk.master * chunk.stride;
+// ==== shared/cell.wgsl
+
+// What an invocation visits at once: one quad, or as many as are kept in 16 bytes of a plane.
+
+// Quads of a cell.
+override WIDTH: u32 = 1u;
+
+// The cells of a chunk, and of them those that each invocation of a workgroup takes.
+fn cells_of(chunk: Chunk) -> u32 {
+    return (quads_of(chunk) + WIDTH - 1u) / WIDTH;
 }
 
-// The first quad of a chunk's average of θ, where it has one.
-fn first_average(chunk: Chunk) -> u32 {
-    return chunk.moments + chunk.average * chunk.stride;
+fn cells_each(chunk: Chunk) -> u32 {
+    return share(cells_of(chunk));
 }
 
 // ==== shared/coefs.wgsl
@@ -104,14 +111,14 @@ struct Coefs {
 
 // ==== shared/run.wgsl
 
-// GRID for a single run: one quad for each invocation. Chunk and coefficients lie at constant addresses, so that a driver
+// GRID for a single run: one cell for each invocation. Chunk and coefficients lie at constant addresses, so that a driver
 // reads them once for all invocations.
 
 @group(0) @binding(0) var<storage, read> run: Chunk;
 @group(0) @binding(1) var<storage, read> coefs: Coefs;
 
 @compute @workgroup_size(WORKGROUP_SIZE)
-fn each_quad(
+fn each_cell(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
@@ -119,10 +126,54 @@ fn each_quad(
     // Read before the branch: inside it, a driver must not read for lanes that are switched off.
     let chunk = run;
     let c = coefs;
-    let quad = WORKGROUP_SIZE * (workgroup.y * workgroups.x + workgroup.x) + lane;
-    if 4u * quad < chunk.len {
-        visit(chunk, c, quad);
+    let cell = WORKGROUP_SIZE * (workgroup.y * workgroups.x + workgroup.x) + lane;
+    if 4u * WIDTH * cell < chunk.len {
+        visit(chunk, c, cell);
     }
+}
+
+// ==== state/f32.wgsl
+
+// STATE in f32: a cell of a plane is a quad.
+
+alias Packed = vec4<f32>;
+
+struct Cell {
+    a: vec4<f32>,
+}
+
+// Nothing is rounded.
+struct Random {
+    none: u32,
+}
+
+fn random_of(chunk: Chunk, step: u32, quad: u32) -> Random {
+    return Random(0u);
+}
+
+fn decode(packed: Packed, signed: bool) -> Cell {
+    return Cell(packed);
+}
+
+fn of_plane(random: Random, plane: u32) -> Random {
+    return random;
+}
+
+fn nearest() -> Random {
+    return Random(0u);
+}
+
+fn encode(cell: Cell, signed: bool, random: Random) -> Packed {
+    return cell.a;
+}
+
+// A quad of a plane that is always f32.
+fn exact(packed: Packed) -> vec4<f32> {
+    return packed;
+}
+
+fn packed_exact(quad: vec4<f32>) -> Packed {
+    return quad;
 }
 
 // ==== WINDOWS
@@ -178,8 +229,10 @@ fn store_grad(chunk: Chunk, quad: u32, value: vec4<f32>) {
 // Sums are written in 1-β and 1-κ alone: x + (1-β)·(y - x) stands for β·x + (1-β)·y. With both factors rounded to f32 the
 // steady state would be off by 2⁻²⁵/(1-β), 1e-5 for β2 = 0.999.
 //
-// State always lies in whole quads of f32. Parameters and gradients lie wherever and however the caller has them: ACCESS
-// is the file that reaches them, GRID the one that calls `visit` for every quad.
+// STATE is the file that keeps moments and integrals, in f32 or in fewer bits. A cell is what it keeps in 16 bytes: one, two or
+// four quads. A line that begins with `#each` stands for one line for each quad of a cell, `{q}` for its field, and `{i}` for its
+// number. Parameters and gradients lie wherever and however the caller has them: ACCESS is the file that reaches them, GRID the one
+// that calls `visit` for every cell.
 //
 // A device may take every f32 below 2⁻¹²⁶ for 0. Then smaller changes of state are lost: moments below 2⁻¹²⁶/(1-β) and
 // integrals below 2⁻¹²⁶/(1-κ) may stand still, which is nothing beside any sensible ε. The products of `adjust` and `apply`
@@ -213,25 +266,47 @@ override PLANES: u32 = 0u;
 // True if θ is a master copy beside the moments, where adopt.wgsl has put it. The caller then has a rounded copy.
 override MASTER: bool = false;
 
-@group(0) @binding(2) var<storage, read_write> moments: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read_write> integrals: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read_write> moments: array<Packed>;
+@group(0) @binding(3) var<storage, read_write> integrals: array<Packed>;
 
 struct Moments {
-    first: vec4<f32>,
-    second: vec4<f32>,
+    first: Cell,
+    second: Cell,
 }
 
-fn visit(chunk: Chunk, c: Coefs, quad: u32) {
+// The planes by which random bits are drawn; s⁽ʲ⁾ is INTEGRAL + j.
+const FIRST_MOMENT = 0u;
+const SECOND_MOMENT = 1u;
+const MAX_SECOND_MOMENT = 2u;
+const INTEGRAL = 2u;
+
+fn visit(chunk: Chunk, c: Coefs, cell: u32) {
+    let quad = WIDTH * cell;
     if SKIP && c.skip == 1u {
-        reset_grad(chunk, quad);
+        reset_grad(chunk, quad + 0u);
         return;
     }
-    let theta = load_theta(chunk, quad);
-    let g = adjust(c, theta, load_grad(chunk, quad));
-    let m = average(chunk, c, quad, g);
-    let root = raise(chunk, c, quad, m.second);
-    let num = integrate(chunk, c, quad, m.first);
-    let stored = store_theta(chunk, c, quad, apply(c, theta, num, root));
+    var theta: Cell;
+    var g: Cell;
+    theta.a = within(chunk, quad + 0u, load_theta(chunk, quad + 0u));
+    g.a = adjust(c, theta.a, within(chunk, quad + 0u, load_grad(chunk, quad + 0u)));
+    let random = random_of(chunk, c.step, chunk.first + quad);
+    let m = average(chunk, c, cell, g, random);
+    let root = raise(chunk, c, cell, m.second, random);
+    let num = integrate(chunk, c, cell, m.first, random);
+    finish(chunk, c, quad + 0u, apply(c, theta.a, num.a, root.a));
+}
+
+// What lies past the tensor's end counts as 0, where it shares a cell with what does not: so does all of its state.
+fn within(chunk: Chunk, quad: u32, value: vec4<f32>) -> vec4<f32> {
+    if WIDTH == 1u {
+        return value;
+    }
+    return select(vec4(0.0), value, vec4(4u * quad) + vec4(0u, 1u, 2u, 3u) < vec4(chunk.len));
+}
+
+fn finish(chunk: Chunk, c: Coefs, quad: u32, theta: vec4<f32>) {
+    let stored = store_theta(chunk, c, quad, theta);
     follow(chunk, c, quad, stored);
     reset_grad(chunk, quad);
 }
@@ -259,49 +334,55 @@ fn adjust(c: Coefs, theta: vec4<f32>, grad: vec4<f32>) -> vec4<f32> {
 }
 
 // The moments, from the gradient.
-fn average(chunk: Chunk, c: Coefs, quad: u32, g: vec4<f32>) -> Moments {
-    let first = chunk.moments + quad;
+fn average(chunk: Chunk, c: Coefs, cell: u32, g: Cell, random: Random) -> Moments {
+    let first = chunk.moments + cell;
     let second = first + chunk.stride;
     // Loaded once: a driver may go to memory for each mention.
-    let old_m = moments[first];
-    let old_v = moments[second];
-    let m = old_m + c.one_minus_beta1 * (g - old_m);
-    // An infinite v stays so, and its element stands still, where inf - inf would make it NaN.
-    let old_bits = bitcast<vec4<u32>>(old_v);
-    let new_bits = bitcast<vec4<u32>>(old_v + c.one_minus_beta2 * (g * g - old_v));
-    let v = bitcast<vec4<f32>>(select(new_bits, old_bits, old_bits == vec4(0x7f800000u)));
-    moments[first] = m;
-    moments[second] = v;
+    var m = decode(moments[first], true);
+    var v = decode(moments[second], false);
+    m.a = m.a + c.one_minus_beta1 * (g.a - m.a);
+    v.a = average_square(c, v.a, g.a);
+    moments[first] = encode(m, true, of_plane(random, FIRST_MOMENT));
+    moments[second] = encode(v, false, of_plane(random, SECOND_MOMENT));
     return Moments(m, v);
 }
 
+fn average_square(c: Coefs, old_v: vec4<f32>, g: vec4<f32>) -> vec4<f32> {
+    // An infinite v stays so, and its element stands still, where inf - inf would make it NaN.
+    let old_bits = bitcast<vec4<u32>>(old_v);
+    let new_bits = bitcast<vec4<u32>>(old_v + c.one_minus_beta2 * (g * g - old_v));
+    return bitcast<vec4<f32>>(select(new_bits, old_bits, old_bits == vec4(0x7f800000u)));
+}
+
 // The second moment to divide by: under amsgrad the largest so far.
-fn raise(chunk: Chunk, c: Coefs, quad: u32, v: vec4<f32>) -> vec4<f32> {
+fn raise(chunk: Chunk, c: Coefs, cell: u32, v: Cell, random: Random) -> Cell {
     var root = v;
     if AMSGRAD && c.amsgrad == 1u {
-        let largest = chunk.moments + 2u * chunk.stride + quad;
+        let at = chunk.moments + 2u * chunk.stride + cell;
+        var largest = decode(moments[at], false);
         // Bits order numbers from 0 up as integers do, and put NaN above all: a NaN must stay visible.
-        root = bitcast<vec4<f32>>(max(bitcast<vec4<u32>>(v), bitcast<vec4<u32>>(moments[largest])));
-        moments[largest] = root;
+        largest.a = bitcast<vec4<f32>>(max(bitcast<vec4<u32>>(v.a), bitcast<vec4<u32>>(largest.a)));
+        moments[at] = encode(largest, false, of_plane(random, MAX_SECOND_MOMENT));
+        root = largest;
     }
     return root;
 }
 
 // s⁽ⁿ⁾, from s⁽⁰⁾ = m.
-fn integrate(chunk: Chunk, c: Coefs, quad: u32, m: vec4<f32>) -> vec4<f32> {
+fn integrate(chunk: Chunk, c: Coefs, cell: u32, m: Cell, random: Random) -> Cell {
     var num = m;
     if INTEGRALS && c.order > 0u {
         if PLANES == 0u {
             for (var j = 0u; j < c.order; j += 1u) {
-                num = integral(chunk, c, quad, j, num);
+                num = integral(chunk, c, cell, j, num, random);
             }
         } else {
-            num = integral(chunk, c, quad, 0u, num);
+            num = integral(chunk, c, cell, 0u, num, random);
             if PLANES > 1u {
-                num = integral(chunk, c, quad, 1u, num);
+                num = integral(chunk, c, cell, 1u, num, random);
             }
             if PLANES > 2u {
-                num = integral(chunk, c, quad, 2u, num);
+                num = integral(chunk, c, cell, 2u, num, random);
             }
         }
     }
@@ -309,12 +390,12 @@ fn integrate(chunk: Chunk, c: Coefs, quad: u32, m: vec4<f32>) -> vec4<f32> {
 }
 
 // s⁽ʲ⁺¹⁾, from s⁽ʲ⁾ in `num`.
-fn integral(chunk: Chunk, c: Coefs, quad: u32, j: u32, num: vec4<f32>) -> vec4<f32> {
-    let plane = chunk.integrals + j * chunk.stride + quad;
-    let s = integrals[plane];
-    let next = num + (s - c.one_minus_kappa * s);
-    integrals[plane] = next;
-    return next;
+fn integral(chunk: Chunk, c: Coefs, cell: u32, j: u32, num: Cell, random: Random) -> Cell {
+    let plane = chunk.integrals + j * chunk.stride + cell;
+    var s = decode(integrals[plane], true);
+    s.a = num.a + (s.a - c.one_minus_kappa * s.a);
+    integrals[plane] = encode(s, true, of_plane(random, INTEGRAL + j + 1u));
+    return s;
 }
 
 // The new θ.
@@ -334,17 +415,17 @@ fn apply(c: Coefs, theta: vec4<f32>, num: vec4<f32>, root: vec4<f32>) -> vec4<f3
 // The average, from the new θ.
 fn follow(chunk: Chunk, c: Coefs, quad: u32, theta: vec4<f32>) {
     if AVERAGE && c.average_rate > 0.0 {
-        let at = first_average(chunk) + quad;
-        let old = moments[at];
+        let at = chunk.average + quad;
+        let old = exact(moments[at]);
         // A copy is one to the bit.
         let copies = vec4(c.average_rate == 1.0) | (bitcast<vec4<u32>>(old) == vec4(NO_AVERAGE));
-        moments[at] = select(old + c.average_rate * (theta - old), theta, copies);
+        moments[at] = packed_exact(select(old + c.average_rate * (theta - old), theta, copies));
     }
 }
 
 fn load_theta(chunk: Chunk, quad: u32) -> vec4<f32> {
     if MASTER {
-        return moments[first_master(chunk) + quad];
+        return exact(moments[chunk.master + quad]);
     }
     return load_param(chunk, quad);
 }
@@ -352,7 +433,7 @@ fn load_theta(chunk: Chunk, quad: u32) -> vec4<f32> {
 // Gives θ as it is kept: rounded, if it was rounded at random.
 fn store_theta(chunk: Chunk, c: Coefs, quad: u32, theta: vec4<f32>) -> vec4<f32> {
     if MASTER {
-        moments[first_master(chunk) + quad] = theta;
+        moments[chunk.master + quad] = packed_exact(theta);
     }
     return store_param(chunk, quad, theta, c.step);
 }

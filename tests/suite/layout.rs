@@ -42,7 +42,7 @@ fn structs_agree() {
         rust_struct!(GradSettings: factor, clips, max_norm, max_value, skips, growth_interval, growth_factor, backoff_factor),
         rust_struct!(Progress: step, skipped, norm, generation, bad_rows, padding),
         rust_struct!(Move: before, after, len),
-        rust_struct!(Gather: before, from_start, from_end, after, start, len, width, count, counts, fills),
+        rust_struct!(Gather: before, from_start, from_end, after, start, len, width, count, counts, fills, is_signed),
         rust_struct!(Scaler: scale, good_steps, skip, padding, factor, unit, norm, tail),
         rust_struct!(Gain: high, low, exponent),
         rust_struct!(Partial: squares, small_squares, large_squares, largest),

@@ -10,7 +10,7 @@ use std::fmt;
 
 use miadam::abi;
 use miadam::plan::{Access, Extras, Form, Format, Integrals, Kernel, Limits, Shape};
-use miadam::shader::{self, Judgement, Shader};
+use miadam::shader::{self, Judgement, Shader, Unit};
 use miadam::{Dtype, HalfParams, Rounding, StatePrecision};
 
 /// One kernel.
@@ -18,7 +18,7 @@ use miadam::{Dtype, HalfParams, Rounding, StatePrecision};
 pub enum Variant {
     Advance(Judgement),
     Move,
-    Gather { by_quads: bool },
+    Gather(Unit),
     Update(Kernel, usize),
     Measure(Kernel, usize),
     Adopt(Kernel, usize),
@@ -30,7 +30,7 @@ impl Variant {
         match self {
             Self::Advance(judgement) => shader::advance(judgement),
             Self::Move => shader::moves(),
-            Self::Gather { by_quads } => shader::gather(by_quads),
+            Self::Gather(unit) => shader::gather(unit),
             Self::Update(kernel, windows) => shader::update(kernel, windows),
             Self::Measure(kernel, windows) => shader::measure(kernel, windows),
             Self::Adopt(kernel, windows) => shader::adopt(kernel, windows),
@@ -41,7 +41,7 @@ impl Variant {
     /// The kernel without its options, and its windows, where it has any.
     fn host(self) -> Option<(Kernel, usize)> {
         match self {
-            Self::Advance(_) | Self::Move | Self::Gather { .. } => None,
+            Self::Advance(_) | Self::Move | Self::Gather(_) => None,
             Self::Update(kernel, windows)
             | Self::Measure(kernel, windows)
             | Self::Adopt(kernel, windows)
@@ -55,7 +55,7 @@ impl fmt::Display for Variant {
         match self {
             Self::Advance(judgement) => write!(f, "advance, {judgement:?}"),
             Self::Move => write!(f, "move"),
-            Self::Gather { by_quads } => write!(f, "gather, by quads {by_quads}"),
+            Self::Gather(unit) => write!(f, "gather, {unit:?}"),
             Self::Update(kernel, windows) => write!(f, "update {kernel:?} over {windows}"),
             Self::Measure(kernel, windows) => write!(f, "measure {kernel:?} over {windows}"),
             Self::Adopt(kernel, windows) => write!(f, "adopt {kernel:?} over {windows}"),
@@ -148,7 +148,10 @@ pub fn all() -> Vec<Variant> {
     let hosts = hosts();
     let mut all = Judgement::ALL.map(Variant::Advance).to_vec();
     all.push(Variant::Move);
-    all.extend([false, true].map(|by_quads| Variant::Gather { by_quads }));
+    all.extend([Unit::Word, Unit::Quad].map(Variant::Gather));
+    let precisions = [StatePrecision::F32, StatePrecision::Bf16, StatePrecision::Q8];
+    let pairs = precisions.into_iter().flat_map(|before| precisions.map(|after| Unit::Cell { before, after }));
+    all.extend(pairs.map(Variant::Gather));
     for (own, format) in formats().into_iter().enumerate() {
         // The other kernels do not look at the moments.
         let others = if format.state == StatePrecision::F32 { &hosts[..] } else { &[] };
