@@ -14,7 +14,7 @@ use crate::threads::on_threads;
 use crate::training::{Outcome, Run};
 
 /// The columns of the table: the fields of [`Run`], then those of [`Outcome`].
-const HEADER: [&str; 22] = [
+const HEADER: [&str; 23] = [
     "optimizer",
     "lr",
     "schedule",
@@ -26,6 +26,7 @@ const HEADER: [&str; 22] = [
     "step_scale",
     "slow",
     "switch",
+    "state",
     "noise",
     "seed",
     "epochs",

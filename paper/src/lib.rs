@@ -10,6 +10,7 @@
 //! | `lab` | many runs, each done once and kept in a table |
 //! | `label_noise` | Table 4: accuracy under wrong labels |
 //! | `hessian` | how curved the loss is: top eigenvalue, trace and spectral density of its Hessian |
+//! | `precision` | state in fewer bits: how far it drifts, and what it costs in accuracy |
 //! | `settings` | which settings work: heat maps |
 //! | `sharpness` | Figure 3: how flat each optimizer's networks are |
 //! | `threads` | many runs at a time, each on one thread |
@@ -28,6 +29,8 @@ pub mod lab;
 #[cfg(feature = "studies")]
 pub mod label_noise;
 pub mod optimizers;
+#[cfg(feature = "studies")]
+pub mod precision;
 #[cfg(feature = "studies")]
 pub mod setting;
 #[cfg(feature = "studies")]

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use ::miadam::{Average, Hyperparams, Schedule, StepScale, WeightDecay};
+use ::miadam::{Average, Hyperparams, Schedule, StatePrecision, StepScale, WeightDecay};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
@@ -74,6 +74,8 @@ pub struct Setting {
     pub slow: f64,
     /// The switch to plain Adam, as a part of the run; 1 is never.
     pub switch: f64,
+    /// How MIAdam keeps its state.
+    pub state: StatePrecision,
 }
 
 impl Setting {
@@ -91,6 +93,7 @@ impl Setting {
             scale: Scale::UnitGain,
             slow: 1.0,
             switch: 1.0,
+            state: StatePrecision::F32,
         }
     }
 
@@ -140,6 +143,7 @@ impl Setting {
             beta1: self.beta1,
             order: self.order,
             kappa: self.kappa,
+            state_precision: self.state,
             switch_step: self.switch_step(steps),
             step_scale: match self.scale {
                 Scale::Paper => StepScale::Paper,
@@ -196,6 +200,9 @@ impl fmt::Display for Setting {
         }
         if self.average > 0.0 {
             write!(f, " EMA {}", self.average)?;
+        }
+        if self.state != StatePrecision::F32 {
+            write!(f, " in {:?}", self.state)?;
         }
         match self.course {
             Course::Constant => Ok(()),

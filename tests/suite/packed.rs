@@ -5,7 +5,7 @@ use miadam::{
     Plane, Rows, StatePrecision, StepScale, WeightDecay, cpu,
 };
 
-use crate::common::{Gpu, Home, Random, Rig, Spot, gpu, scatter};
+use crate::common::{Gpu, Home, Random, Rig, Spot, gpu, logged, scatter};
 
 const PACKED: [StatePrecision; 2] = [StatePrecision::Bf16, StatePrecision::Q8];
 
@@ -402,5 +402,24 @@ fn rows_keep_their_values_on_the_cpu() {
             let expected: Vec<f32> = old.chunks(8).rev().flatten().copied().chain([0.0; 8]).collect();
             assert!(new == expected, "{plane}, {precision:?}");
         }
+    }
+}
+
+/// A case finds its own message by its κ, which no other test has.
+#[test]
+fn sums_that_forget_too_slowly_are_warned_about() {
+    let messages = logged();
+    for (state_precision, kappa, order, warns) in [
+        (StatePrecision::Q8, 0.9921, 1, true),
+        (StatePrecision::Q8, 0.9922, 0, false),
+        (StatePrecision::Q8, 0.9723, 1, false),
+        (StatePrecision::Bf16, 0.9924, 1, false),
+    ] {
+        let step_scale = StepScale::UnitGain;
+        let hyperparams = Hyperparams { order, kappa, step_scale, state_precision, ..Hyperparams::default() };
+        cpu::MiAdam::new([ParamGroup::new(hyperparams, [Param::new("w", 5000)])]).unwrap();
+        let part = format!("and kappa {kappa:?}: what is rounded away adds up");
+        let found = messages.lock().unwrap().iter().any(|message| message.contains(&part));
+        assert_eq!(found, warns, "{part}, {state_precision:?}");
     }
 }

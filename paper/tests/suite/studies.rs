@@ -1,4 +1,4 @@
-//! The commands `label_noise` and `settings`, as a user meets them.
+//! The commands `label_noise`, `settings` and `precision`, as a user meets them.
 
 use std::fs;
 use std::path::Path;
@@ -7,6 +7,7 @@ use std::process::{Command, Output};
 use tempfile::tempdir;
 
 const LABEL_NOISE: &str = env!("CARGO_BIN_EXE_label_noise");
+const PRECISION: &str = env!("CARGO_BIN_EXE_precision");
 const SETTINGS: &str = env!("CARGO_BIN_EXE_settings");
 /// A run of seconds.
 const TINY: &str = "--quick --hidden 8 --epochs 1 --seeds 2 --trials 2";
@@ -20,7 +21,7 @@ fn numbers(folder: &Path) -> Vec<String> {
     let table = fs::read_to_string(folder.join("runs.csv")).unwrap();
     let without_time = |line: &str| {
         let fields: Vec<&str> = line.split(',').collect();
-        fields.iter().enumerate().filter(|(at, _)| *at != 20).map(|(_, field)| *field).collect::<Vec<_>>().join(",")
+        fields.iter().enumerate().filter(|(at, _)| *at != 21).map(|(_, field)| *field).collect::<Vec<_>>().join(",")
     };
     let mut rows: Vec<_> = table.lines().map(without_time).collect();
     rows.sort();
@@ -91,6 +92,27 @@ fn settings_writes_a_map_for_each_noise_and_switch() {
         let picture = read(folder.path(), &format!("noise_{noise}_switch_80.svg"));
         assert!(picture.contains("n = 1, Paper") && picture.contains("n = 1, ExactGain"));
     }
+}
+
+#[test]
+fn precision_writes_the_drift_and_the_accuracy_of_all_orders() {
+    let folder = tempdir().unwrap();
+    let output = run(PRECISION, folder.path(), "--quick");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    // A head; 2 spreads, 13 pairs of order and κ, 2 precisions, after 10 and 100 steps.
+    let drift = read(folder.path(), "drift.csv");
+    assert_eq!(drift.lines().count(), 1 + 2 * 13 * 2 * 2);
+    let error = |start: &str| -> f64 {
+        let row = drift.lines().find(|line| line.starts_with(start)).unwrap();
+        row.split(',').nth(5).unwrap().parse().unwrap()
+    };
+    // Nothing is measured but what a precision does: 3 bits of mantissa are far coarser than 8.
+    let [bf16, q8] = ["10,1,0.9,Bf16,100,", "10,1,0.9,Q8,100,"].map(error);
+    assert!(bf16 > 1e-3 && q8 > 4.0 * bf16, "{bf16} {q8}");
+    // A head; 2 noises, 4 orders, 3 precisions.
+    assert_eq!(read(folder.path(), "accuracy.csv").lines().count(), 1 + 24);
+    assert!(read(folder.path(), "drift.svg").contains("Q8, sizes up to 1 : 10"));
+    assert!(read(folder.path(), "accuracy.svg").contains("n = 3, Bf16"));
 }
 
 /// The flags of a call that fails, and a part of what it says.

@@ -2,6 +2,7 @@
 //! exceed no limit, and reach no caller's byte that is not theirs.
 
 pub mod coverage;
+mod large;
 mod picture;
 
 use coverage::{check_coverage, coverage};
