@@ -8,8 +8,9 @@ use std::process::ExitCode;
 use clap::{Parser, ValueEnum};
 use miadam::plan::{Access, Extras, Form, Format, Integrals, Kernel, Shape};
 use miadam::shader::{self, Judgement, Shader};
-use miadam::{Dtype, HalfParams, StatePrecision};
+use miadam::{Dtype, HalfParams};
 use miadam_support::command_line::{self, number};
+use miadam_support::state::State;
 
 /// Prints a kernel's WGSL, and the values of its overrides
 #[derive(Parser)]
@@ -92,21 +93,6 @@ enum Type {
     Bf16,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum State {
-    F32,
-    Bf16,
-    Q8,
-}
-
-fn state_precision(state: State) -> StatePrecision {
-    match state {
-        State::F32 => StatePrecision::F32,
-        State::Bf16 => StatePrecision::Bf16,
-        State::Q8 => StatePrecision::Q8,
-    }
-}
-
 impl Flags {
     fn variant(&self) -> Kernel {
         let dtype = |by: Type| match by {
@@ -127,7 +113,7 @@ impl Flags {
                 _ => Form::Many,
             },
             shape: if self.table { Shape::Table } else { Shape::Run },
-            format: Format::new(dtype(self.param), dtype(self.grad), half_params, state_precision(self.state)),
+            format: Format::new(dtype(self.param), dtype(self.grad), half_params, self.state.into()),
             extras: Extras {
                 adjust,
                 clamp,

@@ -9,6 +9,7 @@ use clap::{Args, ValueEnum};
 use miadam_burn::miadam::{Hyperparams, StepScale};
 use miadam_burn::{MiAdam, MiAdamConfig};
 use miadam_support::command_line::number;
+use miadam_support::state::State;
 
 // No doc comment: clap would put it in place of what the program says of itself.
 #[derive(Debug, Clone, Args)]
@@ -25,6 +26,9 @@ pub struct OptimizerFlags {
     /// Discount κ of MIAdam's integrals
     #[arg(long, default_value_t = 0.5, value_parser = number(0.0..=1.0))]
     pub kappa: f64,
+    /// How MIAdam keeps its moments and integrals
+    #[arg(long, value_enum, default_value_t = State::F32)]
+    pub state: State,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -48,6 +52,7 @@ impl OptimizerFlags {
             kappa,
             switch_step: (steps * 4 / 5).max(1).try_into()?,
             step_scale: StepScale::UnitGain,
+            state_precision: self.state.into(),
             ..Hyperparams::default()
         };
         Ok(match self.optimizer {
@@ -61,7 +66,11 @@ impl OptimizerFlags {
     pub fn name(&self) -> String {
         match self.optimizer {
             Kind::Adam => format!("Adam, lr {}", self.lr),
-            Kind::Miadam => format!("MIAdam, n {}, κ {}, lr {}", self.order, self.kappa, self.lr),
+            Kind::Miadam => {
+                let state =
+                    if self.state == State::F32 { String::new() } else { format!(", state in {:?}", self.state) };
+                format!("MIAdam, n {}, κ {}, lr {}{state}", self.order, self.kappa, self.lr)
+            }
         }
     }
 }

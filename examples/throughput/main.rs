@@ -11,12 +11,13 @@ mod report;
 use std::error::Error;
 use std::process::ExitCode;
 
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 use miadam::StatePrecision;
 use miadam_support::adapter::{AdapterError, AdapterFlags};
 use miadam_support::cases::{self, Case};
 use miadam_support::command_line::{self, number};
 use miadam_support::gpu::Gpu;
+use miadam_support::state::State;
 use miadam_support::throughput;
 use report::Report;
 
@@ -46,23 +47,6 @@ struct Flags {
     /// Measured rounds of each case, of which the median counts
     #[arg(long, default_value_t = 15, value_parser = number(1..=1_000_000_u32))]
     rounds: u32,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum State {
-    F32,
-    Bf16,
-    Q8,
-}
-
-impl From<State> for StatePrecision {
-    fn from(state: State) -> Self {
-        match state {
-            State::F32 => Self::F32,
-            State::Bf16 => Self::Bf16,
-            State::Q8 => Self::Q8,
-        }
-    }
 }
 
 impl Flags {

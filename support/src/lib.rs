@@ -11,6 +11,7 @@ pub mod plan_check;
 pub mod plot;
 pub mod random;
 pub mod replay;
+pub mod state;
 pub mod steppers;
 pub mod throughput;
 pub mod values;
