@@ -12,6 +12,7 @@ use super::state_layout::StateLayout;
 use super::tensor::{Place, Placement, Tensor};
 use super::window::Window;
 use crate::abi::{CHUNK, Chunk, MEASURED_QUADS, QUAD, WORKGROUP};
+use crate::options::StatePrecision;
 
 /// The largest batch, in elements, that is merged with those of other buffers. A larger one is worth a dispatch of its own:
 /// the `switch` over many windows costs each access, which is then more than a dispatch costs.
@@ -98,8 +99,8 @@ fn gather(pieces: Vec<Piece>, state: &StateLayout, limits: &Limits) -> Vec<Batch
 /// Merges batches as far as the device can bind their windows at once. First come those of one buffer, so that its number of
 /// dispatches does not depend on how its tensors lie. Then come the small ones of all buffers.
 fn merge(batches: Vec<Batch>, limits: &Limits) -> Vec<Batch> {
-    let of_buffers = collect(batches, limits, |batch| Some((batch.kind(), batch.buffer()?)));
-    collect(of_buffers, limits, |batch| (batch.elements <= SMALL).then(|| batch.kind()))
+    let of_buffers = collect(batches, limits, |batch| Some((batch.mergeable()?, batch.buffer()?)));
+    collect(of_buffers, limits, |batch| batch.mergeable().filter(|_| batch.elements <= SMALL))
 }
 
 /// Merges each batch into the last one with the same key, if that has room. A batch without a key stays alone.
@@ -139,6 +140,13 @@ impl Batch {
     fn kind(&self) -> (usize, Access, Format) {
         let (piece, _) = self.pieces[0];
         (self.page, piece.access, piece.format)
+    }
+
+    /// Its kind, if it may be merged with others. State in fewer bits has none: its kernels reach for four quads at a time, and with
+    /// a `switch` over many windows at each of them a driver was seen to compile one for minutes.
+    fn mergeable(&self) -> Option<(usize, Access, Format)> {
+        let kind @ (.., format) = self.kind();
+        (format.state == StatePrecision::F32).then_some(kind)
     }
 
     /// The buffer that all of its windows are in, if there is one.

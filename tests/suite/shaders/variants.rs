@@ -89,6 +89,12 @@ pub fn hosts() -> Vec<(Kernel, usize)> {
     hosts
 }
 
+/// The hosts of update kernels of these types: where state is kept in fewer bits, no dispatch reaches for more than two windows.
+pub fn hosts_of(format: Format) -> Vec<(Kernel, usize)> {
+    let is_own = |host: &Kernel| format.state == StatePrecision::F32 || matches!(host.form, Form::One | Form::Two);
+    hosts().into_iter().filter(|(host, _)| is_own(host)).collect()
+}
+
 /// The types of parameters and gradients, and the precisions of state.
 pub fn formats() -> Vec<Format> {
     use Dtype::{Bf16, F16, F32};
@@ -167,6 +173,7 @@ pub fn all() -> Vec<Variant> {
                 all.extend([false, true].map(|out| Variant::Swap { kernel, windows, out, words }));
             }
         }
+        let hosts = hosts_of(format);
         for extras in options_of(own, format) {
             // Mixed up, so that neither types nor options keep step with the hosts.
             let number = (all.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
