@@ -139,7 +139,7 @@ pub fn swaps(kernel: Kernel) -> bool {
 
 /// State in fewer bits meets every so many-th set of options, by turns of the types: what reads and writes it is a file of its own, which
 /// no option changes.
-const PACKED_STEP: usize = 7;
+const PACKED_STEP: usize = 29;
 
 /// The sets of options that the update kernels of a format, by its number, are taken with.
 pub fn options_of(number: usize, format: Format) -> Vec<Extras> {
