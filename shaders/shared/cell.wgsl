@@ -1,4 +1,4 @@
-// What an invocation visits at once: one quad, or as many as are kept in 16 bytes of a plane.
+// A cell is the quads that an invocation visits at once: one, or as many as 16 bytes of a plane keep.
 
 #import shared/chunk.wgsl
 

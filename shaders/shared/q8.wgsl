@@ -47,7 +47,7 @@ fn scale_of(a: vec4<f32>, b: vec4<f32>, signed: bool) -> u32 {
     let four = max(bitcast<vec4<u32>>(a) & vec4(0x7fffffffu), bitcast<vec4<u32>>(b) & vec4(0x7fffffffu));
     let largest = max(max(four.x, four.y), max(four.z, four.w));
     let lowest = LOWEST + select(15u, 7u, signed);
-    // What the last step of the highest octave does not reach is in the next.
+    // A value that the last step of the highest octave does not reach is in the next octave.
     let exponent = clamp((largest + 0xfffffu) >> 23u, lowest, 254u);
     return select(exponent, 255u, largest >= INFINITY) - lowest;
 }

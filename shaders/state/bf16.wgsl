@@ -17,7 +17,7 @@ fn decode(packed: Packed, signed: bool) -> Cell {
     return Cell(unpack_bf16(packed.xy), unpack_bf16(packed.zw));
 }
 
-// What the quads of a cell are rounded by.
+// The random bits that round the quads of a cell.
 struct Random {
     a: vec2<u32>,
     b: vec2<u32>,
@@ -34,7 +34,7 @@ fn of_plane(random: Random, plane: u32) -> Random {
     return Random(random.a * factor, random.b * factor);
 }
 
-// What rounds to nearest.
+// The bits, in the place of random ones, that round to nearest.
 fn nearest() -> Random {
     return Random(vec2(NEAREST), vec2(NEAREST));
 }

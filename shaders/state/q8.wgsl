@@ -27,7 +27,7 @@ fn decode(packed: Packed, signed: bool) -> Cell {
     );
 }
 
-// What the quads of a cell are rounded by.
+// The random bits that round the quads of a cell.
 struct Random {
     a: vec2<u32>,
     b: vec2<u32>,
@@ -46,7 +46,7 @@ fn of_plane(random: Random, plane: u32) -> Random {
     return Random(random.a * factor, random.b * factor, random.c * factor, random.d * factor);
 }
 
-// What rounds to nearest.
+// The bits, in the place of random ones, that round to nearest.
 fn nearest() -> Random {
     return Random(vec2(NEAREST), vec2(NEAREST), vec2(NEAREST), vec2(NEAREST));
 }

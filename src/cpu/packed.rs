@@ -16,7 +16,7 @@ pub(super) struct PackedState<'a> {
     pub plane_words: usize,
     /// The first word of these elements in each plane of integrals.
     pub first_word: usize,
-    /// What their random words are drawn by: the key of the step, and the number in the tensor of their first quad.
+    /// Their random words are drawn by the key of the step, and by the number in the tensor of their first quad.
     pub key: u32,
     pub first_quad: u32,
 }

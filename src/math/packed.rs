@@ -80,7 +80,7 @@ pub fn mix(x: u32) -> u32 {
 #[inline(always)]
 fn scale(largest: u32, signed: bool) -> u32 {
     let lowest = octaves(signed) + LOWEST;
-    // What the last step of the highest octave does not reach is in the next.
+    // A value that the last step of the highest octave does not reach is in the next octave.
     let exponent = ((largest + 0x000f_ffff) >> 23).clamp(lowest, 254);
     (if largest >= INFINITY { 255 } else { exponent }) - lowest
 }

@@ -249,7 +249,7 @@ impl Hyperparams {
         self.state_precision == StatePrecision::Q8 && self.order > 0 && self.kappa > StatePrecision::Q8_KAPPA
     }
 
-    /// Warns about an outsize step of a group, and about state that is too coarse for it.
+    /// Warns about a group's outsize step, and about integrals that its state is too coarse for.
     pub(crate) fn report(&self, group: usize) {
         if self.is_too_coarse() {
             let Self { order, kappa, .. } = self;
@@ -368,7 +368,7 @@ impl Hyperparams {
     pub(crate) fn with_lr(&self, group: usize, lr: f64) -> Result<Self, Error> {
         let changed = Self { lr, ..self.clone() };
         changed.validate_upwards(group)?;
-        if changed.is_outsize() && !self.is_outsize() || changed.is_too_coarse() && !self.is_too_coarse() {
+        if changed.is_outsize() && !self.is_outsize() {
             changed.report(group);
         }
         Ok(changed)

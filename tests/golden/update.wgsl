@@ -70,7 +70,7 @@ fn quads_each(chunk: Chunk) -> u32 {
 
 // ==== shared/cell.wgsl
 
-// What an invocation visits at once: one quad, or as many as are kept in 16 bytes of a plane.
+// A cell is the quads that an invocation visits at once: one, or as many as 16 bytes of a plane keep.
 
 // Quads of a cell.
 override WIDTH: u32 = 1u;

@@ -1,4 +1,4 @@
-//! What state in fewer bits costs in accuracy, on digits with right and with wrong labels.
+//! The accuracy that state in fewer bits costs, on digits with right and with wrong labels.
 
 use std::error::Error;
 use std::fmt::Write;
