@@ -225,6 +225,12 @@ impl Planes {
         }
     }
 
+    /// The words before a plane in its bank, where each has `len` elements.
+    pub fn words_before(self, plane: Plane, len: usize) -> usize {
+        let before = self.within(plane.bank()).take_while(|own| *own != plane);
+        before.map(|own| self.words(own, len)).sum()
+    }
+
     /// The planes that are left once the integrals are released.
     pub fn without_integrals(self) -> Self {
         Self { integrals: 0, ..self }

@@ -1,8 +1,6 @@
 //! The state of the CPU optimizer after parameters have come, gone or changed their planes.
 
-use std::collections::HashMap;
-
-use super::chunk::{CHUNK, split_off};
+use super::chunk::CHUNK;
 use super::optimizer::{Cpu, zeros};
 use crate::abi::Group;
 use crate::clock::Clock;
@@ -72,25 +70,13 @@ pub(super) fn starts(members: &[Member], bank: Bank) -> Vec<usize> {
 }
 
 /// Copies the planes of one parameter that are in both lists, which have the same precision.
-fn copy_planes(bank: Bank, len: usize, (old_list, mut old): (Planes, &[f32]), (list, mut new): (Planes, &mut [f32])) {
+fn copy_planes(bank: Bank, len: usize, (old_list, old): (Planes, &[f32]), (list, new): (Planes, &mut [f32])) {
     for start in (0..len).step_by(CHUNK) {
         let chunk = CHUNK.min(len - start);
-        let (old_chunk, old_rest) = old.split_at(old_list.bank_words(bank, chunk));
-        let new_chunk = split_off(&mut new, list.bank_words(bank, chunk));
-        let mut from = HashMap::new();
-        let mut at = 0;
-        for plane in old_list.within(bank) {
-            let words = old_list.words(plane, chunk);
-            from.insert(plane, &old_chunk[at..at + words]);
-            at += words;
+        for plane in list.within(bank).filter(|plane| old_list.has(*plane)) {
+            let at = |list: Planes| list.bank_words(bank, start) + list.words_before(plane, chunk);
+            let (from, to, words) = (at(old_list), at(list), list.words(plane, chunk));
+            new[to..to + words].copy_from_slice(&old[from..from + words]);
         }
-        let mut to = new_chunk;
-        for plane in list.within(bank) {
-            let words = split_off(&mut to, list.words(plane, chunk));
-            if let Some(values) = from.get(&plane) {
-                words.copy_from_slice(values);
-            }
-        }
-        old = old_rest;
     }
 }

@@ -127,8 +127,7 @@ fn parts(member: &Member, plane: Plane) -> impl Iterator<Item = (Range<usize>, R
     let (len, planes, bank) = (member.param.len, member.planes, plane.bank());
     (0..len).step_by(CHUNK).map(move |start| {
         let chunk = CHUNK.min(len - start);
-        let before = planes.within(bank).take_while(|own| *own != plane).map(|own| planes.words(own, chunk));
-        let first = planes.bank_words(bank, start) + before.sum::<usize>();
+        let first = planes.bank_words(bank, start) + planes.words_before(plane, chunk);
         (first..first + planes.words(plane, chunk), start..start + chunk)
     })
 }

@@ -67,7 +67,7 @@ impl<'a> Routes<'a> {
         (source, before): (usize, Planes),
         (segment, now): (&Segment, Planes),
     ) {
-        // Both have the same precision, which no change but a loading changes.
+        // Both have the same precision: only loadings and other rows change it, and neither comes here.
         let in_cell = if plane.is_exact() { QUAD } else { now.precision.cell() };
         for number in 0..self.segments[source].len() {
             let old = self.segments[source][number];
