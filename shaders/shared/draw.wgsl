@@ -1,7 +1,7 @@
 // draw: the random bits by which state is rounded, as a function of the parameter's name, the step, the plane and the element.
 // Nothing is stored or shared between invocations.
 //
-// Twin of src/math/packed.rs.
+// Twin of src/math/packed/draw.rs.
 
 #import shared/chunk.wgsl
 

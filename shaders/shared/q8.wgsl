@@ -7,7 +7,7 @@
 // moment that is not 0 never becomes 0: its element's step would become m/ε.
 //
 // Magnitudes are compared as integers, and NaN and infinity are bits that go through sums of bits: a compiler may assume that no f32
-// is either. Twin of src/math/packed.rs.
+// is either. Twin of src/math/packed/q8.rs.
 
 // A scale of 0 stands for this exponent of the lowest octave. What lies below 2⁻¹²⁶ is then 0 on all devices.
 const LOWEST = 3u;

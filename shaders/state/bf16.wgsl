@@ -1,6 +1,6 @@
 // STATE in bf16: a cell of a plane is two quads. What is stored is rounded up or down at random.
 //
-// Twin of src/math/packed.rs.
+// Twin of src/math/packed/bf16.rs.
 
 #import shared/chunk.wgsl
 #import shared/draw.wgsl

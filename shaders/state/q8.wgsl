@@ -2,7 +2,7 @@
 //
 //     word       the codes of a quad, a byte each; the highest bit of byte j is bit j of half of the scale
 //
-// Twin of src/math/packed.rs.
+// Twin of src/math/packed/q8.rs.
 
 #import shared/chunk.wgsl
 #import shared/draw.wgsl

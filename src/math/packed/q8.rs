@@ -1,6 +1,4 @@
-//! The twin of `shaders/state/bf16.wgsl`, `shaders/state/q8.wgsl` and `shaders/shared/draw.wgsl`: planes of state in fewer bits.
-//!
-//! In `Bf16` a word has two elements, the first in its low half.
+//! The twin of `shaders/state/q8.wgsl` and `shaders/shared/q8.wgsl`: state in 8 bits.
 //!
 //! In `Q8` eight elements share a scale: two words have a byte for each of them, and the scale's bit j is the highest bit of byte j.
 //! The other seven bits are a small float, with a sign where elements can be negative, and with 3 bits of mantissa:
@@ -15,17 +13,12 @@
 //! every value is exact in `f32`, and a finer scale has all the smaller values of a coarser one: what is decoded and encoded again is
 //! the same. The largest exponent of `f32` stands for a block with something in it that is not finite.
 //!
-//! Values are rounded up or down at random, in 65,536ths of a step. So a sum that takes in less than half of a step each time still
-//! moves by the right mean. A second moment that is not 0 never becomes 0: its element's step would become m/ε.
+//! A second moment that is not 0 never becomes 0: its element's step would become m/ε.
 
-use crate::math::half::{bf16_stochastic, bf16_to_f32};
-use crate::options::StatePrecision;
+use super::codec::{Codec, LANES, first, put};
 
 /// Elements that share a scale in `Q8`.
-pub const OCTET: usize = 8;
-
-/// Random bits of two elements, which round to nearest.
-const NEAREST: u32 = 0x8000_8000;
+const OCTET: usize = 8;
 
 /// Bits of an `f32`'s mantissa that a small float does without.
 const CUT: u32 = 20;
@@ -38,122 +31,7 @@ const fn octaves(signed: bool) -> u32 {
     if signed { 7 } else { 15 }
 }
 
-/// The random words of [`LANES`] elements at a step, from a quad on: two for each quad, with 16 bits for each element in the order of a
-/// quad of bf16.
-#[inline(always)]
-pub(crate) fn draw(key: u32, quad: u32) -> [u32; LANES / 2] {
-    let first = key.wrapping_add(quad.wrapping_mul(2));
-    let mut words = [0; LANES / 2];
-    for (i, word) in words.iter_mut().enumerate() {
-        *word = mix(first.wrapping_add(i as u32));
-    }
-    words
-}
-
-/// Those of a plane. A product with an odd number is another order of all words.
-#[inline(always)]
-pub(crate) fn of_plane(random: &[u32; LANES / 2], plane: u32) -> [u32; LANES / 2] {
-    let mut words = *random;
-    for word in &mut words {
-        *word = word.wrapping_mul((2 * plane + 1).wrapping_mul(0x9e37_79b9));
-    }
-    words
-}
-
-/// The key of a parameter's random words at a step.
-#[inline(always)]
-#[must_use]
-pub fn draw_key(stream: u32, step: u32) -> u32 {
-    mix(stream ^ mix(step))
-}
-
-/// Spreads every bit over all: the function `lowbias32`, which Chris Wellons found by search.
-#[inline(always)]
-#[must_use]
-pub fn mix(x: u32) -> u32 {
-    let x = (x ^ (x >> 16)).wrapping_mul(0x7feb_352d);
-    let x = (x ^ (x >> 15)).wrapping_mul(0x846c_a68b);
-    x ^ (x >> 16)
-}
-
-/// The scale byte of a block whose largest magnitude has these bits.
-#[inline(always)]
-fn scale(largest: u32, signed: bool) -> u32 {
-    let lowest = octaves(signed) + LOWEST;
-    // A value that the last step of the highest octave does not reach is in the next octave.
-    let exponent = ((largest + 0x000f_ffff) >> 23).clamp(lowest, 254);
-    (if largest >= INFINITY { 255 } else { exponent }) - lowest
-}
-
-/// The small float of a value, rounded by the 16 bits of `random`.
-#[inline(always)]
-fn code(value: f32, random: u32, scale: u32, signed: bool) -> u32 {
-    let bits = value.to_bits();
-    let magnitude = bits & 0x7fff_ffff;
-    let threshold = (scale + LOWEST + 1) << 23;
-    let is_small = magnitude < threshold;
-    // Added to the threshold, a small value's steps are those of the lowest octave.
-    let stepped = if is_small { (value.abs() + f32::from_bits(threshold)).to_bits() } else { magnitude };
-    let base = (scale + LOWEST + u32::from(is_small)) << 3;
-    let code = ((stepped + (random << 4)) >> CUT) - base;
-    if signed { code.min(63) | (bits >> 31) << 6 } else { code.min(127).max(u32::from(magnitude != 0)) }
-}
-
-/// The value of a small float.
-#[inline(always)]
-fn value(code: u32, scale: u32, signed: bool) -> f32 {
-    let magnitude = if signed { code & 63 } else { code };
-    let is_small = magnitude < 8;
-    let stepped = f32::from_bits((magnitude << CUT) + ((scale + LOWEST + u32::from(is_small)) << 23));
-    let threshold = f32::from_bits((scale + LOWEST + 1) << 23);
-    let value = if is_small { stepped - threshold } else { stepped };
-    if signed { f32::from_bits(value.to_bits() | (code >> 6) << 31) } else { value }
-}
-
-/// Elements that are decoded and encoded together, in loops that a compiler vectorises and unrolls.
-pub(crate) const LANES: usize = 64;
-
-/// A precision below `f32`.
-pub(crate) trait Codec {
-    /// Words, of 4 bytes, of [`LANES`] elements.
-    const WORDS: usize;
-
-    /// The elements of the first words; 0 where there are no words.
-    fn decode<const SIGNED: bool>(words: &[f32]) -> [f32; LANES];
-
-    /// Writes as many elements as there are words for. Each is rounded by its own 16 bits of `random`.
-    fn encode<const SIGNED: bool>(values: &[f32; LANES], random: &[u32; LANES / 2], words: &mut [f32]);
-}
-
-/// [`StatePrecision::Bf16`].
-pub(crate) struct Bf16;
-
-impl Codec for Bf16 {
-    const WORDS: usize = LANES / 2;
-
-    #[inline(always)]
-    fn decode<const SIGNED: bool>(words: &[f32]) -> [f32; LANES] {
-        let words: [f32; LANES / 2] = first(words);
-        let halves: [u16; LANES] = bytemuck::cast(words);
-        let mut values = [0.0; LANES];
-        for i in 0..LANES {
-            values[i] = bf16_to_f32(half::bf16::from_bits(halves[i]));
-        }
-        values
-    }
-
-    #[inline(always)]
-    fn encode<const SIGNED: bool>(values: &[f32; LANES], random: &[u32; LANES / 2], words: &mut [f32]) {
-        let random: [u16; LANES] = bytemuck::cast(*random);
-        let mut halves = [0; LANES];
-        for i in 0..LANES {
-            halves[i] = bf16_stochastic(values[i], random[i].into()).to_bits();
-        }
-        put(bytemuck::cast::<_, [f32; LANES / 2]>(halves), words);
-    }
-}
-
-/// [`StatePrecision::Q8`].
+/// [`StatePrecision::Q8`](crate::StatePrecision::Q8).
 pub(crate) struct Q8;
 
 impl Codec for Q8 {
@@ -191,6 +69,40 @@ impl Codec for Q8 {
     }
 }
 
+/// The scale byte of a block whose largest magnitude has these bits.
+#[inline(always)]
+fn scale(largest: u32, signed: bool) -> u32 {
+    let lowest = octaves(signed) + LOWEST;
+    // A value that the last step of the highest octave does not reach is in the next octave.
+    let exponent = ((largest + 0x000f_ffff) >> 23).clamp(lowest, 254);
+    (if largest >= INFINITY { 255 } else { exponent }) - lowest
+}
+
+/// The small float of a value, rounded by the 16 bits of `random`.
+#[inline(always)]
+fn code(value: f32, random: u32, scale: u32, signed: bool) -> u32 {
+    let bits = value.to_bits();
+    let magnitude = bits & 0x7fff_ffff;
+    let threshold = (scale + LOWEST + 1) << 23;
+    let is_small = magnitude < threshold;
+    // Added to the threshold, a small value's steps are those of the lowest octave.
+    let stepped = if is_small { (value.abs() + f32::from_bits(threshold)).to_bits() } else { magnitude };
+    let base = (scale + LOWEST + u32::from(is_small)) << 3;
+    let code = ((stepped + (random << 4)) >> CUT) - base;
+    if signed { code.min(63) | (bits >> 31) << 6 } else { code.min(127).max(u32::from(magnitude != 0)) }
+}
+
+/// The value of a small float.
+#[inline(always)]
+fn value(code: u32, scale: u32, signed: bool) -> f32 {
+    let magnitude = if signed { code & 63 } else { code };
+    let is_small = magnitude < 8;
+    let stepped = f32::from_bits((magnitude << CUT) + ((scale + LOWEST + u32::from(is_small)) << 23));
+    let threshold = f32::from_bits((scale + LOWEST + 1) << 23);
+    let value = if is_small { stepped - threshold } else { stepped };
+    if signed { f32::from_bits(value.to_bits() | (code >> 6) << 31) } else { value }
+}
+
 /// Each octet's number, for each of its elements.
 #[inline(always)]
 fn repeated(octets: &[u32; LANES / OCTET]) -> [u32; LANES] {
@@ -199,27 +111,6 @@ fn repeated(octets: &[u32; LANES / OCTET]) -> [u32; LANES] {
         *each = [*octet; OCTET];
     }
     each
-}
-
-/// The first words; 0 where there are no more.
-#[inline(always)]
-fn first<const N: usize>(words: &[f32]) -> [f32; N] {
-    if let Some(words) = words.first_chunk() {
-        return *words;
-    }
-    let mut padded = [0.0; N];
-    padded[..words.len()].copy_from_slice(words);
-    padded
-}
-
-/// Writes as many words as there is room for.
-#[inline(always)]
-fn put<const N: usize>(values: [f32; N], words: &mut [f32]) {
-    if let Some(words) = words.first_chunk_mut() {
-        *words = values;
-        return;
-    }
-    words.copy_from_slice(&values[..words.len()]);
 }
 
 /// The largest magnitude of each octet, as bits: by halves, so that a compiler takes many octets at once.
@@ -236,39 +127,6 @@ fn largest_of_octets(values: &[f32; LANES]) -> [u32; LANES / OCTET] {
         octets[i] = quads[2 * i].max(quads[2 * i + 1]);
     }
     octets
-}
-
-/// Writes elements to a plane's words, each rounded to nearest. What was decoded is the same again. Past the last element there
-/// are zeros, up to a whole cell.
-pub(crate) fn pack(precision: StatePrecision, signed: bool, values: &[f32], words: &mut [f32]) {
-    match (precision, signed) {
-        (StatePrecision::F32, _) => words.copy_from_slice(values),
-        (StatePrecision::Bf16, _) => pack_by::<Bf16, true>(values, words),
-        (StatePrecision::Q8, true) => pack_by::<Q8, true>(values, words),
-        (StatePrecision::Q8, false) => pack_by::<Q8, false>(values, words),
-    }
-}
-
-fn pack_by<C: Codec, const SIGNED: bool>(values: &[f32], words: &mut [f32]) {
-    for (values, words) in values.chunks(LANES).zip(words.chunks_mut(C::WORDS)) {
-        C::encode::<SIGNED>(&first(values), &[NEAREST; LANES / 2], words);
-    }
-}
-
-/// The elements of a plane's words.
-pub(crate) fn unpack(precision: StatePrecision, signed: bool, words: &[f32], values: &mut [f32]) {
-    match (precision, signed) {
-        (StatePrecision::F32, _) => values.copy_from_slice(words),
-        (StatePrecision::Bf16, _) => unpack_by::<Bf16, true>(words, values),
-        (StatePrecision::Q8, true) => unpack_by::<Q8, true>(words, values),
-        (StatePrecision::Q8, false) => unpack_by::<Q8, false>(words, values),
-    }
-}
-
-fn unpack_by<C: Codec, const SIGNED: bool>(words: &[f32], values: &mut [f32]) {
-    for (values, words) in values.chunks_mut(LANES).zip(words.chunks(C::WORDS)) {
-        put(C::decode::<SIGNED>(words), values);
-    }
 }
 
 /// Each byte's bit j as the highest bit of byte j of two words.
@@ -300,6 +158,7 @@ fn gathered(words: &[u32; LANES / 4]) -> [u32; LANES / OCTET] {
 
 #[cfg(test)]
 mod tests {
+    use super::super::draw::mix;
     use super::*;
 
     fn encode_octet(values: &[f32; OCTET], random: &[u32; OCTET], signed: bool) -> [f32; 2] {
@@ -311,9 +170,7 @@ mod tests {
     }
 
     fn decode_octet(words: [f32; 2], signed: bool) -> [f32; OCTET] {
-        let mut values = [0.0; OCTET];
-        unpack(StatePrecision::Q8, signed, &words, &mut values);
-        values
+        first(&if signed { Q8::decode::<true>(&words) } else { Q8::decode::<false>(&words) })
     }
 
     /// Octets of all kinds, with and without sign.

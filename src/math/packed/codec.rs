@@ -1,0 +1,37 @@
+//! A precision below `f32`, as something that decodes and encodes the words of a plane.
+
+/// Elements that are decoded and encoded together, in loops that a compiler vectorises and unrolls.
+pub(crate) const LANES: usize = 64;
+
+/// A precision below `f32`.
+pub(crate) trait Codec {
+    /// Words, of 4 bytes, of [`LANES`] elements.
+    const WORDS: usize;
+
+    /// The elements of the first words; 0 where there are no words.
+    fn decode<const SIGNED: bool>(words: &[f32]) -> [f32; LANES];
+
+    /// Writes as many elements as there are words for. Each is rounded by its own 16 bits of `random`.
+    fn encode<const SIGNED: bool>(values: &[f32; LANES], random: &[u32; LANES / 2], words: &mut [f32]);
+}
+
+/// The first words; 0 where there are no more.
+#[inline(always)]
+pub(super) fn first<const N: usize>(words: &[f32]) -> [f32; N] {
+    if let Some(words) = words.first_chunk() {
+        return *words;
+    }
+    let mut padded = [0.0; N];
+    padded[..words.len()].copy_from_slice(words);
+    padded
+}
+
+/// Writes as many words as there is room for.
+#[inline(always)]
+pub(super) fn put<const N: usize>(values: [f32; N], words: &mut [f32]) {
+    if let Some(words) = words.first_chunk_mut() {
+        *words = values;
+        return;
+    }
+    words.copy_from_slice(&values[..words.len()]);
+}

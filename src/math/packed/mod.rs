@@ -1,0 +1,48 @@
+//! Planes of state in fewer bits.
+
+mod bf16;
+mod codec;
+mod draw;
+mod q8;
+
+pub(crate) use bf16::Bf16;
+pub(crate) use codec::{Codec, LANES};
+use codec::{first, put};
+use draw::NEAREST;
+pub(crate) use draw::{draw, draw_key, of_plane};
+pub(crate) use q8::Q8;
+
+use crate::options::StatePrecision;
+
+/// Writes elements to a plane's words, each rounded to nearest. What was decoded is the same again. Past the last element there
+/// are zeros, up to a whole cell.
+pub(crate) fn pack(precision: StatePrecision, signed: bool, values: &[f32], words: &mut [f32]) {
+    match (precision, signed) {
+        (StatePrecision::F32, _) => words.copy_from_slice(values),
+        (StatePrecision::Bf16, _) => pack_by::<Bf16, true>(values, words),
+        (StatePrecision::Q8, true) => pack_by::<Q8, true>(values, words),
+        (StatePrecision::Q8, false) => pack_by::<Q8, false>(values, words),
+    }
+}
+
+fn pack_by<C: Codec, const SIGNED: bool>(values: &[f32], words: &mut [f32]) {
+    for (values, words) in values.chunks(LANES).zip(words.chunks_mut(C::WORDS)) {
+        C::encode::<SIGNED>(&first(values), &[NEAREST; LANES / 2], words);
+    }
+}
+
+/// The elements of a plane's words.
+pub(crate) fn unpack(precision: StatePrecision, signed: bool, words: &[f32], values: &mut [f32]) {
+    match (precision, signed) {
+        (StatePrecision::F32, _) => values.copy_from_slice(words),
+        (StatePrecision::Bf16, _) => unpack_by::<Bf16, true>(words, values),
+        (StatePrecision::Q8, true) => unpack_by::<Q8, true>(words, values),
+        (StatePrecision::Q8, false) => unpack_by::<Q8, false>(words, values),
+    }
+}
+
+fn unpack_by<C: Codec, const SIGNED: bool>(words: &[f32], values: &mut [f32]) {
+    for (values, words) in values.chunks_mut(LANES).zip(words.chunks(C::WORDS)) {
+        put(C::decode::<SIGNED>(words), values);
+    }
+}
