@@ -56,6 +56,7 @@ impl Plane {
     }
 
     /// The number by which its random words are drawn.
+    #[cfg(feature = "cpu")]
     pub(crate) fn draw_number(self) -> u32 {
         match self {
             Self::FirstMoment => 0,
@@ -179,6 +180,7 @@ impl Planes {
     }
 
     /// The number of planes in a bank.
+    #[cfg(feature = "gpu")]
     #[inline(always)]
     pub fn count(self, bank: Bank) -> usize {
         match bank {
@@ -217,6 +219,7 @@ impl Planes {
     }
 
     /// The words of `len` elements of all planes of a bank.
+    #[cfg(feature = "cpu")]
     #[inline(always)]
     pub fn bank_words(self, bank: Bank, len: usize) -> usize {
         match bank {
@@ -226,6 +229,7 @@ impl Planes {
     }
 
     /// The words before a plane in its bank, where each has `len` elements.
+    #[cfg(feature = "cpu")]
     pub fn words_before(self, plane: Plane, len: usize) -> usize {
         let before = self.within(plane.bank()).take_while(|own| *own != plane);
         before.map(|own| self.words(own, len)).sum()

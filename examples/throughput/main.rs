@@ -67,9 +67,13 @@ impl Flags {
         if let Some(order) = self.order.filter(|&order| all.iter().all(|one| case(one).order != order)) {
             return Err(format!("--order {order}: no case has it; choose 0, 1 or 3"));
         }
-        let mut names: Vec<_> = all.iter().map(|one| case(one).name).collect();
-        names.sort_unstable();
-        names.dedup();
+        let mut names = Vec::new();
+        for one in &all {
+            let name = case(one).name;
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
         let is_wanted =
             |case: &Case| case.name.contains(&self.case) && self.order.is_none_or(|order| order == case.order);
         let wanted: Vec<_> = all.into_iter().filter(|one| is_wanted(case(one))).collect();

@@ -3,6 +3,9 @@
 /// Elements that are decoded and encoded together, in loops that a compiler vectorises and unrolls.
 pub(crate) const LANES: usize = 64;
 
+/// Random bits of two elements, which round to nearest.
+pub(super) const NEAREST: u32 = 0x8000_8000;
+
 /// A precision below `f32`.
 pub(crate) trait Codec {
     /// Words, of 4 bytes, of [`LANES`] elements.

@@ -5,9 +5,6 @@
 
 use super::codec::LANES;
 
-/// Random bits of two elements, which round to nearest.
-pub(super) const NEAREST: u32 = 0x8000_8000;
-
 /// The random words of [`LANES`] elements at a step, from a quad on: two for each quad, with 16 bits for each element in the order of a
 /// quad of bf16.
 #[inline(always)]

@@ -2,13 +2,14 @@
 
 mod bf16;
 mod codec;
+#[cfg(feature = "cpu")]
 mod draw;
 mod q8;
 
 pub(crate) use bf16::Bf16;
 pub(crate) use codec::{Codec, LANES};
-use codec::{first, put};
-use draw::NEAREST;
+use codec::{NEAREST, first, put};
+#[cfg(feature = "cpu")]
 pub(crate) use draw::{draw, draw_key, of_plane};
 pub(crate) use q8::Q8;
 

@@ -156,7 +156,7 @@ fn gathered(words: &[u32; LANES / 4]) -> [u32; LANES / OCTET] {
     bytes
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "cpu"))]
 mod tests {
     use super::super::draw::mix;
     use super::*;
