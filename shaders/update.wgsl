@@ -12,10 +12,10 @@
 // Sums are written in 1-β and 1-κ alone: x + (1-β)·(y - x) stands for β·x + (1-β)·y. With both factors rounded to f32 the
 // steady state would be off by 2⁻²⁵/(1-β), 1e-5 for β2 = 0.999.
 //
-// STATE is the file that keeps moments and integrals, in f32 or in fewer bits. A cell is what it keeps in 16 bytes: one, two or
-// four quads. A line that begins with `#each` stands for one line for each quad of a cell, `{q}` for its field, and `{i}` for its
-// number. Parameters and gradients lie wherever and however the caller has them: ACCESS is the file that reaches them, GRID the one
-// that calls `visit` for every cell.
+// STATE is the file that keeps moments and integrals, in f32 or in fewer bits. A bundle is the quads that are visited at once: one,
+// two or eight, which it keeps in whole cells of 16 bytes. A line that begins with `#each` stands for one line for each quad of a
+// bundle, `{q}` for its field, and `{i}` for its number, and one with `#cell` for each cell. Parameters and gradients lie wherever and
+// however the caller has them: ACCESS is the file that reaches them, GRID the one that calls `visit` for every bundle.
 //
 // A device may take every f32 below 2⁻¹²⁶ for 0. Then smaller changes of state are lost: moments below 2⁻¹²⁶/(1-β) and
 // integrals below 2⁻¹²⁶/(1-κ) may stand still, which is nothing beside any sensible ε. The products of `adjust` and `apply`
@@ -25,7 +25,7 @@
 // 1e-34 for 0, because a processor is slow with subnormal numbers.
 
 #import shared/average.wgsl
-#import shared/cell.wgsl
+#import shared/bundle.wgsl
 #import shared/chunk.wgsl
 #import shared/coefs.wgsl
 #import GRID
@@ -61,8 +61,8 @@ override MASTER: bool = false;
 @group(0) @binding(3) var<storage, read_write> integrals: array<Packed>;
 
 struct Moments {
-    first: Cell,
-    second: Cell,
+    first: Bundle,
+    second: Bundle,
 }
 
 // The planes by which random bits are drawn; s⁽ʲ⁾ is INTEGRAL + j.
@@ -71,24 +71,23 @@ const SECOND_MOMENT = 1u;
 const MAX_SECOND_MOMENT = 2u;
 const INTEGRAL = 2u;
 
-fn visit(chunk: Chunk, c: Coefs, cell: u32) {
-    let quad = WIDTH * cell;
+fn visit(chunk: Chunk, c: Coefs, bundle: u32) {
     if SKIP && c.skip == 1u {
-        #each reset_grad(chunk, quad + {i}u);
+        #each reset_grad(chunk, quad_of(bundle, {i}u));
         return;
     }
-    var theta: Cell;
-    var g: Cell;
-    #each theta.{q} = within(chunk, quad + {i}u, load_theta(chunk, quad + {i}u));
-    #each g.{q} = adjust(c, theta.{q}, within(chunk, quad + {i}u, load_grad(chunk, quad + {i}u)));
-    let random = random_of(chunk, c.step, chunk.first + quad);
-    let m = average(chunk, c, cell, g, random);
-    let root = raise(chunk, c, cell, m.second, random);
-    let num = integrate(chunk, c, cell, m.first, random);
-    #each finish(chunk, c, quad + {i}u, apply(c, theta.{q}, num.{q}, root.{q}));
+    var theta: Bundle;
+    var g: Bundle;
+    #each theta.{q} = within(chunk, quad_of(bundle, {i}u), load_theta(chunk, quad_of(bundle, {i}u)));
+    #each g.{q} = adjust(c, theta.{q}, within(chunk, quad_of(bundle, {i}u), load_grad(chunk, quad_of(bundle, {i}u))));
+    let random = random_of(chunk, c.step, chunk.first + quad_of(bundle, 0u));
+    let m = average(chunk, c, bundle, g, random);
+    let root = raise(chunk, c, bundle, m.second, random);
+    let num = integrate(chunk, c, bundle, m.first, random);
+    #each finish(chunk, c, quad_of(bundle, {i}u), apply(c, theta.{q}, num.{q}, root.{q}));
 }
 
-// What lies past the tensor's end counts as 0, where it shares a cell with what does not: so does all of its state.
+// What lies past the tensor's end counts as 0, where it shares a block with what does not: so does all of its state.
 fn within(chunk: Chunk, quad: u32, value: vec4<f32>) -> vec4<f32> {
     if WIDTH == 1u {
         return value;
@@ -107,8 +106,8 @@ fn adjust(c: Coefs, theta: vec4<f32>, grad: vec4<f32>) -> vec4<f32> {
     var g = grad;
     if ADJUST {
         // A compiler may reorder products, and would then multiply the factors first, which may leave the range of f32. So
-        // bits stand between the two, of which none can know that they add nothing: `skip` is 0 or 1.
-        let once = bitcast<vec4<u32>>(c.grad_factor * g) | vec4(c.skip >> 1u);
+        // bits stand between the two.
+        let once = bitcast<vec4<u32>>(c.grad_factor * g) | vec4(nothing(c));
         g = bitcast<vec4<f32>>(once) * c.grad_unit;
     }
     if CLAMP {
@@ -124,17 +123,21 @@ fn adjust(c: Coefs, theta: vec4<f32>, grad: vec4<f32>) -> vec4<f32> {
     return g;
 }
 
+// 0, which no compiler can know: `skip` is 0 or 1.
+fn nothing(c: Coefs) -> u32 {
+    return c.skip >> 1u;
+}
+
 // The moments, from the gradient.
-fn average(chunk: Chunk, c: Coefs, cell: u32, g: Cell, random: Random) -> Moments {
-    let first = chunk.moments + cell;
-    let second = first + chunk.stride;
+fn average(chunk: Chunk, c: Coefs, bundle: u32, g: Bundle, random: Random) -> Moments {
+    let second = chunk.moments + chunk.stride;
     // Loaded once: a driver may go to memory for each mention.
-    var m = decode(moments[first], true);
-    var v = decode(moments[second], false);
+    var m = decode(load_moments(chunk.moments, bundle), true, nothing(c));
+    var v = decode(load_moments(second, bundle), false, nothing(c));
     #each m.{q} = m.{q} + c.one_minus_beta1 * (g.{q} - m.{q});
     #each v.{q} = average_square(c, v.{q}, g.{q});
-    moments[first] = encode(m, true, of_plane(random, FIRST_MOMENT));
-    moments[second] = encode(v, false, of_plane(random, SECOND_MOMENT));
+    store_moments(chunk.moments, bundle, encode(m, true, of_plane(random, FIRST_MOMENT)));
+    store_moments(second, bundle, encode(v, false, of_plane(random, SECOND_MOMENT)));
     return Moments(m, v);
 }
 
@@ -146,34 +149,34 @@ fn average_square(c: Coefs, old_v: vec4<f32>, g: vec4<f32>) -> vec4<f32> {
 }
 
 // The second moment to divide by: under amsgrad the largest so far.
-fn raise(chunk: Chunk, c: Coefs, cell: u32, v: Cell, random: Random) -> Cell {
+fn raise(chunk: Chunk, c: Coefs, bundle: u32, v: Bundle, random: Random) -> Bundle {
     var root = v;
     if AMSGRAD && c.amsgrad == 1u {
-        let at = chunk.moments + 2u * chunk.stride + cell;
-        var largest = decode(moments[at], false);
+        let plane = chunk.moments + 2u * chunk.stride;
+        var largest = decode(load_moments(plane, bundle), false, nothing(c));
         // Bits order numbers from 0 up as integers do, and put NaN above all: a NaN must stay visible.
         #each largest.{q} = bitcast<vec4<f32>>(max(bitcast<vec4<u32>>(v.{q}), bitcast<vec4<u32>>(largest.{q})));
-        moments[at] = encode(largest, false, of_plane(random, MAX_SECOND_MOMENT));
+        store_moments(plane, bundle, encode(largest, false, of_plane(random, MAX_SECOND_MOMENT)));
         root = largest;
     }
     return root;
 }
 
 // s⁽ⁿ⁾, from s⁽⁰⁾ = m.
-fn integrate(chunk: Chunk, c: Coefs, cell: u32, m: Cell, random: Random) -> Cell {
+fn integrate(chunk: Chunk, c: Coefs, bundle: u32, m: Bundle, random: Random) -> Bundle {
     var num = m;
     if INTEGRALS && c.order > 0u {
         if PLANES == 0u {
             for (var j = 0u; j < c.order; j += 1u) {
-                num = integral(chunk, c, cell, j, num, random);
+                num = integral(chunk, c, bundle, j, num, random);
             }
         } else {
-            num = integral(chunk, c, cell, 0u, num, random);
+            num = integral(chunk, c, bundle, 0u, num, random);
             if PLANES > 1u {
-                num = integral(chunk, c, cell, 1u, num, random);
+                num = integral(chunk, c, bundle, 1u, num, random);
             }
             if PLANES > 2u {
-                num = integral(chunk, c, cell, 2u, num, random);
+                num = integral(chunk, c, bundle, 2u, num, random);
             }
         }
     }
@@ -181,12 +184,33 @@ fn integrate(chunk: Chunk, c: Coefs, cell: u32, m: Cell, random: Random) -> Cell
 }
 
 // s⁽ʲ⁺¹⁾, from s⁽ʲ⁾ in `num`.
-fn integral(chunk: Chunk, c: Coefs, cell: u32, j: u32, num: Cell, random: Random) -> Cell {
-    let plane = chunk.integrals + j * chunk.stride + cell;
-    var s = decode(integrals[plane], true);
+fn integral(chunk: Chunk, c: Coefs, bundle: u32, j: u32, num: Bundle, random: Random) -> Bundle {
+    let plane = chunk.integrals + j * chunk.stride;
+    var s = decode(load_integral(plane, bundle), true, nothing(c));
     #each s.{q} = num.{q} + (s.{q} - c.one_minus_kappa * s.{q});
-    integrals[plane] = encode(s, true, of_plane(random, INTEGRAL + j + 1u));
+    store_integral(plane, bundle, encode(s, true, of_plane(random, INTEGRAL + j + 1u)));
     return s;
+}
+
+// The cells of a bundle in a plane.
+fn load_moments(plane: u32, bundle: u32) -> Cells {
+    var cells: Cells;
+    #cell cells.{q} = moments[plane + cell_of(bundle, {i}u, CELLS)];
+    return cells;
+}
+
+fn store_moments(plane: u32, bundle: u32, cells: Cells) {
+    #cell moments[plane + cell_of(bundle, {i}u, CELLS)] = cells.{q};
+}
+
+fn load_integral(plane: u32, bundle: u32) -> Cells {
+    var cells: Cells;
+    #cell cells.{q} = integrals[plane + cell_of(bundle, {i}u, CELLS)];
+    return cells;
+}
+
+fn store_integral(plane: u32, bundle: u32, cells: Cells) {
+    #cell integrals[plane + cell_of(bundle, {i}u, CELLS)] = cells.{q};
 }
 
 // The new θ.

@@ -93,10 +93,56 @@ impl StatePrecision {
         }
     }
 
-    /// Elements in a cell of a plane.
+    /// Quads that an invocation of a kernel visits at once: a bundle.
     #[must_use]
-    pub const fn cell(self) -> u64 {
-        QUAD * self.width()
+    pub const fn bundle(self) -> u64 {
+        match self {
+            Self::F32 => 1,
+            Self::Bf16 => 2,
+            Self::Q8 => 8,
+        }
+    }
+
+    /// Bundles of a block, whose quads take turns.
+    #[must_use]
+    pub const fn block_bundles(self) -> u64 {
+        match self {
+            Self::F32 | Self::Bf16 => 1,
+            Self::Q8 => 4,
+        }
+    }
+
+    /// Elements of a block, which is never cut: its elements share whole cells.
+    #[must_use]
+    pub const fn block(self) -> u64 {
+        QUAD * self.bundle() * self.block_bundles()
+    }
+
+    /// Cells of so many elements of a plane, in whole blocks.
+    #[must_use]
+    pub const fn cells(self, len: u64) -> u64 {
+        len.div_ceil(self.block()) * self.block_cells()
+    }
+
+    /// Bundles of so many elements, in whole blocks.
+    #[must_use]
+    pub const fn bundles(self, len: u64) -> u64 {
+        len.div_ceil(self.block()) * self.block_bundles()
+    }
+
+    /// Cells of a block.
+    #[must_use]
+    pub const fn block_cells(self) -> u64 {
+        self.block() / (QUAD * self.width())
+    }
+
+    /// Words, of 4 bytes, of so many elements of a plane in host memory.
+    #[inline(always)]
+    pub(crate) fn words(self, len: usize) -> usize {
+        match self {
+            Self::F32 => len,
+            _ => (self.cells(len as u64) * CELL_BYTES / 4) as usize,
+        }
     }
 }
 
@@ -190,9 +236,9 @@ impl Planes {
         }
     }
 
-    /// Bytes of all planes of `len` elements, each in whole cells.
+    /// Bytes of all planes of `len` elements, each in whole blocks.
     pub fn cell_bytes(self, len: usize) -> u64 {
-        let cells = (len as u64).div_ceil(self.precision.cell());
+        let cells = self.precision.cells(len as u64);
         let bytes = |plane: Plane| cells.saturating_mul(CELL_BYTES * self.quads(plane));
         let moments = self.moments().map(bytes).fold(0, u64::saturating_add);
         moments.saturating_add(bytes(Plane::Integral(1)).saturating_mul(self.integrals.into()))
@@ -212,10 +258,7 @@ impl Planes {
     /// The words, of 4 bytes, that `len` elements of a plane take in host memory.
     #[inline(always)]
     pub fn words(self, plane: Plane, len: usize) -> usize {
-        match self.precision_of(plane) {
-            StatePrecision::F32 => len,
-            precision => 4 * len.div_ceil(precision.cell() as usize),
-        }
+        self.precision_of(plane).words(len)
     }
 
     /// The words of `len` elements of all planes of a bank.

@@ -7,12 +7,12 @@
 
 // The key of a parameter's random bits at a step.
 fn draw_key(chunk: Chunk, step: u32) -> u32 {
-    return mix(vec2(chunk.stream ^ mix(vec2(step)).x)).x;
+    return mix(vec4(chunk.stream ^ mix(vec4(step)).x)).x;
 }
 
-// 64 bits for a quad: 16 for each element, in the order of a quad of bf16.
-fn draw(key: u32, quad: u32) -> vec2<u32> {
-    return mix(vec2(key + 2u * quad) + vec2(0u, 1u));
+// Four words from this number on, with 16 bits for each of eight elements.
+fn draw(key: u32, number: u32) -> vec4<u32> {
+    return mix(vec4(key + number) + vec4(0u, 1u, 2u, 3u));
 }
 
 // The factor by which they become those of a plane. A product with an odd number is another order of all words.
@@ -24,9 +24,9 @@ fn draw_factor(plane: u32) -> u32 {
 const NEAREST = 0x80008000u;
 
 // Spreads every bit over all: the function lowbias32, which Chris Wellons found by search.
-fn mix(bits: vec2<u32>) -> vec2<u32> {
+fn mix(bits: vec4<u32>) -> vec4<u32> {
     var x = bits;
-    x = (x ^ (x >> vec2(16u))) * 0x7feb352du;
-    x = (x ^ (x >> vec2(15u))) * 0x846ca68bu;
-    return x ^ (x >> vec2(16u));
+    x = (x ^ (x >> vec4(16u))) * 0x7feb352du;
+    x = (x ^ (x >> vec4(15u))) * 0x846ca68bu;
+    return x ^ (x >> vec4(16u));
 }

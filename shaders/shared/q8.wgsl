@@ -1,69 +1,71 @@
-// The small floats of 8-bit state, of a quad at once.
+// The bytes of 8-bit state, those of four columns at once. A column is eight elements that share a scale, in two words:
 //
-//     code       signed: sign, 3 bits of exponent, 3 of mantissa; unsigned: 4 bits of exponent, 3 of mantissa
-//     scale      the exponent of the octet's largest element
+//     code       the upper seven bits of a byte. Signed: a number of equal steps, from -63 to 63. Unsigned: a small float of 4 bits of
+//                exponent and 3 of mantissa, and 0
+//     scale      the lowest bits: bit 2j of the scale in byte j of the first word, bit 2j+1 in byte j of the second
 //
-// Below its lowest octave a code goes on in equal steps down to 0. What is stored is rounded up or down at random. A second
-// moment that is not 0 never becomes 0: its element's step would become m/ε.
+// What is stored is rounded up or down at random. A second moment that is not 0 never becomes 0: its element's step would become m/ε.
 //
 // Magnitudes are compared as integers, and NaN and infinity are bits that go through sums of bits: a compiler may assume that no f32
 // is either. Twin of src/math/packed/q8.rs.
 
-// A scale of 0 stands for this exponent of the lowest octave. What lies below 2⁻¹²⁶ is then 0 on all devices.
-const LOWEST = 3u;
-const INFINITY = 0x7f800000u;
+const INFINITY = vec4(0x7f800000u);
+// A bit of the scale in each byte.
+const SCALE_BITS = vec4(0x01010101u);
 
-fn decode_quad(word: u32, scale: u32, signed: bool) -> vec4<f32> {
-    let codes = (vec4(word) >> vec4(0u, 8u, 16u, 24u)) & vec4(0x7fu);
-    let magnitude = select(codes, codes & vec4(63u), signed);
-    let small = select(vec4(0u), vec4(1u), magnitude < vec4(8u));
-    let stepped = (magnitude << vec4(20u)) + ((vec4(scale + LOWEST) + small) << vec4(23u));
-    // Added to the threshold, a small value's steps are those of the lowest octave.
-    let threshold = bitcast<f32>((scale + LOWEST + 1u) << 23u);
-    let low = bitcast<vec4<u32>>(bitcast<vec4<f32>>(stepped) - vec4(threshold));
-    let bits = select(stepped, low, small == vec4(1u));
-    let sign = select(vec4(0u), (codes >> vec4(6u)) << vec4(31u), signed);
-    return bitcast<vec4<f32>>(bits | sign);
+// Row `row` of a word's four. `nothing` is 0, which no compiler may know: else it may draw the product into the sums that follow, and
+// round those in another way.
+fn decode_row(words: vec4<u32>, row: u32, scales: vec4<u32>, signed: bool, nothing: u32) -> vec4<f32> {
+    let base = (scales + vec4(1u)) << vec4(23u);
+    if signed {
+        // As an integer the code is so many times 2²⁵, and the base so much less than a step. Even an infinite product is one of finite
+        // factors, so that a 0 beside it stays 0. The codes of 0 are all 0 in memory.
+        let code = (words << vec4(24u - 8u * row)) & vec4(0xfe000000u);
+        let product = vec4<f32>(bitcast<vec4<i32>>(code)) * bitcast<vec4<f32>>(base);
+        return bitcast<vec4<f32>>(bitcast<vec4<u32>>(product) | vec4(nothing));
+    }
+    let code = (words >> vec4(8u * row + 1u)) & vec4(0x7fu);
+    return bitcast<vec4<f32>>(select(base + (code << vec4(20u)), vec4(0u), code == vec4(0u)));
 }
 
-fn encode_quad(values: vec4<f32>, scale: u32, signed: bool, random: vec2<u32>) -> u32 {
-    let bits = bitcast<vec4<u32>>(values);
-    let magnitude = bits & vec4(0x7fffffffu);
-    let threshold = (scale + LOWEST + 1u) << 23u;
-    let is_small = magnitude < vec4(threshold);
-    let raised = bitcast<vec4<u32>>(bitcast<vec4<f32>>(min(magnitude, vec4(threshold))) + vec4(bitcast<f32>(threshold)));
-    let stepped = select(magnitude, raised, is_small);
-    let base = (vec4(scale + LOWEST) + select(vec4(0u), vec4(1u), is_small)) << vec4(3u);
-    let halves = (random.xxyy >> vec4(0u, 16u, 0u, 16u)) & vec4(0xffffu);
-    let code = ((stepped + (halves << vec4(4u))) >> vec4(20u)) - base;
-    let signed_code = min(code, vec4(63u)) | ((bits >> vec4(31u)) << vec4(6u));
-    let unsigned_code = max(min(code, vec4(127u)), min(magnitude, vec4(1u)));
-    let placed = select(unsigned_code, signed_code, signed) << vec4(0u, 8u, 16u, 24u);
-    return (placed.x | placed.y) | (placed.z | placed.w);
+// The codes of a row, in its place in their words. A random number has 16 bits.
+fn encode_row(values: vec4<f32>, row: u32, random: vec4<u32>, scales: vec4<u32>, signed: bool) -> vec4<u32> {
+    let place = vec4(8u * row + 1u);
+    if signed {
+        let steps = bitcast<vec4<f32>>((vec4(228u) - scales) << vec4(23u));
+        // From 128 to 255 a step is 2¹⁶ units of the last place. What is not finite is above 255.
+        let bits = min(bitcast<vec4<u32>>(values * steps + vec4(192.0)), vec4(0x437f0000u));
+        return ((((bits + random) >> vec4(16u)) ^ vec4(0x40u)) & vec4(0x7fu)) << place;
+    }
+    let bits = min(bitcast<vec4<u32>>(values), INFINITY);
+    let base = (scales + vec4(1u)) << vec4(23u);
+    let code = bitcast<vec4<i32>>(bits + (random << vec4(4u)) - base) >> vec4(20u);
+    return select(bitcast<vec4<u32>>(max(code, vec4(1))), vec4(0u), bits == vec4(0u)) << place;
 }
 
-// The scale of an octet.
-fn scale_of(a: vec4<f32>, b: vec4<f32>, signed: bool) -> u32 {
-    let four = max(bitcast<vec4<u32>>(a) & vec4(0x7fffffffu), bitcast<vec4<u32>>(b) & vec4(0x7fffffffu));
-    let largest = max(max(four.x, four.y), max(four.z, four.w));
-    let lowest = LOWEST + select(15u, 7u, signed);
-    // A value that the last step of the highest octave does not reach is in the next octave.
-    let exponent = clamp((largest + 0xfffffu) >> 23u, lowest, 254u);
-    return select(exponent, 255u, largest >= INFINITY) - lowest;
+fn magnitude(values: vec4<f32>) -> vec4<u32> {
+    return bitcast<vec4<u32>>(values) & vec4(0x7fffffffu);
 }
 
-// The scales of the octets in 16 bytes.
-fn scales_of(words: vec4<u32>) -> vec2<u32> {
-    let halves = gathered(words);
-    return halves.xz | (halves.yw << vec2(4u));
+// The scales of columns with these largest magnitudes. Signed: a step is 2^(scale - 101). Unsigned: 8 has the exponent scale + 2.
+fn scales_of(largest: vec4<u32>, signed: bool) -> vec4<u32> {
+    let bits = min(largest, INFINITY);
+    // The exponent that the largest has once it is rounded up to a 32nd, or to an eighth.
+    if signed {
+        return max((bits + vec4(0x3ffffu)) >> vec4(23u), vec4(31u)) - vec4(31u);
+    }
+    return max((bits + vec4(0xfffffu)) >> vec4(23u), vec4(16u)) - vec4(16u);
 }
 
-// Bit j of the low half of a byte as the highest bit of byte j of a word. No two of them come to lie in one place.
-fn spread(halves: vec4<u32>) -> vec4<u32> {
-    return (((halves & vec4(15u)) * 0x00204081u) & vec4(0x01010101u)) << vec4(7u);
+// The bits of scales: of each pair, the lower is for the first word.
+fn spread(scales: vec4<u32>) -> vec4<u32> {
+    let halves = scales | (scales << vec4(6u));
+    return (halves | (halves << vec4(12u))) & vec4(0x03030303u);
 }
 
-// The highest bit of byte j of a word as bit j.
-fn gathered(words: vec4<u32>) -> vec4<u32> {
-    return ((((words >> vec4(7u)) & vec4(0x01010101u)) * 0x01020408u) >> vec4(24u)) & vec4(15u);
+// The scales whose bits lie in these words.
+fn gathered(first: vec4<u32>, second: vec4<u32>) -> vec4<u32> {
+    let pairs = (first & SCALE_BITS) | ((second & SCALE_BITS) << vec4(1u));
+    // The four pairs of bits side by side on top; no two of the products' bits come to lie in one place.
+    return (pairs * 0x01041040u) >> vec4(24u);
 }

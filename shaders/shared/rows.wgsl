@@ -1,12 +1,13 @@
 // The rows that parameters go on with.
 
-// A plane of a tensor, from one segment before to one after. Numbers count words or quads, or else cells and elements.
+// A plane of a tensor, from one segment before to one after. Numbers count words or quads, or else cells, bundles and elements.
 struct Gather {
     // The plane's first word, quad or cell in the segment before, which has elements from `from_start` up to `from_end` of the tensor.
     before: u32,
     from_start: u32,
     from_end: u32,
-    // The plane's first word, quad or cell of this part of the segment after, which has `len` of them. `start` is the first element.
+    // The plane's first word, quad or cell of this part of the segment after, which has `len` words, quads or bundles. `start` is the
+    // first element.
     after: u32,
     start: u32,
     len: u32,

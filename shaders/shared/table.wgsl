@@ -1,7 +1,7 @@
-// GRID for a table of chunks: each workgroup looks up its chunk and loops over it, so that several cells share the
+// GRID for a table of chunks: each workgroup looks up its chunk and loops over it, so that several bundles share the
 // look-up.
 
-#import shared/cell.wgsl
+#import shared/bundle.wgsl
 #import shared/chunk.wgsl
 #import shared/coefs.wgsl
 
@@ -9,7 +9,7 @@
 @group(0) @binding(1) var<storage, read> coefs: array<Coefs>;
 
 @compute @workgroup_size(WORKGROUP_SIZE)
-fn each_cell(
+fn each_bundle(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
@@ -20,10 +20,10 @@ fn each_cell(
     }
     let chunk = chunks[index];
     let c = coefs[chunk.clock];
-    let each = cells_each(chunk);
+    let each = bundles_each(chunk);
     let first = first_quad(lane, each);
-    let end = min(first + TEAM * each, cells_of(chunk));
-    for (var cell = first; cell < end; cell += TEAM) {
-        visit(chunk, c, cell);
+    let end = min(first + TEAM * each, bundles_of(chunk));
+    for (var bundle = first; bundle < end; bundle += TEAM) {
+        visit(chunk, c, bundle);
     }
 }

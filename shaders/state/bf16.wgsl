@@ -1,4 +1,4 @@
-// STATE in bf16: a cell of a plane is two quads. What is stored is rounded up or down at random.
+// STATE in bf16: a bundle is two quads, which share a cell of a plane. What is stored is rounded up or down at random.
 //
 // Twin of src/math/packed/bf16.rs.
 
@@ -8,39 +8,43 @@
 
 alias Packed = vec4<u32>;
 
-struct Cell {
+// Cells of a bundle.
+const CELLS = 1u;
+
+struct Cells {
+    a: Packed,
+}
+
+struct Bundle {
     a: vec4<f32>,
     b: vec4<f32>,
 }
 
-fn decode(packed: Packed, signed: bool) -> Cell {
-    return Cell(unpack_bf16(packed.xy), unpack_bf16(packed.zw));
+fn decode(cells: Cells, signed: bool, nothing: u32) -> Bundle {
+    return Bundle(unpack_bf16(cells.a.xy), unpack_bf16(cells.a.zw));
 }
 
-// The random bits that round the quads of a cell.
+// The random bits that round the elements of a bundle.
 struct Random {
-    a: vec2<u32>,
-    b: vec2<u32>,
+    a: vec4<u32>,
 }
 
-// `quad` is the number in its tensor of the cell's first quad.
+// `quad` is the number in its tensor of the bundle's first quad.
 fn random_of(chunk: Chunk, step: u32, quad: u32) -> Random {
-    let key = draw_key(chunk, step);
-    return Random(draw(key, quad), draw(key, quad + 1u));
+    return Random(draw(draw_key(chunk, step), 2u * quad));
 }
 
 fn of_plane(random: Random, plane: u32) -> Random {
-    let factor = draw_factor(plane);
-    return Random(random.a * factor, random.b * factor);
+    return Random(random.a * draw_factor(plane));
 }
 
 // The bits, in the place of random ones, that round to nearest.
 fn nearest() -> Random {
-    return Random(vec2(NEAREST), vec2(NEAREST));
+    return Random(vec4(NEAREST));
 }
 
-fn encode(cell: Cell, signed: bool, random: Random) -> Packed {
-    return vec4(pack_bf16_stochastic(cell.a, random.a), pack_bf16_stochastic(cell.b, random.b));
+fn encode(bundle: Bundle, signed: bool, random: Random) -> Cells {
+    return Cells(vec4(pack_bf16_stochastic(bundle.a, random.a.xy), pack_bf16_stochastic(bundle.b, random.a.zw)));
 }
 
 // A quad of a plane that is always f32.

@@ -1,10 +1,17 @@
-// STATE in f32: a cell of a plane is a quad.
+// STATE in f32: a bundle is a quad, and so is a cell of a plane.
 
 #import shared/chunk.wgsl
 
 alias Packed = vec4<f32>;
 
-struct Cell {
+// Cells of a bundle.
+const CELLS = 1u;
+
+struct Cells {
+    a: Packed,
+}
+
+struct Bundle {
     a: vec4<f32>,
 }
 
@@ -17,8 +24,8 @@ fn random_of(chunk: Chunk, step: u32, quad: u32) -> Random {
     return Random(0u);
 }
 
-fn decode(packed: Packed, signed: bool) -> Cell {
-    return Cell(packed);
+fn decode(cells: Cells, signed: bool, nothing: u32) -> Bundle {
+    return Bundle(cells.a);
 }
 
 fn of_plane(random: Random, plane: u32) -> Random {
@@ -29,8 +36,8 @@ fn nearest() -> Random {
     return Random(0u);
 }
 
-fn encode(cell: Cell, signed: bool, random: Random) -> Packed {
-    return cell.a;
+fn encode(bundle: Bundle, signed: bool, random: Random) -> Cells {
+    return Cells(bundle.a);
 }
 
 // A quad of a plane that is always f32.

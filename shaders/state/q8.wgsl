@@ -1,6 +1,5 @@
-// STATE in 8 bits: a cell of a plane is four quads, and each two of them share a scale.
-//
-//     word       the codes of a quad, a byte each; the highest bit of byte j is bit j of half of the scale
+// STATE in 8 bits: a block is eight rows of four quads, and a bundle is one quad of each row: four columns, each of which has a scale.
+// A cell has four rows of a bundle: byte j of component i is row j of column i. shared/q8.wgsl says what is in a byte.
 //
 // Twin of src/math/packed/q8.rs.
 
@@ -10,35 +9,53 @@
 
 alias Packed = vec4<u32>;
 
-struct Cell {
+// Cells of a bundle: rows 0 to 3, and rows 4 to 7.
+const CELLS = 2u;
+
+struct Cells {
+    a: Packed,
+    b: Packed,
+}
+
+struct Bundle {
     a: vec4<f32>,
     b: vec4<f32>,
     c: vec4<f32>,
     d: vec4<f32>,
+    e: vec4<f32>,
+    f: vec4<f32>,
+    g: vec4<f32>,
+    h: vec4<f32>,
 }
 
-fn decode(packed: Packed, signed: bool) -> Cell {
-    let scales = scales_of(packed);
-    return Cell(
-        decode_quad(packed.x, scales.x, signed),
-        decode_quad(packed.y, scales.x, signed),
-        decode_quad(packed.z, scales.y, signed),
-        decode_quad(packed.w, scales.y, signed),
+fn decode(cells: Cells, signed: bool, nothing: u32) -> Bundle {
+    let scales = gathered(cells.a, cells.b);
+    return Bundle(
+        decode_row(cells.a, 0u, scales, signed, nothing),
+        decode_row(cells.a, 1u, scales, signed, nothing),
+        decode_row(cells.a, 2u, scales, signed, nothing),
+        decode_row(cells.a, 3u, scales, signed, nothing),
+        decode_row(cells.b, 0u, scales, signed, nothing),
+        decode_row(cells.b, 1u, scales, signed, nothing),
+        decode_row(cells.b, 2u, scales, signed, nothing),
+        decode_row(cells.b, 3u, scales, signed, nothing),
     );
 }
 
-// The random bits that round the quads of a cell.
+// The random bits that round the elements of a bundle: those of rows 0 to 3 in low halves, of rows 4 to 7 in high ones.
 struct Random {
-    a: vec2<u32>,
-    b: vec2<u32>,
-    c: vec2<u32>,
-    d: vec2<u32>,
+    a: vec4<u32>,
+    b: vec4<u32>,
+    c: vec4<u32>,
+    d: vec4<u32>,
 }
 
-// `quad` is the number in its tensor of the cell's first quad.
+// `quad` is the number in its tensor of the bundle's first quad.
 fn random_of(chunk: Chunk, step: u32, quad: u32) -> Random {
     let key = draw_key(chunk, step);
-    return Random(draw(key, quad), draw(key, quad + 1u), draw(key, quad + 2u), draw(key, quad + 3u));
+    // Two words for each quad of the blocks before, and four for each bundle before in this row.
+    let number = 2u * quad + 2u * (quad % 4u);
+    return Random(draw(key, number), draw(key, number + 16u), draw(key, number + 32u), draw(key, number + 48u));
 }
 
 fn of_plane(random: Random, plane: u32) -> Random {
@@ -48,19 +65,26 @@ fn of_plane(random: Random, plane: u32) -> Random {
 
 // The bits, in the place of random ones, that round to nearest.
 fn nearest() -> Random {
-    return Random(vec2(NEAREST), vec2(NEAREST), vec2(NEAREST), vec2(NEAREST));
+    return Random(vec4(NEAREST), vec4(NEAREST), vec4(NEAREST), vec4(NEAREST));
 }
 
-fn encode(cell: Cell, signed: bool, random: Random) -> Packed {
-    let scales = vec2(scale_of(cell.a, cell.b, signed), scale_of(cell.c, cell.d, signed));
-    let codes = vec4(
-        encode_quad(cell.a, scales.x, signed, random.a),
-        encode_quad(cell.b, scales.x, signed, random.b),
-        encode_quad(cell.c, scales.y, signed, random.c),
-        encode_quad(cell.d, scales.y, signed, random.d),
-    );
-    return codes | spread(scales.xxyy >> vec4(0u, 4u, 0u, 4u));
+fn encode(bundle: Bundle, signed: bool, random: Random) -> Cells {
+    let low = max(max(magnitude(bundle.a), magnitude(bundle.b)), max(magnitude(bundle.c), magnitude(bundle.d)));
+    let high = max(max(magnitude(bundle.e), magnitude(bundle.f)), max(magnitude(bundle.g), magnitude(bundle.h)));
+    let scales = scales_of(max(low, high), signed);
+    let a = (encode_row(bundle.a, 0u, random.a & LOW_HALF, scales, signed)
+        | encode_row(bundle.b, 1u, random.b & LOW_HALF, scales, signed))
+        | (encode_row(bundle.c, 2u, random.c & LOW_HALF, scales, signed)
+        | encode_row(bundle.d, 3u, random.d & LOW_HALF, scales, signed));
+    let b = (encode_row(bundle.e, 0u, random.a >> vec4(16u), scales, signed)
+        | encode_row(bundle.f, 1u, random.b >> vec4(16u), scales, signed))
+        | (encode_row(bundle.g, 2u, random.c >> vec4(16u), scales, signed)
+        | encode_row(bundle.h, 3u, random.d >> vec4(16u), scales, signed));
+    let pairs = spread(scales);
+    return Cells(a ^ (pairs & SCALE_BITS), b ^ ((pairs >> vec4(1u)) & SCALE_BITS));
 }
+
+const LOW_HALF = vec4(0xffffu);
 
 // A quad of a plane that is always f32.
 fn exact(packed: Packed) -> vec4<f32> {

@@ -144,8 +144,8 @@ pub struct Move {
 }
 
 /// A plane of a tensor whose rows are gathered, from one segment before to a part of one after. All numbers count words, or
-/// quads where rows have whole quads. Of a plane that is kept in fewer bits before or after, places and `len` count cells, and all
-/// other numbers elements. A workgroup gathers at most [`CHUNK`](crate::abi::CHUNK) words, quads or cells.
+/// quads where rows have whole quads. Of a plane that is kept in fewer bits before or after, places count cells, `len`
+/// bundles, and all other numbers elements. A workgroup gathers at most [`CHUNK`](crate::abi::CHUNK) words, quads or bundles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct Gather {
@@ -159,7 +159,7 @@ pub struct Gather {
     pub after: u32,
     /// The number in the tensor of its first element.
     pub start: u32,
-    /// Words, quads or cells of this part.
+    /// Words, quads or bundles of this part.
     pub len: u32,
     /// Elements of a row.
     pub width: u32,

@@ -23,7 +23,7 @@ const MIN_TASK: usize = 16_384;
 
 /// Elements that stay in the nearest cache between the loops that they go through. There are several loops where values are
 /// in half precision, for many integrals, and for an average.
-const BLOCK: usize = 512;
+const CACHED: usize = 512;
 
 /// The number of tasks that are worth a thread's attention together.
 pub(super) fn min_tasks(elements: usize, tasks: usize) -> usize {
@@ -68,7 +68,7 @@ impl Task<'_> {
         let is_single = matches!((&param, &grad), (ValuesMut::F32(_), ValuesMut::F32(_)));
         let averages = planes.average && coefs.average_rate > 0.0;
         let is_plain = is_single && planes.precision == StatePrecision::F32;
-        let block_len = if is_plain && coefs.order <= UNROLLED_ORDER && !averages { len } else { BLOCK };
+        let block_len = if is_plain && coefs.order <= UNROLLED_ORDER && !averages { len } else { CACHED };
         let mut state = ChunkState::new(planes, len, moments, integrals);
         state.draw = (draw_key(stream, coefs.step), first);
         for start in (0..len).step_by(block_len) {
@@ -180,15 +180,14 @@ impl<'a> ChunkState<'a> {
     /// The words of all planes from an element on, which is the first of a cell.
     #[inline(always)]
     fn packed(&mut self, start: usize) -> PackedState<'_> {
-        let cell = self.precision.cell() as usize;
-        let first_word = start * 4 / cell;
+        let first_word = self.precision.words(start);
         let (key, first_quad) = self.draw;
         PackedState {
             first_moment: &mut self.first_moment[first_word..],
             second_moment: &mut self.second_moment[first_word..],
             largest: self.largest.get_mut(first_word..).unwrap_or_default(),
             integrals: self.integrals,
-            plane_words: 4 * self.len.div_ceil(cell),
+            plane_words: self.precision.words(self.len),
             first_word,
             key,
             first_quad: first_quad + (start / 4) as u32,
@@ -249,11 +248,11 @@ impl Block<'_> {
         }
     }
 
-    /// Any number of integrals of at most [`BLOCK`] elements: a loop for each plane.
+    /// Any number of integrals of at most [`CACHED`] elements: a loop for each plane.
     #[inline(always)]
     fn any(self, c: &Coefs, param: &mut [f32], grad: &[f32]) {
         let Self { first_moment, second_moment, largest, integrals, len, within } = self;
-        let (mut nums, mut roots) = ([0.0; BLOCK], [0.0; BLOCK]);
+        let (mut nums, mut roots) = ([0.0; CACHED], [0.0; CACHED]);
         let (nums, roots) = (&mut nums[..within.len()], &mut roots[..within.len()]);
         for i in 0..within.len() {
             // Clipping to ±∞ changes nothing.

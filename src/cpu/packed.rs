@@ -1,7 +1,7 @@
 //! The update of a chunk whose state is kept in fewer bits than `f32`.
 
 use crate::abi::Coefs;
-use crate::math::packed::{Bf16, Codec, LANES, Q8, draw, of_plane};
+use crate::math::packed::{BLOCK, Bf16, Codec, Q8, draw, of_plane};
 use crate::math::update::{adjust, apply, average, integral, raise};
 use crate::options::StatePrecision;
 use crate::planes::Plane;
@@ -31,33 +31,33 @@ impl PackedState<'_> {
         }
     }
 
-    /// Takes [`LANES`] elements at a time from memory to memory, so that loads overlap with arithmetic.
+    /// Takes [`BLOCK`] elements at a time from memory to memory, so that loads overlap with arithmetic.
     #[inline(always)]
     fn update_by<C: Codec>(&mut self, c: &Coefs, param: &mut [f32], grad: &[f32]) {
-        let (params, rest_param) = param.as_chunks_mut::<LANES>();
-        let (grads, rest_grad) = grad.as_chunks::<LANES>();
+        let (params, rest_param) = param.as_chunks_mut::<BLOCK>();
+        let (grads, rest_grad) = grad.as_chunks::<BLOCK>();
         let whole = params.len();
         for (number, (param, grad)) in params.iter_mut().zip(grads).enumerate() {
-            self.update_lanes::<C>(number, c, param, grad);
+            self.update_block::<C>(number, c, param, grad);
         }
         if !rest_param.is_empty() {
-            let (mut param, mut grad) = ([0.0; LANES], [0.0; LANES]);
+            let (mut param, mut grad) = ([0.0; BLOCK], [0.0; BLOCK]);
             param[..rest_param.len()].copy_from_slice(rest_param);
             grad[..rest_grad.len()].copy_from_slice(rest_grad);
-            self.update_lanes::<C>(whole, c, &mut param, &grad);
+            self.update_block::<C>(whole, c, &mut param, &grad);
             rest_param.copy_from_slice(&param[..rest_param.len()]);
         }
     }
 
     /// `visit` of `update.wgsl`, plane after plane.
     #[inline(always)]
-    fn update_lanes<C: Codec>(&mut self, number: usize, c: &Coefs, param: &mut [f32; LANES], grad: &[f32; LANES]) {
+    fn update_block<C: Codec>(&mut self, number: usize, c: &Coefs, param: &mut [f32; BLOCK], grad: &[f32; BLOCK]) {
         let (c, at) = (*c, number * C::WORDS);
-        let random = draw(self.key, self.first_quad + (number * LANES / 4) as u32);
+        let random = draw(self.key, self.first_quad + (number * BLOCK / 4) as u32);
         let mut m = C::decode::<true>(&self.first_moment[at..]);
         let mut v = C::decode::<false>(&self.second_moment[at..]);
-        let (mut num, mut root) = ([0.0; LANES], [0.0; LANES]);
-        for i in 0..LANES {
+        let (mut num, mut root) = ([0.0; BLOCK], [0.0; BLOCK]);
+        for i in 0..BLOCK {
             // Clipping to ±∞ changes nothing.
             let g = adjust::<true>(&c, param[i], grad[i]);
             (num[i], root[i]) = average(&c, g, &mut m[i], &mut v[i]);
@@ -66,7 +66,7 @@ impl PackedState<'_> {
         C::encode::<false>(&v, &of_plane(&random, Plane::SecondMoment.draw_number()), &mut self.second_moment[at..]);
         if !self.largest.is_empty() {
             let mut largest = C::decode::<false>(&self.largest[at..]);
-            for i in 0..LANES {
+            for i in 0..BLOCK {
                 root[i] = raise(root[i], &mut largest[i]);
             }
             C::encode::<false>(
@@ -79,12 +79,12 @@ impl PackedState<'_> {
             let plane = &mut self.integrals[j as usize * self.plane_words..][..self.plane_words];
             let plane = &mut plane[self.first_word + at..];
             let mut s = C::decode::<true>(plane);
-            for i in 0..LANES {
+            for i in 0..BLOCK {
                 num[i] = integral(&c, num[i], &mut s[i]);
             }
             C::encode::<true>(&s, &of_plane(&random, Plane::Integral(j + 1).draw_number()), plane);
         }
-        for i in 0..LANES {
+        for i in 0..BLOCK {
             param[i] = apply(&c, param[i], num[i], root[i]);
         }
     }

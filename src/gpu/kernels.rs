@@ -96,7 +96,7 @@ impl Kernels {
         get(&mut self.update, kernel, || {
             memory.scoped("compile the update kernel", 0, || {
                 let bindings = update_bindings(&memory.device, windows);
-                compile(&memory.device, "miadam update", &shader::update(kernel, windows), "each_cell", &bindings)
+                compile(&memory.device, "miadam update", &shader::update(kernel, windows), "each_bundle", &bindings)
             })
         })
     }
@@ -107,7 +107,7 @@ impl Kernels {
         get(&mut self.adopt, without_extras(kernel), || {
             memory.scoped("compile the adopt kernel", 0, || {
                 let bindings = update_bindings(&memory.device, windows);
-                compile(&memory.device, "miadam adopt", &shader::adopt(kernel, windows), "each_cell", &bindings)
+                compile(&memory.device, "miadam adopt", &shader::adopt(kernel, windows), "each_bundle", &bindings)
             })
         })
     }
@@ -126,7 +126,7 @@ impl Kernels {
             memory.scoped("compile the swap kernel", 0, || {
                 let bindings = update_bindings(&memory.device, windows);
                 let shader = shader::swap(kernel, windows, out, words);
-                compile(&memory.device, "miadam swap", &shader, "each_cell", &bindings)
+                compile(&memory.device, "miadam swap", &shader, "each_bundle", &bindings)
             })
         })
     }

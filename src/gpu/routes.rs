@@ -68,7 +68,7 @@ impl<'a> Routes<'a> {
         (segment, now): (&Segment, Planes),
     ) {
         // Both have the same precision: only loadings and other rows change it, and neither comes here.
-        let in_cell = if plane.is_exact() { QUAD } else { now.precision.cell() };
+        let kept = now.precision_of(plane);
         for number in 0..self.segments[source].len() {
             let old = self.segments[source][number];
             let start = old.start.max(segment.start);
@@ -78,9 +78,9 @@ impl<'a> Routes<'a> {
             }
             let cell = |own: &Segment, planes| {
                 let first = plane_bytes(own, planes, plane).start / CELL_BYTES;
-                (first + (start - own.start) / in_cell) as u32
+                (first + kept.cells(start - own.start)) as u32
             };
-            let len = (end - start).div_ceil(in_cell) as u32;
+            let len = kept.cells(end - start) as u32;
             let part = Move { before: cell(&old, before), after: cell(segment, now), len };
             self.push(after, (old.page, plane.bank(), segment.page), part);
         }

@@ -243,7 +243,7 @@ fn unit([before, after]: [StatePrecision; 2], width: usize) -> Unit {
     match (before, after) {
         (StatePrecision::F32, StatePrecision::F32) if width.is_multiple_of(QUAD as usize) => Unit::Quad,
         (StatePrecision::F32, StatePrecision::F32) => Unit::Word,
-        _ => Unit::Cell { before, after },
+        _ => Unit::Bundle { before, after },
     }
 }
 
@@ -255,11 +255,11 @@ fn parts(
     (to, after): (&Segment, u64),
     width: usize,
 ) -> impl Iterator<Item = Gather> {
-    // Elements of a unit, those that the other numbers count, and bytes of what is read and written at once.
-    let (each, counted, bytes) = match unit {
-        Unit::Word => (1, 1, 4),
-        Unit::Quad => (QUAD, QUAD, CELL_BYTES),
-        Unit::Cell { after, .. } => (after.cell(), 1, CELL_BYTES),
+    // Elements of a unit, those that the other numbers count, bytes of what is read and written at once, and how often for a unit.
+    let (each, counted, bytes, times) = match unit {
+        Unit::Word => (1, 1, 4, 1),
+        Unit::Quad => (QUAD, QUAD, CELL_BYTES, 1),
+        Unit::Bundle { after, .. } => (QUAD * after.bundle(), 1, CELL_BYTES, after.bundle() / after.width()),
     };
     let whole = Gather {
         before: (before / bytes) as u32,
@@ -268,9 +268,13 @@ fn parts(
         width: (width as u64 / counted) as u32,
         ..Gather::zeroed()
     };
-    let (len, start) = (to.len.div_ceil(each), to.start);
+    let start = to.start;
+    let len = match unit {
+        Unit::Bundle { after, .. } => after.bundles(to.len),
+        _ => to.len.div_ceil(each),
+    };
     (0..len).step_by(CHUNK as usize).map(move |first| Gather {
-        after: (after / bytes + first) as u32,
+        after: (after / bytes + first * times) as u32,
         start: ((start + first * each) / counted) as u32,
         len: (len - first).min(CHUNK) as u32,
         ..whole

@@ -1,8 +1,8 @@
 //! The kernels' WGSL, assembled from the files in `shaders/`.
 //!
 //! A file names what it needs by lines such as `#import shared/chunk.wgsl`. A word in capitals, `#import ACCESS`, is a
-//! choice that the variant makes. A line that begins with `#each` stands for one line for each quad of a cell. Switches are WGSL
-//! `override`s, whose values go to the pipeline.
+//! choice that the variant makes. A line that begins with `#each` stands for one line for each quad of a bundle, and one with `#cell`
+//! for each of its cells. Switches are WGSL `override`s, whose values go to the pipeline.
 
 use std::fmt;
 
@@ -41,7 +41,7 @@ const FILES: [(&str, &str); 32] = [
     ("access/quads.wgsl", include_str!("../../shaders/access/quads.wgsl")),
     ("access/word.wgsl", include_str!("../../shaders/access/word.wgsl")),
     ("shared/average.wgsl", include_str!("../../shaders/shared/average.wgsl")),
-    ("shared/cell.wgsl", include_str!("../../shaders/shared/cell.wgsl")),
+    ("shared/bundle.wgsl", include_str!("../../shaders/shared/bundle.wgsl")),
     ("shared/chunk.wgsl", include_str!("../../shaders/shared/chunk.wgsl")),
     ("shared/coefs.wgsl", include_str!("../../shaders/shared/coefs.wgsl")),
     ("shared/draw.wgsl", include_str!("../../shaders/shared/draw.wgsl")),
@@ -113,8 +113,8 @@ pub enum Unit {
     Word,
     /// Quads of one whose rows have whole quads.
     Quad,
-    /// Cells of one that is kept in fewer bits before or after.
-    Cell {
+    /// Bundles of one that is kept in fewer bits before or after.
+    Bundle {
         /// Its precision before.
         before: StatePrecision,
         /// Its precision after.
@@ -133,24 +133,14 @@ pub fn gather(unit: Unit) -> Shader {
     match unit {
         Unit::Word => of_elements("access/word.wgsl"),
         Unit::Quad => of_elements("access/quad.wgsl"),
-        Unit::Cell { before, after } => {
-            let variant =
-                Variant { files: vec![state_file(after)], width: after.width() as usize, ..Variant::default() };
-            let source = assemble("gather_cells.wgsl", include_str!("../../shaders/gather_cells.wgsl"), &variant);
-            let [before, after] = [before, after].map(|precision| precision.width() as f64);
-            Shader { source, constants: vec![("WIDTH_BEFORE", before), ("WIDTH", after)] }
+        Unit::Bundle { before, after } => {
+            let mut variant = Variant::default();
+            variant.keep(after);
+            let source = assemble("gather_bundles.wgsl", include_str!("../../shaders/gather_bundles.wgsl"), &variant);
+            let before = vec![("WIDTH_BEFORE", before.bundle() as f64)];
+            Shader { source, constants: [before, variant.constants].concat() }
         }
     }
-}
-
-/// The file that `STATE` stands for.
-fn state_file(precision: StatePrecision) -> (&'static str, &'static str) {
-    let file = match precision {
-        StatePrecision::F32 => "state/f32.wgsl",
-        StatePrecision::Bf16 => "state/bf16.wgsl",
-        StatePrecision::Q8 => "state/q8.wgsl",
-    };
-    ("STATE", file)
 }
 
 /// A variant of the update kernel, with as many windows as its form needs.
@@ -158,11 +148,9 @@ fn state_file(precision: StatePrecision) -> (&'static str, &'static str) {
 pub fn update(kernel: Kernel, windows: usize) -> Shader {
     let mut variant = Variant::new(kernel, windows);
     let Format { state, rounding, .. } = kernel.format;
-    variant.width = state.width() as usize;
-    variant.files.push(state_file(state));
+    variant.keep(state);
     let source = assemble("update.wgsl", include_str!("../../shaders/update.wgsl"), &variant);
-    let width = vec![("WIDTH", variant.width as f64)];
-    Shader { source, constants: [extras(kernel.extras, rounding), width, variant.constants].concat() }
+    Shader { source, constants: [extras(kernel.extras, rounding), variant.constants].concat() }
 }
 
 /// The kernel that makes the master copies of an update kernel's parameters. The update's extras do not matter.
@@ -170,7 +158,7 @@ pub fn update(kernel: Kernel, windows: usize) -> Shader {
 pub fn adopt(kernel: Kernel, windows: usize) -> Shader {
     let variant = Variant::new(kernel, windows);
     let source = assemble("adopt.wgsl", include_str!("../../shaders/adopt.wgsl"), &variant);
-    Shader { source, constants: [vec![QUAD_BY_QUAD], variant.constants].concat() }
+    Shader { source, constants: variant.constants }
 }
 
 /// The kernel that swaps parameters and averages, `out` if the parameters go back. A clock has so many words. The update's
@@ -185,7 +173,7 @@ pub fn swap(kernel: Kernel, windows: usize, out: bool, words: usize) -> Shader {
     };
     variant.files.push(("EXCHANGE", exchange));
     let source = assemble("swap.wgsl", include_str!("../../shaders/swap.wgsl"), &variant);
-    let own = vec![("OUT", switch(out)), ("CLOCK_WORDS", words as f64), QUAD_BY_QUAD];
+    let own = vec![("OUT", switch(out)), ("CLOCK_WORDS", words as f64)];
     Shader { source, constants: [own, variant.constants].concat() }
 }
 
@@ -204,16 +192,14 @@ pub fn custom(text: &str) -> Shader {
     Shader { source: assemble("custom", text, &Variant::default()), constants: Vec::new() }
 }
 
-/// The override of a kernel that visits quads, not cells.
-const QUAD_BY_QUAD: (&str, f64) = ("WIDTH", 1.0);
-
 /// The choices of a kernel's variant.
 #[derive(Default)]
 struct Variant {
     /// The file that each word in capitals stands for.
     files: Vec<(&'static str, &'static str)>,
-    /// The quads for each of which a line with `#each` stands.
-    width: usize,
+    /// The quads for each of which a line with `#each` stands, and the cells for each of which one with `#cell` does.
+    quads: usize,
+    cells: usize,
     /// The text behind `#import WINDOWS`.
     windows: String,
     /// The overrides of the access.
@@ -235,7 +221,20 @@ impl Variant {
             files.push(("WORDS", by_access(kernel.access, "access/mixed_quads.wgsl", "access/mixed_elements.wgsl")));
             constants.extend(formats(kernel.format));
         }
-        Self { files, width: 1, windows: windows_wgsl(kernel.form, windows), constants }
+        Self { files, windows: windows_wgsl(kernel.form, windows), constants, ..Self::default() }
+    }
+
+    /// Keeps state in this precision. Kernels that keep none visit quads one by one.
+    fn keep(&mut self, precision: StatePrecision) {
+        let file = match precision {
+            StatePrecision::F32 => "state/f32.wgsl",
+            StatePrecision::Bf16 => "state/bf16.wgsl",
+            StatePrecision::Q8 => "state/q8.wgsl",
+        };
+        self.files.push(("STATE", file));
+        self.quads = precision.bundle() as usize;
+        self.cells = (precision.bundle() / precision.width()) as usize;
+        self.constants.extend([("WIDTH", self.quads as f64), ("BUNDLES", precision.block_bundles() as f64)]);
     }
 
     /// The name and the text of what a file imports.
@@ -280,9 +279,11 @@ fn append<'a>((name, text): (&str, &'a str), variant: &'a Variant, known: &mut V
             continue;
         }
         after_import = false;
-        if let Some((indent, line)) = line.split_once("#each ") {
-            for (number, field) in ["a", "b", "c", "d"].into_iter().enumerate().take(variant.width) {
-                let line = line.replace("{q}", field).replace("{i}", &number.to_string());
+        let repeated = [("#each ", variant.quads), ("#cell ", variant.cells)];
+        let found = repeated.iter().find_map(|(mark, times)| Some((line.split_once(mark)?, *times)));
+        if let Some(((indent, line), times)) = found {
+            for (number, field) in ('a'..='h').enumerate().take(times) {
+                let line = line.replace("{q}", &field.to_string()).replace("{i}", &number.to_string());
                 *assembled += &format!("{indent}{line}\n");
             }
             continue;

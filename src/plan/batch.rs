@@ -11,7 +11,7 @@ use super::pieces::{self, Piece, Tile};
 use super::state_layout::StateLayout;
 use super::tensor::{Place, Placement, Tensor};
 use super::window::Window;
-use crate::abi::{CHUNK, Chunk, MEASURED_QUADS, QUAD, WORKGROUP};
+use crate::abi::{CHUNK, Chunk, MEASURED_QUADS, QUAD, WORKGROUP, WORKGROUP_SIZE};
 use crate::options::StatePrecision;
 
 /// The largest batch, in elements, that is merged with those of other buffers. A larger one is worth a dispatch of its own:
@@ -37,7 +37,7 @@ pub struct Dispatch {
 }
 
 impl Dispatch {
-    /// Workgroups in x and y of a kernel that takes quads one by one, where the update takes cells.
+    /// Workgroups in x and y of a kernel that takes quads one by one, where the update takes bundles.
     #[must_use]
     pub fn quad_workgroups(&self, limits: &Limits) -> [u32; 2] {
         match self.kernel.shape {
@@ -205,7 +205,7 @@ impl Batch {
         let stride = Stride::new(access, format);
         let runs = self.runs(tensors, state, stride);
         let (shape, chunks, workgroups) = if let [run] = runs[..] {
-            (Shape::Run, runs, u64::from(run.len).div_ceil(WORKGROUP * format.state.width()))
+            (Shape::Run, runs, format.state.bundles(run.len.into()).div_ceil(WORKGROUP_SIZE.into()))
         } else {
             let chunks: u64 = runs.iter().map(|run| u64::from(run.len).div_ceil(CHUNK)).sum();
             let most = if chunks < FEW_CHUNKS { CHUNK / 2 } else { CHUNK };
@@ -228,7 +228,7 @@ impl Batch {
         for &(piece, numbers) in &self.pieces {
             let segment = &state.segments[piece.segment];
             let tensor = &tensors[segment.tensor];
-            let (quads, cells) = (piece.start / QUAD, piece.start / piece.format.state.cell());
+            let (quads, cells) = (piece.start / QUAD, piece.format.state.cells(piece.start));
             // The planes that are always `f32` are the master copy and, after it, the average.
             let exact = |has: bool, number: u64| {
                 let plane = segment.exact + number * segment.stride * piece.format.state.width();

@@ -13,6 +13,8 @@ pub(super) struct Stride {
     param: u64,
     /// Bytes of a quad of the gradient.
     grad: u64,
+    /// Elements of a block.
+    block: u64,
     /// Quads of a cell.
     width: u64,
     /// Whether quads are counted for the random numbers that they draw. Tensors cannot be joined then.
@@ -26,11 +28,12 @@ impl Stride {
             Access::Elements => 4,
         };
         let (param, grad) = (QUAD * format.param.width(), QUAD * format.grad.width());
-        Self { word, param, grad, width: format.state.width(), draws: format.draws() }
+        let (block, width) = (format.state.block(), format.state.width());
+        Self { word, param, grad, block, width, draws: format.draws() }
     }
 }
 
-/// The part of a run from element `start` on, a multiple of a cell.
+/// The part of a run from element `start` on, the first of a block.
 fn tail(run: &Chunk, start: u32, stride: Stride) -> Chunk {
     let quads = start / QUAD as u32;
     let cells = quads / stride.width as u32;
@@ -51,9 +54,9 @@ fn tail(run: &Chunk, start: u32, stride: Stride) -> Chunk {
     }
 }
 
-/// The empty run that begins where this one ends, if it ends with a whole cell.
+/// The empty run that begins where this one ends, if it ends with a whole block.
 pub(super) fn after(run: &Chunk, stride: Stride) -> Option<Chunk> {
-    u64::from(run.len).is_multiple_of(QUAD * stride.width).then(|| tail(run, run.len, stride))
+    u64::from(run.len).is_multiple_of(stride.block).then(|| tail(run, run.len, stride))
 }
 
 /// Cuts a run into the chunks of a table, of `most` elements each.

@@ -13,7 +13,7 @@ use super::window::Window;
 pub(super) enum Tile {
     /// The tile of this number in its buffer.
     Part { buffer: usize, number: u64 },
-    /// A cell across the border of two tiles, which is bound by itself. It begins at this byte.
+    /// A block across the border of two tiles, which is bound by itself. It begins at this byte.
     Seam { buffer: usize, start: u64 },
 }
 
@@ -22,7 +22,7 @@ pub(super) enum Tile {
 pub(super) struct Piece {
     /// The segment's number.
     pub segment: usize,
-    /// First element in the segment, the first of a cell.
+    /// First element in the segment, the first of a block.
     pub start: u64,
     pub len: u64,
     pub access: Access,
@@ -30,7 +30,7 @@ pub(super) struct Piece {
     /// The places of the piece's own first elements.
     pub param: Place,
     pub grad: Place,
-    /// Whether the piece is a cell on the seam of two tiles.
+    /// Whether the piece is a block on the seam of two tiles.
     pub seam: bool,
 }
 
@@ -61,12 +61,13 @@ pub(super) fn cut(segments: &[Segment], tensors: &[Tensor], placements: &[Placem
         while start < segment.len {
             let at = |place: Place, width| place.after(width * (segment.start + start));
             let (param, grad) = (at(param, param_width), at(grad, grad_width));
-            // A cut has to be between two cells of the state.
-            let cell = format.state.cell();
-            let to_seam = |place: Place, width| (limits.binding - place.offset % limits.binding) / width / cell * cell;
+            // A cut has to be between two blocks of the state.
+            let block = format.state.block();
+            let to_seam =
+                |place: Place, width| (limits.binding - place.offset % limits.binding) / width / block * block;
             let before_seam = to_seam(param, param_width).min(to_seam(grad, grad_width));
             let seam = before_seam == 0;
-            let len = (segment.len - start).min(if seam { cell } else { before_seam });
+            let len = (segment.len - start).min(if seam { block } else { before_seam });
             let piece = Piece { segment: number, start, len, access: Access::Quads, format, param, grad, seam };
             pieces.extend(split_by_access(piece));
             start += len;
@@ -75,14 +76,14 @@ pub(super) fn cut(segments: &[Segment], tensors: &[Tensor], placements: &[Placem
     pieces
 }
 
-/// Cuts off the part that can be reached by whole quads, in whole cells, if parameter and gradient are aligned. The rest is reached by
+/// Cuts off the part that can be reached by whole quads, in whole blocks, if parameter and gradient are aligned. The rest is reached by
 /// elements.
 fn split_by_access(piece: Piece) -> impl Iterator<Item = Piece> {
     let Format { param, grad, .. } = piece.format;
     let word = piece.format.quad_word();
     let aligned = [piece.param, piece.grad].iter().all(|place| place.offset.is_multiple_of(word));
-    let cell = piece.format.state.cell();
-    let body = if aligned { piece.len / cell * cell } else { 0 };
+    let block = piece.format.state.block();
+    let body = if aligned { piece.len / block * block } else { 0 };
     let quads = Piece { len: body, ..piece };
     let rest = Piece {
         start: piece.start + body,

@@ -15,7 +15,7 @@ use crate::error::Error;
 pub struct Segment {
     /// The tensor's number.
     pub tensor: usize,
-    /// Its first element in the tensor, the first of a cell.
+    /// Its first element in the tensor, the first of a block.
     pub start: u64,
     /// Its elements.
     pub len: u64,
@@ -53,7 +53,7 @@ pub struct StateLayout {
 /// Elements of a tensor that are to be laid out: all, or those of a segment that has to move.
 struct Part {
     tensor: usize,
-    /// The first element, the first of a cell.
+    /// The first element, the first of a block.
     start: u64,
     len: u64,
 }
@@ -69,7 +69,7 @@ impl StateLayout {
     /// buffers, so that neighbours there are neighbours in the state.
     ///
     /// # Errors
-    /// If a single cell with its planes does not fit a binding.
+    /// If a single block with its planes does not fit a binding.
     pub fn new(tensors: &[Tensor], placements: &[Placement], limits: &Limits) -> Result<Self, Error> {
         let parts = (0..tensors.len()).map(|tensor| Part::whole(tensors, tensor));
         Self::default().with(parts.collect(), tensors, placements, limits)
@@ -133,7 +133,7 @@ impl StateLayout {
         let (mut slab, first_page) = (layout.segments.len(), layout.pages.len());
         for (place, &Part { tensor, start, len }) in parts.iter().enumerate() {
             let shape = &tensors[tensor];
-            let most = shape.moment_cells().max(shape.integral_planes);
+            let most = shape.format.state.block_cells() * shape.moment_cells().max(shape.integral_planes);
             if most > capacity {
                 let limit =
                     if limits.binding <= limits.buffer { "max_storage_buffer_binding_size" } else { "max_buffer_size" };
@@ -146,10 +146,10 @@ impl StateLayout {
             let (mut start, end) = (start, start + len);
             while start < end {
                 let room = if layout.pages.len() > first_page { layout.room(shape, capacity) } else { 0 };
-                let cells = (end - start).div_ceil(shape.cell()).min(room);
-                if cells > 0 {
-                    layout.push(Part { tensor, start, len: (end - start).min(cells * shape.cell()) }, shape);
-                    start += cells * shape.cell();
+                let len = (end - start).min(room);
+                if len > 0 {
+                    layout.push(Part { tensor, start, len }, shape);
+                    start += len;
                 } else {
                     layout.close(&mut slab, tensors);
                     layout.pages.push(Page::default());
@@ -163,17 +163,19 @@ impl StateLayout {
         Ok(layout)
     }
 
-    /// Cells of a tensor that the last page has room for.
+    /// Elements of a tensor that the last page has room for, in whole blocks.
     fn room(&self, tensor: &Tensor, capacity: u64) -> u64 {
         let Some(page) = self.pages.last() else { return 0 };
         let cells = |used: u64, planes: u64| (capacity - used / CELL_BYTES).checked_div(planes).unwrap_or(u64::MAX);
-        cells(page.moments, tensor.moment_cells()).min(cells(page.integrals, tensor.integral_planes))
+        let cells = cells(page.moments, tensor.moment_cells()).min(cells(page.integrals, tensor.integral_planes));
+        let state = tensor.format.state;
+        cells / state.block_cells() * state.block()
     }
 
     /// Puts a part of a tensor into the last page. Its places in it are known when the slab is closed.
     fn push(&mut self, Part { tensor, start, len }: Part, shape: &Tensor) {
         let page = self.pages.len() - 1;
-        let cells = len.div_ceil(shape.cell());
+        let cells = shape.format.state.cells(len);
         self.segments.push(Segment { tensor, start, len, page, moments: 0, exact: 0, integrals: 0, stride: 0 });
         self.pages[page].moments += cells * shape.moment_cells() * CELL_BYTES;
         self.pages[page].integrals += cells * shape.integral_planes * CELL_BYTES;
@@ -183,7 +185,7 @@ impl StateLayout {
     fn close(&mut self, slab: &mut usize, tensors: &[Tensor]) {
         let segments = &mut self.segments[*slab..];
         *slab += segments.len();
-        let cells = |segment: &Segment| segment.len.div_ceil(tensors[segment.tensor].cell());
+        let cells = |segment: &Segment| tensors[segment.tensor].format.state.cells(segment.len);
         let stride: u64 = segments.iter().map(cells).sum();
         let mut before = 0;
         for segment in segments {

@@ -35,11 +35,6 @@ impl Tensor {
         (self.format.state, self.moment_planes, self.exact_planes(), self.integral_planes)
     }
 
-    /// Elements of a cell of its state.
-    pub(super) fn cell(&self) -> u64 {
-        self.format.state.cell()
-    }
-
     /// Cells of the page's moments for each cell of a plane. A plane that is always `f32` takes one for each quad.
     pub(super) fn moment_cells(&self) -> u64 {
         self.moment_planes + self.exact_planes() * self.format.state.width()

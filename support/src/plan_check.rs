@@ -1,6 +1,6 @@
 //! What holds of every dispatch of the planner, as `update.wgsl` reaches it.
 
-use miadam::abi::{CHUNK, Chunk, WORKGROUP};
+use miadam::abi::{CHUNK, Chunk, WORKGROUP_SIZE};
 use miadam::plan::{Access, Dispatch, Form, Limits, Place, Shape};
 
 /// # Panics
@@ -11,7 +11,7 @@ pub fn check(dispatch: &Dispatch, limits: &Limits) {
     let needed = match kernel.shape {
         Shape::Run => {
             assert_eq!(chunks.len(), 1);
-            u64::from(chunks[0].len).div_ceil(WORKGROUP * kernel.format.state.width())
+            kernel.format.state.bundles(chunks[0].len.into()).div_ceil(WORKGROUP_SIZE.into())
         }
         Shape::Table => {
             assert!(chunks.iter().all(|chunk| u64::from(chunk.len) <= CHUNK));
@@ -53,7 +53,7 @@ pub fn places(dispatch: &Dispatch, chunk: &Chunk) -> [Place; 2] {
     let format = dispatch.kernel.format;
     let unit = match dispatch.kernel.access {
         Access::Quads => {
-            assert!(u64::from(chunk.len).is_multiple_of(format.state.cell()), "whole cells");
+            assert!(u64::from(chunk.len).is_multiple_of(format.state.block()), "whole blocks");
             format.quad_word()
         }
         Access::Elements => 4,

@@ -10,6 +10,7 @@
 // override PLANES = 1
 // override MASTER = 0
 // override WIDTH = 1
+// override BUNDLES = 1
 
 // ==== shared/average.wgsl
 
@@ -68,20 +69,37 @@ fn quads_each(chunk: Chunk) -> u32 {
     return share(quads_of(chunk));
 }
 
-// ==== shared/cell.wgsl
+// ==== shared/bundle.wgsl
 
-// A cell is the quads that an invocation visits at once: one, or as many as 16 bytes of a plane keep.
+// A bundle is the quads that an invocation visits at once. The bundles of a block take turns at its quads, so that neighbours read
+// side by side. A block is never cut.
+//
+//     f32     a quad
+//     bf16    two quads
+//     q8      eight quads; a block has four bundles
 
-// Quads of a cell.
+// Quads of a bundle, and bundles of a block.
 override WIDTH: u32 = 1u;
+override BUNDLES: u32 = 1u;
 
-// The cells of a chunk, and of them those that each invocation of a workgroup takes.
-fn cells_of(chunk: Chunk) -> u32 {
-    return (quads_of(chunk) + WIDTH - 1u) / WIDTH;
+// The number of quad i of a bundle.
+fn quad_of(bundle: u32, i: u32) -> u32 {
+    return bundle / BUNDLES * (BUNDLES * WIDTH) + bundle % BUNDLES + BUNDLES * i;
 }
 
-fn cells_each(chunk: Chunk) -> u32 {
-    return share(cells_of(chunk));
+// The number of cell i, of so many, of a bundle. A cell is 16 bytes of a plane.
+fn cell_of(bundle: u32, i: u32, cells: u32) -> u32 {
+    return bundle / BUNDLES * (BUNDLES * cells) + bundle % BUNDLES + BUNDLES * i;
+}
+
+// The bundles of a chunk, and of them those that each invocation of a workgroup takes.
+fn bundles_of(chunk: Chunk) -> u32 {
+    let block = BUNDLES * WIDTH;
+    return (quads_of(chunk) + block - 1u) / block * BUNDLES;
+}
+
+fn bundles_each(chunk: Chunk) -> u32 {
+    return share(bundles_of(chunk));
 }
 
 // ==== shared/coefs.wgsl
@@ -111,14 +129,14 @@ struct Coefs {
 
 // ==== shared/run.wgsl
 
-// GRID for a single run: one cell for each invocation. Chunk and coefficients lie at constant addresses, so that a driver
+// GRID for a single run: one bundle for each invocation. Chunk and coefficients lie at constant addresses, so that a driver
 // reads them once for all invocations.
 
 @group(0) @binding(0) var<storage, read> run: Chunk;
 @group(0) @binding(1) var<storage, read> coefs: Coefs;
 
 @compute @workgroup_size(WORKGROUP_SIZE)
-fn each_cell(
+fn each_bundle(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
@@ -126,19 +144,26 @@ fn each_cell(
     // Read before the branch: inside it, a driver must not read for lanes that are switched off.
     let chunk = run;
     let c = coefs;
-    let cell = WORKGROUP_SIZE * (workgroup.y * workgroups.x + workgroup.x) + lane;
-    if 4u * WIDTH * cell < chunk.len {
-        visit(chunk, c, cell);
+    let bundle = WORKGROUP_SIZE * (workgroup.y * workgroups.x + workgroup.x) + lane;
+    if bundle < bundles_of(chunk) {
+        visit(chunk, c, bundle);
     }
 }
 
 // ==== state/f32.wgsl
 
-// STATE in f32: a cell of a plane is a quad.
+// STATE in f32: a bundle is a quad, and so is a cell of a plane.
 
 alias Packed = vec4<f32>;
 
-struct Cell {
+// Cells of a bundle.
+const CELLS = 1u;
+
+struct Cells {
+    a: Packed,
+}
+
+struct Bundle {
     a: vec4<f32>,
 }
 
@@ -151,8 +176,8 @@ fn random_of(chunk: Chunk, step: u32, quad: u32) -> Random {
     return Random(0u);
 }
 
-fn decode(packed: Packed, signed: bool) -> Cell {
-    return Cell(packed);
+fn decode(cells: Cells, signed: bool, nothing: u32) -> Bundle {
+    return Bundle(cells.a);
 }
 
 fn of_plane(random: Random, plane: u32) -> Random {
@@ -163,8 +188,8 @@ fn nearest() -> Random {
     return Random(0u);
 }
 
-fn encode(cell: Cell, signed: bool, random: Random) -> Packed {
-    return cell.a;
+fn encode(bundle: Bundle, signed: bool, random: Random) -> Cells {
+    return Cells(bundle.a);
 }
 
 // A quad of a plane that is always f32.
@@ -229,10 +254,10 @@ fn store_grad(chunk: Chunk, quad: u32, value: vec4<f32>) {
 // Sums are written in 1-β and 1-κ alone: x + (1-β)·(y - x) stands for β·x + (1-β)·y. With both factors rounded to f32 the
 // steady state would be off by 2⁻²⁵/(1-β), 1e-5 for β2 = 0.999.
 //
-// STATE is the file that keeps moments and integrals, in f32 or in fewer bits. A cell is what it keeps in 16 bytes: one, two or
-// four quads. A line that begins with `#each` stands for one line for each quad of a cell, `{q}` for its field, and `{i}` for its
-// number. Parameters and gradients lie wherever and however the caller has them: ACCESS is the file that reaches them, GRID the one
-// that calls `visit` for every cell.
+// STATE is the file that keeps moments and integrals, in f32 or in fewer bits. A bundle is the quads that are visited at once: one,
+// two or eight, which it keeps in whole cells of 16 bytes. A line that begins with `#each` stands for one line for each quad of a
+// bundle, `{q}` for its field, and `{i}` for its number, and one with `#cell` for each cell. Parameters and gradients lie wherever and
+// however the caller has them: ACCESS is the file that reaches them, GRID the one that calls `visit` for every bundle.
 //
 // A device may take every f32 below 2⁻¹²⁶ for 0. Then smaller changes of state are lost: moments below 2⁻¹²⁶/(1-β) and
 // integrals below 2⁻¹²⁶/(1-κ) may stand still, which is nothing beside any sensible ε. The products of `adjust` and `apply`
@@ -270,8 +295,8 @@ override MASTER: bool = false;
 @group(0) @binding(3) var<storage, read_write> integrals: array<Packed>;
 
 struct Moments {
-    first: Cell,
-    second: Cell,
+    first: Bundle,
+    second: Bundle,
 }
 
 // The planes by which random bits are drawn; s⁽ʲ⁾ is INTEGRAL + j.
@@ -280,24 +305,23 @@ const SECOND_MOMENT = 1u;
 const MAX_SECOND_MOMENT = 2u;
 const INTEGRAL = 2u;
 
-fn visit(chunk: Chunk, c: Coefs, cell: u32) {
-    let quad = WIDTH * cell;
+fn visit(chunk: Chunk, c: Coefs, bundle: u32) {
     if SKIP && c.skip == 1u {
-        reset_grad(chunk, quad + 0u);
+        reset_grad(chunk, quad_of(bundle, 0u));
         return;
     }
-    var theta: Cell;
-    var g: Cell;
-    theta.a = within(chunk, quad + 0u, load_theta(chunk, quad + 0u));
-    g.a = adjust(c, theta.a, within(chunk, quad + 0u, load_grad(chunk, quad + 0u)));
-    let random = random_of(chunk, c.step, chunk.first + quad);
-    let m = average(chunk, c, cell, g, random);
-    let root = raise(chunk, c, cell, m.second, random);
-    let num = integrate(chunk, c, cell, m.first, random);
-    finish(chunk, c, quad + 0u, apply(c, theta.a, num.a, root.a));
+    var theta: Bundle;
+    var g: Bundle;
+    theta.a = within(chunk, quad_of(bundle, 0u), load_theta(chunk, quad_of(bundle, 0u)));
+    g.a = adjust(c, theta.a, within(chunk, quad_of(bundle, 0u), load_grad(chunk, quad_of(bundle, 0u))));
+    let random = random_of(chunk, c.step, chunk.first + quad_of(bundle, 0u));
+    let m = average(chunk, c, bundle, g, random);
+    let root = raise(chunk, c, bundle, m.second, random);
+    let num = integrate(chunk, c, bundle, m.first, random);
+    finish(chunk, c, quad_of(bundle, 0u), apply(c, theta.a, num.a, root.a));
 }
 
-// What lies past the tensor's end counts as 0, where it shares a cell with what does not: so does all of its state.
+// What lies past the tensor's end counts as 0, where it shares a block with what does not: so does all of its state.
 fn within(chunk: Chunk, quad: u32, value: vec4<f32>) -> vec4<f32> {
     if WIDTH == 1u {
         return value;
@@ -316,8 +340,8 @@ fn adjust(c: Coefs, theta: vec4<f32>, grad: vec4<f32>) -> vec4<f32> {
     var g = grad;
     if ADJUST {
         // A compiler may reorder products, and would then multiply the factors first, which may leave the range of f32. So
-        // bits stand between the two, of which none can know that they add nothing: `skip` is 0 or 1.
-        let once = bitcast<vec4<u32>>(c.grad_factor * g) | vec4(c.skip >> 1u);
+        // bits stand between the two.
+        let once = bitcast<vec4<u32>>(c.grad_factor * g) | vec4(nothing(c));
         g = bitcast<vec4<f32>>(once) * c.grad_unit;
     }
     if CLAMP {
@@ -333,17 +357,21 @@ fn adjust(c: Coefs, theta: vec4<f32>, grad: vec4<f32>) -> vec4<f32> {
     return g;
 }
 
+// 0, which no compiler can know: `skip` is 0 or 1.
+fn nothing(c: Coefs) -> u32 {
+    return c.skip >> 1u;
+}
+
 // The moments, from the gradient.
-fn average(chunk: Chunk, c: Coefs, cell: u32, g: Cell, random: Random) -> Moments {
-    let first = chunk.moments + cell;
-    let second = first + chunk.stride;
+fn average(chunk: Chunk, c: Coefs, bundle: u32, g: Bundle, random: Random) -> Moments {
+    let second = chunk.moments + chunk.stride;
     // Loaded once: a driver may go to memory for each mention.
-    var m = decode(moments[first], true);
-    var v = decode(moments[second], false);
+    var m = decode(load_moments(chunk.moments, bundle), true, nothing(c));
+    var v = decode(load_moments(second, bundle), false, nothing(c));
     m.a = m.a + c.one_minus_beta1 * (g.a - m.a);
     v.a = average_square(c, v.a, g.a);
-    moments[first] = encode(m, true, of_plane(random, FIRST_MOMENT));
-    moments[second] = encode(v, false, of_plane(random, SECOND_MOMENT));
+    store_moments(chunk.moments, bundle, encode(m, true, of_plane(random, FIRST_MOMENT)));
+    store_moments(second, bundle, encode(v, false, of_plane(random, SECOND_MOMENT)));
     return Moments(m, v);
 }
 
@@ -355,34 +383,34 @@ fn average_square(c: Coefs, old_v: vec4<f32>, g: vec4<f32>) -> vec4<f32> {
 }
 
 // The second moment to divide by: under amsgrad the largest so far.
-fn raise(chunk: Chunk, c: Coefs, cell: u32, v: Cell, random: Random) -> Cell {
+fn raise(chunk: Chunk, c: Coefs, bundle: u32, v: Bundle, random: Random) -> Bundle {
     var root = v;
     if AMSGRAD && c.amsgrad == 1u {
-        let at = chunk.moments + 2u * chunk.stride + cell;
-        var largest = decode(moments[at], false);
+        let plane = chunk.moments + 2u * chunk.stride;
+        var largest = decode(load_moments(plane, bundle), false, nothing(c));
         // Bits order numbers from 0 up as integers do, and put NaN above all: a NaN must stay visible.
         largest.a = bitcast<vec4<f32>>(max(bitcast<vec4<u32>>(v.a), bitcast<vec4<u32>>(largest.a)));
-        moments[at] = encode(largest, false, of_plane(random, MAX_SECOND_MOMENT));
+        store_moments(plane, bundle, encode(largest, false, of_plane(random, MAX_SECOND_MOMENT)));
         root = largest;
     }
     return root;
 }
 
 // s⁽ⁿ⁾, from s⁽⁰⁾ = m.
-fn integrate(chunk: Chunk, c: Coefs, cell: u32, m: Cell, random: Random) -> Cell {
+fn integrate(chunk: Chunk, c: Coefs, bundle: u32, m: Bundle, random: Random) -> Bundle {
     var num = m;
     if INTEGRALS && c.order > 0u {
         if PLANES == 0u {
             for (var j = 0u; j < c.order; j += 1u) {
-                num = integral(chunk, c, cell, j, num, random);
+                num = integral(chunk, c, bundle, j, num, random);
             }
         } else {
-            num = integral(chunk, c, cell, 0u, num, random);
+            num = integral(chunk, c, bundle, 0u, num, random);
             if PLANES > 1u {
-                num = integral(chunk, c, cell, 1u, num, random);
+                num = integral(chunk, c, bundle, 1u, num, random);
             }
             if PLANES > 2u {
-                num = integral(chunk, c, cell, 2u, num, random);
+                num = integral(chunk, c, bundle, 2u, num, random);
             }
         }
     }
@@ -390,12 +418,33 @@ fn integrate(chunk: Chunk, c: Coefs, cell: u32, m: Cell, random: Random) -> Cell
 }
 
 // s⁽ʲ⁺¹⁾, from s⁽ʲ⁾ in `num`.
-fn integral(chunk: Chunk, c: Coefs, cell: u32, j: u32, num: Cell, random: Random) -> Cell {
-    let plane = chunk.integrals + j * chunk.stride + cell;
-    var s = decode(integrals[plane], true);
+fn integral(chunk: Chunk, c: Coefs, bundle: u32, j: u32, num: Bundle, random: Random) -> Bundle {
+    let plane = chunk.integrals + j * chunk.stride;
+    var s = decode(load_integral(plane, bundle), true, nothing(c));
     s.a = num.a + (s.a - c.one_minus_kappa * s.a);
-    integrals[plane] = encode(s, true, of_plane(random, INTEGRAL + j + 1u));
+    store_integral(plane, bundle, encode(s, true, of_plane(random, INTEGRAL + j + 1u)));
     return s;
+}
+
+// The cells of a bundle in a plane.
+fn load_moments(plane: u32, bundle: u32) -> Cells {
+    var cells: Cells;
+    cells.a = moments[plane + cell_of(bundle, 0u, CELLS)];
+    return cells;
+}
+
+fn store_moments(plane: u32, bundle: u32, cells: Cells) {
+    moments[plane + cell_of(bundle, 0u, CELLS)] = cells.a;
+}
+
+fn load_integral(plane: u32, bundle: u32) -> Cells {
+    var cells: Cells;
+    cells.a = integrals[plane + cell_of(bundle, 0u, CELLS)];
+    return cells;
+}
+
+fn store_integral(plane: u32, bundle: u32, cells: Cells) {
+    integrals[plane + cell_of(bundle, 0u, CELLS)] = cells.a;
 }
 
 // The new θ.

@@ -1,21 +1,21 @@
 //! A precision below `f32`, as something that decodes and encodes the words of a plane.
 
 /// Elements that are decoded and encoded together, in loops that a compiler vectorises and unrolls.
-pub(crate) const LANES: usize = 64;
+pub(crate) const BLOCK: usize = 128;
 
 /// Random bits of two elements, which round to nearest.
 pub(super) const NEAREST: u32 = 0x8000_8000;
 
 /// A precision below `f32`.
 pub(crate) trait Codec {
-    /// Words, of 4 bytes, of [`LANES`] elements.
+    /// Words, of 4 bytes, of [`BLOCK`] elements.
     const WORDS: usize;
 
     /// The elements of the first words; 0 where there are no words.
-    fn decode<const SIGNED: bool>(words: &[f32]) -> [f32; LANES];
+    fn decode<const SIGNED: bool>(words: &[f32]) -> [f32; BLOCK];
 
     /// Writes as many elements as there are words for. Each is rounded by its own 16 bits of `random`.
-    fn encode<const SIGNED: bool>(values: &[f32; LANES], random: &[u32; LANES / 2], words: &mut [f32]);
+    fn encode<const SIGNED: bool>(values: &[f32; BLOCK], random: &[u32; BLOCK / 2], words: &mut [f32]);
 }
 
 /// The first words; 0 where there are no more.

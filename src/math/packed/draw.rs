@@ -3,14 +3,14 @@
 //! Values are rounded up or down at random, in 65,536ths of a step. So a sum that takes in less than half of a step each time still
 //! moves by the right mean.
 
-use super::codec::LANES;
+use super::codec::BLOCK;
 
-/// The random words of [`LANES`] elements at a step, from a quad on: two for each quad, with 16 bits for each element in the order of a
+/// The random words of [`BLOCK`] elements at a step, from a quad on: two for each quad, with 16 bits for each element in the order of a
 /// quad of bf16.
 #[inline(always)]
-pub(crate) fn draw(key: u32, quad: u32) -> [u32; LANES / 2] {
+pub(crate) fn draw(key: u32, quad: u32) -> [u32; BLOCK / 2] {
     let first = key.wrapping_add(quad.wrapping_mul(2));
-    let mut words = [0; LANES / 2];
+    let mut words = [0; BLOCK / 2];
     for (i, word) in words.iter_mut().enumerate() {
         *word = mix(first.wrapping_add(i as u32));
     }
@@ -19,7 +19,7 @@ pub(crate) fn draw(key: u32, quad: u32) -> [u32; LANES / 2] {
 
 /// Those of a plane. A product with an odd number is another order of all words.
 #[inline(always)]
-pub(crate) fn of_plane(random: &[u32; LANES / 2], plane: u32) -> [u32; LANES / 2] {
+pub(crate) fn of_plane(random: &[u32; BLOCK / 2], plane: u32) -> [u32; BLOCK / 2] {
     let mut words = *random;
     for word in &mut words {
         *word = word.wrapping_mul((2 * plane + 1).wrapping_mul(0x9e37_79b9));

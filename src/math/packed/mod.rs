@@ -7,7 +7,7 @@ mod draw;
 mod q8;
 
 pub(crate) use bf16::Bf16;
-pub(crate) use codec::{Codec, LANES};
+pub(crate) use codec::{BLOCK, Codec};
 use codec::{NEAREST, first, put};
 #[cfg(feature = "cpu")]
 pub(crate) use draw::{draw, draw_key, of_plane};
@@ -27,8 +27,8 @@ pub(crate) fn pack(precision: StatePrecision, signed: bool, values: &[f32], word
 }
 
 fn pack_by<C: Codec, const SIGNED: bool>(values: &[f32], words: &mut [f32]) {
-    for (values, words) in values.chunks(LANES).zip(words.chunks_mut(C::WORDS)) {
-        C::encode::<SIGNED>(&first(values), &[NEAREST; LANES / 2], words);
+    for (values, words) in values.chunks(BLOCK).zip(words.chunks_mut(C::WORDS)) {
+        C::encode::<SIGNED>(&first(values), &[NEAREST; BLOCK / 2], words);
     }
 }
 
@@ -43,7 +43,7 @@ pub(crate) fn unpack(precision: StatePrecision, signed: bool, words: &[f32], val
 }
 
 fn unpack_by<C: Codec, const SIGNED: bool>(words: &[f32], values: &mut [f32]) {
-    for (values, words) in values.chunks_mut(LANES).zip(words.chunks(C::WORDS)) {
+    for (values, words) in values.chunks_mut(BLOCK).zip(words.chunks(C::WORDS)) {
         put(C::decode::<SIGNED>(words), values);
     }
 }

@@ -63,7 +63,7 @@ impl Limit {
         let limits = gpu.device.limits();
         let most = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size) / 16;
         let most = most / order.max(moments).max(width);
-        let mut left = (case.elements() as u64).div_ceil(case.state.cell());
+        let mut left = case.state.cells(case.elements() as u64);
         let mut parts = Vec::new();
         while left > 0 {
             let cells = left.min(most);

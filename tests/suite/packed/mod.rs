@@ -144,10 +144,28 @@ fn a_gradient_that_is_not_finite_spoils_its_element_alone() {
         rig.step_twin();
         for state in [&rig.gpu.state(&rig.optimizer), &rig.twin.read_state()] {
             let first = state.params[0].plane(Plane::FirstMoment).unwrap();
-            assert!(first[100].is_nan() && first[200] == f32::INFINITY, "{state_precision:?}");
+            // In 8 bits NaN becomes infinity.
+            assert_eq!(first[100].is_nan(), state_precision == StatePrecision::Bf16);
+            assert!(!first[100].is_finite() && first[200] == f32::INFINITY, "{state_precision:?}");
             let others = first.iter().enumerate().filter(|(at, _)| ![100, 200].contains(at));
             assert!(others.into_iter().all(|(_, value)| value.is_finite()), "{state_precision:?}");
         }
+    }
+}
+
+/// The furthest that an element of a plane may be from what it was before it was rounded to nearest once: half of a step.
+fn half_step(precision: StatePrecision, plane: Plane, before: &[f32], at: usize) -> f32 {
+    let own = before[at].abs();
+    let block = &before[at / 128 * 128..];
+    let largest =
+        block.iter().take(128).skip(at % 16).step_by(16).fold(0.0f32, |largest, value| largest.max(value.abs()));
+    match (precision, plane) {
+        (StatePrecision::F32, _) => 0.0,
+        (StatePrecision::Bf16, _) => own / 256.0,
+        // Small floats with a lowest one, which stands for all below it.
+        (StatePrecision::Q8, Plane::SecondMoment | Plane::MaxSecondMoment) => own / 16.0 + largest / 16_384.0,
+        // 31.5 steps for the largest of a column.
+        (StatePrecision::Q8, _) => largest / 63.0,
     }
 }
 
@@ -206,7 +224,7 @@ fn another_precision_comes_by_a_checkpoint_alone() {
     assert!(matches!(&error, Error::StatePrecision { name, .. } if name == "w"), "{error}");
 
     let checkpoint = exact.read_checkpoint();
-    for (precision, furthest) in [(StatePrecision::Bf16, 1.0 / 256.0), (StatePrecision::Q8, 1.0 / 16.0)] {
+    for precision in PACKED {
         let mut packed = cpu::MiAdam::new([group(precision, "w")]).unwrap();
         let own = LoadOptions { own_hyperparams: true, ..LoadOptions::default() };
         let error = packed.load_with(&checkpoint, &own).unwrap_err();
@@ -215,13 +233,9 @@ fn another_precision_comes_by_a_checkpoint_alone() {
         assert_eq!(skipped.len(), 1, "{skipped:?}");
         let (state, expected) = (packed.read_state(), exact.read_state());
         for ((plane, found), (_, expected)) in state.params[0].planes().zip(expected.params[0].planes()) {
-            for (found, expected) in found.as_chunks::<8>().0.iter().zip(expected.as_chunks::<8>().0) {
-                let largest = expected.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
-                for (found, expected) in found.iter().zip(expected) {
-                    // Half of a step, and of the equal steps below the lowest octave.
-                    let tolerance = furthest * expected.abs() + largest / 960.0;
-                    assert!((found - expected).abs() <= tolerance, "{plane}: {found} for {expected}");
-                }
+            for (at, found) in found.iter().enumerate() {
+                let furthest = half_step(precision, plane, expected, at);
+                assert!((found - expected[at]).abs() <= furthest, "{plane}: {found} for {}", expected[at]);
             }
         }
         // Back into f32, nothing is lost.

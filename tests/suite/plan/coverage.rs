@@ -15,7 +15,7 @@ const LONGEST: u64 = if cfg!(miri) { 701 } else { 9000 };
 /// Limits small enough that a few thousand elements exceed them. Workgroups squared suffice for the largest
 /// binding, as `plan_limits` demands.
 pub fn limits() -> impl Strategy<Value = Limits> {
-    (10..16u32, 10..16u32, 2..6usize, 5..9u32, 32..40u32).prop_map(
+    (12..16u32, 12..16u32, 2..6usize, 5..9u32, 32..40u32).prop_map(
         |(binding, buffer, windows, alignment, workgroups)| Limits {
             binding: 1 << binding,
             buffer: 1 << buffer,
@@ -117,15 +117,15 @@ fn reach(dispatch: &Dispatch, chunk: &Chunk, [param, grad]: [Place; 2], element:
     let format = dispatch.kernel.format;
     let at = |place: Place, dtype: Dtype| (place.buffer, place.offset + dtype.width() * element);
     let quad = element / QUAD;
-    let (cell, lane) = (element / format.state.cell(), element % format.state.cell());
-    let in_cell = |first: u32| CELL_BYTES * (u64::from(first) + cell) + lane * CELL_BYTES / format.state.cell();
+    let (in_plane, _) = in_plane(format.state, element);
+    let state = |first: u32| CELL_BYTES * u64::from(first) + in_plane;
     let exact = |first: u32| (first > 0).then(|| CELL_BYTES * (u64::from(first) + quad) + 4 * (element % QUAD));
     let reached = Reached {
         grad: at(grad, format.grad),
         page: dispatch.page,
         clock: chunk.clock,
-        moments: in_cell(chunk.moments),
-        integrals: in_cell(chunk.integrals),
+        moments: state(chunk.moments),
+        integrals: state(chunk.integrals),
         stride: CELL_BYTES * u64::from(chunk.stride),
         master: exact(chunk.master),
         average: exact(chunk.average),
@@ -133,6 +133,18 @@ fn reach(dispatch: &Dispatch, chunk: &Chunk, [param, grad]: [Place; 2], element:
         draw: if format.draws() { (chunk.stream, u64::from(chunk.first) + quad) } else { (0, 0) },
     };
     (at(param, format.param), reached)
+}
+
+/// The first byte of an element in a plane, and its bytes.
+fn in_plane(state: StatePrecision, element: u64) -> (u64, u64) {
+    match state {
+        StatePrecision::F32 => (4 * element, 4),
+        StatePrecision::Bf16 => (2 * element, 2),
+        StatePrecision::Q8 => {
+            let (block, row, column) = (element / 128, element % 128 / 16, element % 16);
+            (128 * block + 64 * (row / 4) + 4 * column + row % 4, 1)
+        }
+    }
 }
 
 /// The buffer and byte of an element of θ.
@@ -183,7 +195,7 @@ fn check_state(
                     assert!(taken.insert((reached.page, integral, at)), "byte {at} is used twice");
                 }
             };
-            let bytes = CELL_BYTES / tensor.format.state.cell();
+            let (_, bytes) = in_plane(tensor.format.state, element);
             (0..tensor.moment_planes).for_each(|plane| take(false, reached.moments + plane * reached.stride, bytes));
             (0..tensor.integral_planes).for_each(|plane| take(true, reached.integrals + plane * reached.stride, bytes));
             assert_eq!((reached.master.is_some(), reached.average.is_some()), (tensor.master, tensor.average));

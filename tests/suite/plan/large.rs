@@ -46,7 +46,7 @@ fn check(tensors: &[Tensor], placements: &[Placement], limits: &Limits) -> (Stat
             params.push((param.buffer, param.offset, param.offset + 4 * len));
             grads.push((grad.buffer, grad.offset, grad.offset + 4 * len));
             let first = u64::from(chunk.moments);
-            cells.push((dispatch.page, first, first + len.div_ceil(dispatch.kernel.format.state.cell())));
+            cells.push((dispatch.page, first, first + dispatch.kernel.format.state.cells(len)));
         }
     }
     let extent = |place: Place, len: u64| (place.buffer, place.offset, place.offset + 4 * len);

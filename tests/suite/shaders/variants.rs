@@ -156,7 +156,7 @@ pub fn all() -> Vec<Variant> {
     all.push(Variant::Move);
     all.extend([Unit::Word, Unit::Quad].map(Variant::Gather));
     let precisions = [StatePrecision::F32, StatePrecision::Bf16, StatePrecision::Q8];
-    let pairs = precisions.into_iter().flat_map(|before| precisions.map(|after| Unit::Cell { before, after }));
+    let pairs = precisions.into_iter().flat_map(|before| precisions.map(|after| Unit::Bundle { before, after }));
     all.extend(pairs.map(Variant::Gather));
     for (own, format) in formats().into_iter().enumerate() {
         // The other kernels do not look at the moments.

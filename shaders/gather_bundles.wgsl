@@ -1,19 +1,19 @@
-// gather_cells: what gather.wgsl does, for planes that are kept in fewer bits before, after, or both.
+// gather_bundles: what gather.wgsl does, for planes that are kept in fewer bits before, after, or both.
 //
 //     after[row·width + i] <- before[rows[row]·width + i]     rounded to nearest
 //
-// Each invocation writes whole cells. What a cell has from another segment before is there already, or comes later.
+// Each invocation writes whole bundles. What a bundle has from another segment before is there already, or comes later.
 //
 // Twin of src/cpu/rows.rs.
 
-#import shared/cell.wgsl
+#import shared/bundle.wgsl
 #import shared/half.wgsl
 #import shared/q8.wgsl
 #import shared/rows.wgsl
 #import shared/workgroup.wgsl
 #import STATE
 
-// Quads of a cell before.
+// Quads of a bundle before.
 override WIDTH_BEFORE: u32 = 1u;
 
 @group(0) @binding(2) var<storage, read> before: array<vec4<u32>>;
@@ -37,10 +37,12 @@ fn gather_rows(
     let first = first_quad(lane, each);
     let end = min(first + TEAM * each, own.len);
     for (var at = first; at < end; at += TEAM) {
-        let element = own.start + 4u * WIDTH * at;
-        var cell = decode(after[own.after + at], own.is_signed == 1u);
-        #each cell.{q} = gathered_quad(own, element + 4u * {i}u, cell.{q});
-        after[own.after + at] = encode(cell, own.is_signed == 1u, nearest());
+        var cells: Cells;
+        #cell cells.{q} = after[own.after + cell_of(at, {i}u, CELLS)];
+        var bundle = decode(cells, own.is_signed == 1u, own.is_signed >> 1u);
+        #each bundle.{q} = gathered_quad(own, own.start + 4u * quad_of(at, {i}u), bundle.{q});
+        cells = encode(bundle, own.is_signed == 1u, nearest());
+        #cell after[own.after + cell_of(at, {i}u, CELLS)] = cells.{q};
     }
 }
 
@@ -91,15 +93,18 @@ fn source_of(own: Gather, element: u32) -> u32 {
 
 // A quad of the segment before.
 fn quad_before(own: Gather, quad: u32) -> vec4<f32> {
-    let cell = before[own.before + quad / WIDTH_BEFORE];
-    let i = quad % WIDTH_BEFORE;
     if WIDTH_BEFORE == 1u {
-        return bitcast<vec4<f32>>(cell);
+        return bitcast<vec4<f32>>(before[own.before + quad]);
     }
     if WIDTH_BEFORE == 2u {
-        return unpack_bf16(select(cell.xy, cell.zw, i == 1u));
+        let cell = before[own.before + quad / 2u];
+        return unpack_bf16(select(cell.xy, cell.zw, quad % 2u == 1u));
     }
-    let word = select(select(cell.x, cell.y, i == 1u), select(cell.z, cell.w, i == 3u), i >= 2u);
-    let scales = scales_of(cell);
-    return decode_quad(word, select(scales.x, scales.y, i >= 2u), own.is_signed == 1u);
+    // A block has eight rows of four quads in eight cells.
+    let place = own.before + quad / 32u * 8u + quad % 4u;
+    let row = quad % 32u / 4u;
+    let first = before[place];
+    let second = before[place + 4u];
+    let words = select(first, second, row >= 4u);
+    return decode_row(words, row % 4u, gathered(first, second), own.is_signed == 1u, 0u);
 }
