@@ -158,7 +158,7 @@ pub fn update(kernel: Kernel, windows: usize) -> Shader {
 pub fn adopt(kernel: Kernel, windows: usize) -> Shader {
     let variant = Variant::new(kernel, windows);
     let source = assemble("adopt.wgsl", include_str!("../../shaders/adopt.wgsl"), &variant);
-    Shader { source, constants: variant.constants }
+    Shader { source, constants: [QUAD_BY_QUAD.to_vec(), variant.constants].concat() }
 }
 
 /// The kernel that swaps parameters and averages, `out` if the parameters go back. A clock has so many words. The update's
@@ -174,7 +174,7 @@ pub fn swap(kernel: Kernel, windows: usize, out: bool, words: usize) -> Shader {
     variant.files.push(("EXCHANGE", exchange));
     let source = assemble("swap.wgsl", include_str!("../../shaders/swap.wgsl"), &variant);
     let own = vec![("OUT", switch(out)), ("CLOCK_WORDS", words as f64)];
-    Shader { source, constants: [own, variant.constants].concat() }
+    Shader { source, constants: [own, QUAD_BY_QUAD.to_vec(), variant.constants].concat() }
 }
 
 /// The kernel that measures the gradients of an update kernel. The update's extras do not matter.
@@ -191,6 +191,9 @@ pub fn measure(kernel: Kernel, windows: usize) -> Shader {
 pub fn custom(text: &str) -> Shader {
     Shader { source: assemble("custom", text, &Variant::default()), constants: Vec::new() }
 }
+
+/// The overrides of a kernel that visits quads, not bundles.
+const QUAD_BY_QUAD: [(&str, f64); 2] = [("WIDTH", 1.0), ("BUNDLES", 1.0)];
 
 /// The choices of a kernel's variant.
 #[derive(Default)]
@@ -224,7 +227,7 @@ impl Variant {
         Self { files, windows: windows_wgsl(kernel.form, windows), constants, ..Self::default() }
     }
 
-    /// Keeps state in this precision. Kernels that keep none visit quads one by one.
+    /// Keeps state in this precision.
     fn keep(&mut self, precision: StatePrecision) {
         let file = match precision {
             StatePrecision::F32 => "state/f32.wgsl",

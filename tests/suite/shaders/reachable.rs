@@ -139,7 +139,7 @@ fn no_text_that_a_host_chooses_mentions_an_option() {
                 let mentions = file.split(|letter: char| !letter.is_alphanumeric() && letter != '_').any(is_word);
                 let own =
                     matches!(variant, Variant::Update(..)) && shader.source.contains(&format!("override {option}:"));
-                let of_types = ["PARAM_DTYPE", "GRAD_DTYPE", "STOCHASTIC", "WIDTH"].contains(option);
+                let of_types = ["PARAM_DTYPE", "GRAD_DTYPE", "STOCHASTIC", "WIDTH", "BUNDLES"].contains(option);
                 assert!(!own || of_types || !mentions, "{name} mentions {option}");
                 seen += usize::from(own && !of_types);
             }
