@@ -1,8 +1,8 @@
 //! The update of a chunk whose state is kept in fewer bits than `f32`.
 
 use crate::abi::Coefs;
-use crate::math::packed::{BLOCK, Bf16, Codec, Q8, draw, of_plane};
-use crate::math::update::{adjust, apply, average, integral, raise};
+use crate::math::packed::{BLOCK, Bf16, Codec, Q8, Random, draw, draw_factor};
+use crate::math::update::{adjust, apply, average_first, average_second, denominator, integrate, raise};
 use crate::options::StatePrecision;
 use crate::planes::Plane;
 
@@ -53,36 +53,42 @@ impl PackedState<'_> {
     #[inline(always)]
     fn update_block<C: Codec>(&mut self, number: usize, c: &Coefs, param: &mut [f32; BLOCK], grad: &[f32; BLOCK]) {
         let (c, at) = (*c, number * C::WORDS);
-        let random = draw(self.key, self.first_quad + (number * BLOCK / 4) as u32);
-        let mut m = C::decode::<true>(&self.first_moment[at..]);
-        let mut v = C::decode::<false>(&self.second_moment[at..]);
-        let (mut num, mut root) = ([0.0; BLOCK], [0.0; BLOCK]);
-        for i in 0..BLOCK {
-            // Clipping to ±∞ changes nothing.
-            let g = adjust::<true>(&c, param[i], grad[i]);
-            (num[i], root[i]) = average(&c, g, &mut m[i], &mut v[i]);
-        }
-        C::encode::<true>(&m, &of_plane(&random, Plane::FirstMoment.draw_number()), &mut self.first_moment[at..]);
-        C::encode::<false>(&v, &of_plane(&random, Plane::SecondMoment.draw_number()), &mut self.second_moment[at..]);
-        if !self.largest.is_empty() {
-            let mut largest = C::decode::<false>(&self.largest[at..]);
+        let words = draw(self.key, self.first_quad + (number * BLOCK / 4) as u32);
+        let random = |plane: Plane| Random { words: &words, factor: draw_factor(plane.draw_number()) };
+        let (mut g, mut num, mut root) = ([0.0; BLOCK], [0.0; BLOCK], [0.0; BLOCK]);
+        if c.max_value < f32::INFINITY {
             for i in 0..BLOCK {
-                root[i] = raise(root[i], &mut largest[i]);
+                g[i] = adjust::<true>(&c, param[i], grad[i]);
             }
-            C::encode::<false>(
-                &largest,
-                &of_plane(&random, Plane::MaxSecondMoment.draw_number()),
-                &mut self.largest[at..],
-            );
+        } else {
+            for i in 0..BLOCK {
+                g[i] = adjust::<false>(&c, param[i], grad[i]);
+            }
+        }
+        C::rewrite::<true>(&mut self.first_moment[at..], &random(Plane::FirstMoment), |i, m| {
+            num[i] = C::settled(average_first(&c, g[i], m));
+            num[i]
+        });
+        C::rewrite::<false>(&mut self.second_moment[at..], &random(Plane::SecondMoment), |i, v| {
+            root[i] = average_second(&c, g[i], v);
+            root[i]
+        });
+        if !self.largest.is_empty() {
+            C::rewrite::<false>(&mut self.largest[at..], &random(Plane::MaxSecondMoment), |i, mut largest| {
+                root[i] = raise(root[i], &mut largest);
+                largest
+            });
+        }
+        // Before the integrals, so that slow roots are drawn beside their arithmetic.
+        for root in &mut root {
+            *root = denominator(&c, *root);
         }
         for j in 0..c.order {
             let plane = &mut self.integrals[j as usize * self.plane_words..][..self.plane_words];
-            let plane = &mut plane[self.first_word + at..];
-            let mut s = C::decode::<true>(plane);
-            for i in 0..BLOCK {
-                num[i] = integral(&c, num[i], &mut s[i]);
-            }
-            C::encode::<true>(&s, &of_plane(&random, Plane::Integral(j + 1).draw_number()), plane);
+            C::rewrite::<true>(&mut plane[self.first_word + at..], &random(Plane::Integral(j + 1)), |i, s| {
+                num[i] = C::settled(integrate(&c, num[i], s));
+                num[i]
+            });
         }
         for i in 0..BLOCK {
             param[i] = apply(&c, param[i], num[i], root[i]);

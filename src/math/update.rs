@@ -22,12 +22,22 @@ pub(crate) fn adjust<const CLIP: bool>(c: &Coefs, theta: f32, grad: f32) -> f32 
 /// The moments, from the gradient.
 #[inline(always)]
 pub(crate) fn average(c: &Coefs, g: f32, m: &mut f32, v: &mut f32) -> (f32, f32) {
-    *m = flush(*m + c.one_minus_beta1 * (g - *m));
-    // An infinite v stays so, and its element stands still, where inf - inf would make it NaN.
-    let new_v = if v.is_infinite() { *v } else { *v + c.one_minus_beta2 * (g * g - *v) };
-    // Without ε, a second moment of 0 would make the element NaN as well.
-    *v = if new_v < f32::MIN_POSITIVE && c.eps > 0.0 { 0.0 } else { new_v };
+    *m = flush(average_first(c, g, *m));
+    *v = average_second(c, g, *v);
     (*m, *v)
+}
+
+#[inline(always)]
+pub(crate) fn average_first(c: &Coefs, g: f32, m: f32) -> f32 {
+    m + c.one_minus_beta1 * (g - m)
+}
+
+#[inline(always)]
+pub(crate) fn average_second(c: &Coefs, g: f32, v: f32) -> f32 {
+    // An infinite v stays so, and its element stands still, where inf - inf would make it NaN.
+    let new_v = if v.is_infinite() { v } else { v + c.one_minus_beta2 * (g * g - v) };
+    // Without ε, a second moment of 0 would make the element NaN as well.
+    if new_v < f32::MIN_POSITIVE && c.eps > 0.0 { 0.0 } else { new_v }
 }
 
 /// The second moment to divide by, under amsgrad: the largest so far. Bits order numbers from 0 up as integers do, and put NaN
@@ -41,14 +51,24 @@ pub(crate) fn raise(v: f32, largest: &mut f32) -> f32 {
 /// s⁽ʲ⁺¹⁾, from s⁽ʲ⁾ in `num`: the shader's `integral`, for which each caller has a loop of its own.
 #[inline(always)]
 pub(crate) fn integral(c: &Coefs, num: f32, s: &mut f32) -> f32 {
-    *s = flush(num + (*s - c.one_minus_kappa * *s));
+    *s = flush(integrate(c, num, *s));
     *s
+}
+
+#[inline(always)]
+pub(crate) fn integrate(c: &Coefs, num: f32, s: f32) -> f32 {
+    num + (s - c.one_minus_kappa * s)
+}
+
+/// What the update is divided by.
+#[inline(always)]
+pub(crate) fn denominator(c: &Coefs, root: f32) -> f32 {
+    root.sqrt() * c.root_scale + c.eps
 }
 
 /// The new θ.
 #[inline(always)]
-pub(crate) fn apply(c: &Coefs, theta: f32, num: f32, root: f32) -> f32 {
-    let denominator = root.sqrt() * c.root_scale + c.eps;
+pub(crate) fn apply(c: &Coefs, theta: f32, num: f32, denominator: f32) -> f32 {
     let update = c.step_size * (num / denominator);
     let decays = c.decay != 0.0 && (c.cautious == 0 || (theta >= 0.0) == (num >= 0.0));
     theta - if decays { update + c.decay * theta } else { update }
@@ -73,7 +93,7 @@ fn clamp(g: f32, max: f32) -> f32 {
 }
 
 #[inline(always)]
-fn flush(x: f32) -> f32 {
+pub(crate) fn flush(x: f32) -> f32 {
     if x.abs() < TINY { 0.0 } else { x }
 }
 

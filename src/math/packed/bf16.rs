@@ -1,13 +1,19 @@
 //! The twin of `shaders/state/bf16.wgsl`: a word has two elements, the first in its low half.
 
-use super::codec::{BLOCK, Codec, first, put};
+use super::codec::{BLOCK, Codec, Random, first, put};
 use crate::math::half::{bf16_stochastic, bf16_to_f32};
+use crate::math::update::flush;
 
 /// [`StatePrecision::Bf16`](crate::StatePrecision::Bf16).
 pub(crate) struct Bf16;
 
 impl Codec for Bf16 {
     const WORDS: usize = BLOCK / 2;
+
+    #[inline(always)]
+    fn settled(value: f32) -> f32 {
+        flush(value)
+    }
 
     #[inline(always)]
     fn decode<const SIGNED: bool>(words: &[f32]) -> [f32; BLOCK] {
@@ -21,11 +27,16 @@ impl Codec for Bf16 {
     }
 
     #[inline(always)]
-    fn encode<const SIGNED: bool>(values: &[f32; BLOCK], random: &[u32; BLOCK / 2], words: &mut [f32]) {
-        let random: [u16; BLOCK] = bytemuck::cast(*random);
-        let mut halves = [0; BLOCK];
+    fn rewrite<const SIGNED: bool>(words: &mut [f32], random: &Random, mut change: impl FnMut(usize, f32) -> f32) {
+        let mut bits = *random.words;
+        for word in &mut bits {
+            *word = word.wrapping_mul(random.factor);
+        }
+        let bits: [u16; BLOCK] = bytemuck::cast(bits);
+        let mut halves: [u16; BLOCK] = bytemuck::cast::<[f32; BLOCK / 2], _>(first(words));
         for i in 0..BLOCK {
-            halves[i] = bf16_stochastic(values[i], random[i].into()).to_bits();
+            let value = change(i, bf16_to_f32(half::bf16::from_bits(halves[i])));
+            halves[i] = bf16_stochastic(value, bits[i].into()).to_bits();
         }
         put(bytemuck::cast::<_, [f32; BLOCK / 2]>(halves), words);
     }

@@ -11,11 +11,21 @@ pub(crate) trait Codec {
     /// Words, of 4 bytes, of [`BLOCK`] elements.
     const WORDS: usize;
 
+    /// What is stored in place of a value so small that it could only decay.
+    fn settled(value: f32) -> f32;
+
     /// The elements of the first words; 0 where there are no words.
     fn decode<const SIGNED: bool>(words: &[f32]) -> [f32; BLOCK];
 
-    /// Writes as many elements as there are words for. Each is rounded by its own 16 bits of `random`.
-    fn encode<const SIGNED: bool>(values: &[f32; BLOCK], random: &[u32; BLOCK / 2], words: &mut [f32]);
+    /// Decodes the first words, changes each element, and encodes all of them: in one loop, whose values stay in registers. Each is rounded
+    /// by its own 16 bits of `random`.
+    fn rewrite<const SIGNED: bool>(words: &mut [f32], random: &Random, change: impl FnMut(usize, f32) -> f32);
+}
+
+/// Random bits of a block of a plane: products of a factor and words that are the same for all planes.
+pub(crate) struct Random<'a> {
+    pub words: &'a [u32; BLOCK / 2],
+    pub factor: u32,
 }
 
 /// The first words; 0 where there are no more.

@@ -17,14 +17,11 @@ pub(crate) fn draw(key: u32, quad: u32) -> [u32; BLOCK / 2] {
     words
 }
 
-/// Those of a plane. A product with an odd number is another order of all words.
+/// The factor by which they become those of a plane. A product with an odd number is another order of all words.
 #[inline(always)]
-pub(crate) fn of_plane(random: &[u32; BLOCK / 2], plane: u32) -> [u32; BLOCK / 2] {
-    let mut words = *random;
-    for word in &mut words {
-        *word = word.wrapping_mul((2 * plane + 1).wrapping_mul(0x9e37_79b9));
-    }
-    words
+#[must_use]
+pub(crate) fn draw_factor(plane: u32) -> u32 {
+    (2 * plane + 1).wrapping_mul(0x9e37_79b9)
 }
 
 /// The key of a parameter's random words at a step.

@@ -7,10 +7,10 @@ mod draw;
 mod q8;
 
 pub(crate) use bf16::Bf16;
-pub(crate) use codec::{BLOCK, Codec};
+pub(crate) use codec::{BLOCK, Codec, Random};
 use codec::{NEAREST, first, put};
 #[cfg(feature = "cpu")]
-pub(crate) use draw::{draw, draw_key, of_plane};
+pub(crate) use draw::{draw, draw_factor, draw_key};
 pub(crate) use q8::Q8;
 
 use crate::options::StatePrecision;
@@ -28,7 +28,8 @@ pub(crate) fn pack(precision: StatePrecision, signed: bool, values: &[f32], word
 
 fn pack_by<C: Codec, const SIGNED: bool>(values: &[f32], words: &mut [f32]) {
     for (values, words) in values.chunks(BLOCK).zip(words.chunks_mut(C::WORDS)) {
-        C::encode::<SIGNED>(&first(values), &[NEAREST; BLOCK / 2], words);
+        let (values, nearest) = (first::<BLOCK>(values), Random { words: &[NEAREST; BLOCK / 2], factor: 1 });
+        C::rewrite::<SIGNED>(words, &nearest, |at, _| values[at]);
     }
 }
 

@@ -21,7 +21,7 @@
 //! A finer scale has all the values of a coarser one: what is decoded and encoded again is the same. What is not finite becomes
 //! infinity.
 
-use super::codec::{BLOCK, Codec, first, put};
+use super::codec::{BLOCK, Codec, Random, first, put};
 
 /// Columns of a block.
 const COLUMNS: usize = 16;
@@ -40,14 +40,18 @@ pub(crate) struct Q8;
 impl Codec for Q8 {
     const WORDS: usize = BLOCK / 4;
 
+    /// Itself: in steps, it becomes 0 soon enough.
+    #[inline(always)]
+    fn settled(value: f32) -> f32 {
+        value
+    }
+
     #[inline(always)]
     fn decode<const SIGNED: bool>(words: &[f32]) -> [f32; BLOCK] {
         let words: [f32; BLOCK / 4] = first(words);
         let (words, mut values): ([u32; BLOCK / 4], _) = (bytemuck::cast(words), [0.0; BLOCK]);
         for column in 0..COLUMNS {
-            let pair = [words[column], words[COLUMNS + column]];
-            let decode = if SIGNED { decode_signed } else { decode_unsigned };
-            let decoded = decode(pair);
+            let decoded = decode_column::<SIGNED>([words[column], words[COLUMNS + column]]);
             for row in 0..ROWS {
                 values[COLUMNS * row + column] = decoded[row];
             }
@@ -56,21 +60,28 @@ impl Codec for Q8 {
     }
 
     #[inline(always)]
-    fn encode<const SIGNED: bool>(values: &[f32; BLOCK], random: &[u32; BLOCK / 2], words: &mut [f32]) {
-        let mut encoded = [0; BLOCK / 4];
+    fn rewrite<const SIGNED: bool>(words: &mut [f32], random: &Random, mut change: impl FnMut(usize, f32) -> f32) {
+        let mut own: [u32; BLOCK / 4] = bytemuck::cast::<[f32; BLOCK / 4], _>(first(words));
         for column in 0..COLUMNS {
-            let (mut own, mut bits) = ([0.0; ROWS], [0; ROWS]);
+            let mut values = decode_column::<SIGNED>([own[column], own[COLUMNS + column]]);
+            let mut bits = [0; ROWS];
+            for row in 0..ROWS {
+                values[row] = change(COLUMNS * row + column, values[row]);
+            }
             for row in 0..ROWS / 2 {
-                own[row] = values[COLUMNS * row + column];
-                own[row + ROWS / 2] = values[COLUMNS * (row + ROWS / 2) + column];
-                let both = random[COLUMNS * row + column];
+                let both = random.words[COLUMNS * row + column].wrapping_mul(random.factor);
                 (bits[row], bits[row + ROWS / 2]) = (both & 0xffff, both >> 16);
             }
-            let encode = if SIGNED { encode_signed } else { encode_unsigned };
-            [encoded[column], encoded[COLUMNS + column]] = encode(&own, &bits);
+            let [low, high] = if SIGNED { encode_signed(&values, &bits) } else { encode_unsigned(&values, &bits) };
+            (own[column], own[COLUMNS + column]) = (low, high);
         }
-        put(bytemuck::cast::<_, [f32; BLOCK / 4]>(encoded), words);
+        put(bytemuck::cast::<_, [f32; BLOCK / 4]>(own), words);
     }
+}
+
+#[inline(always)]
+fn decode_column<const SIGNED: bool>(words: [u32; 2]) -> [f32; ROWS] {
+    if SIGNED { decode_signed(words) } else { decode_unsigned(words) }
 }
 
 /// Steps of 2^(scale - 101).
@@ -91,18 +102,16 @@ fn encode_signed(values: &[f32; ROWS], random: &[u32; ROWS]) -> [u32; 2] {
     // The exponent that the largest has once it is rounded up to a 32nd.
     let scale = ((largest(values) + 0x0003_ffff) >> 23).max(31) - 31;
     let steps = f32::from_bits((228 - scale) << 23);
-    let mut words = spread(scale);
+    let [low, high] = spread(scale);
+    let mut words = [low ^ SIGNS, high ^ SIGNS];
     for row in 0..ROWS {
         let value = values[row] * steps;
         // From 128 to 255 a step is 2¹⁶ units of the last place. What is not finite is above 255.
         let bits = (value + 192.0).to_bits().min(255.0_f32.to_bits());
         let code = (bits + random[row]) >> 16 & 0x7f;
-        words[row / 4] |= code << (8 * (row % 4) + 1);
+        words[row / 4] ^= code << (8 * (row % 4) + 1);
     }
-    words.map(
-        #[inline(always)]
-        |word| word ^ SIGNS,
-    )
+    words
 }
 
 /// Small floats, of which 8 has the exponent `scale + 2`.
@@ -164,17 +173,21 @@ mod tests {
     use super::*;
 
     /// The words of a column, whose neighbours are 0.
-    fn encode_column(values: &[f32; ROWS], random: u32, signed: bool) -> [f32; 2] {
+    fn encoded(values: &[f32; ROWS], random: u32, signed: bool) -> [f32; 2] {
         let (mut block, mut words) = ([0.0; BLOCK], [0.0; BLOCK / 4]);
         for (row, value) in values.iter().enumerate() {
             block[COLUMNS * row + 3] = *value;
         }
-        let encode = if signed { Q8::encode::<true> } else { Q8::encode::<false> };
-        encode(&block, &[random | random << 16; BLOCK / 2], &mut words);
+        let random = Random { words: &[random | random << 16; BLOCK / 2], factor: 1 };
+        if signed {
+            Q8::rewrite::<true>(&mut words, &random, |at, _| block[at]);
+        } else {
+            Q8::rewrite::<false>(&mut words, &random, |at, _| block[at]);
+        }
         [words[3], words[COLUMNS + 3]]
     }
 
-    fn decode_column(pair: [f32; 2], signed: bool) -> [f32; ROWS] {
+    fn decoded(pair: [f32; 2], signed: bool) -> [f32; ROWS] {
         let mut words = [0.0; BLOCK / 4];
         [words[3], words[COLUMNS + 3]] = pair;
         let block = if signed { Q8::decode::<true>(&words) } else { Q8::decode::<false>(&words) };
@@ -199,10 +212,10 @@ mod tests {
         for signed in [true, false] {
             for column in columns(signed) {
                 for random in [0, 0xffff, 0x8000] {
-                    let decoded = decode_column(encode_column(&column, random, signed), signed);
+                    let before = decoded(encoded(&column, random, signed), signed);
                     for again in [0, 0xffff] {
-                        let same = decode_column(encode_column(&decoded, again, signed), signed);
-                        assert_eq!(same.map(f32::to_bits), decoded.map(f32::to_bits), "{column:?}, {decoded:?}");
+                        let same = decoded(encoded(&before, again, signed), signed);
+                        assert_eq!(same.map(f32::to_bits), before.map(f32::to_bits), "{column:?}, {before:?}");
                     }
                 }
             }
@@ -213,13 +226,12 @@ mod tests {
     fn neighbours_enclose_the_value() {
         for signed in [true, false] {
             for column in columns(signed) {
-                let [low, high] =
-                    [0, 0xffff].map(|random| decode_column(encode_column(&column, random, signed), signed));
+                let [low, high] = [0, 0xffff].map(|random| decoded(encoded(&column, random, signed), signed));
                 let largest = column.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
                 for ((&value, low), high) in column.iter().zip(low).zip(high) {
                     // The largest has 31.5 steps at least, of 2⁻¹⁰¹ at least. Small floats have an eighth of themselves, and a lowest one.
                     let (step, lowest) = if signed {
-                        ((largest / 31.5).max(2.0f32.powi(-101)), 0.0)
+                        ((largest / 31.5).max(2.0f32.powi(-101)), f32::NEG_INFINITY)
                     } else {
                         (value / 8.0, (largest / 16_384.0).max(2.0 * f32::MIN_POSITIVE))
                     };
@@ -243,8 +255,8 @@ mod tests {
         for (element, &value) in column.iter().enumerate() {
             let sum: f64 = (0..=0xffff)
                 .map(|random| {
-                    let decoded = decode_column(encode_column(&column, random, true), true);
-                    f64::from(decoded[element])
+                    let before = decoded(encoded(&column, random, true), true);
+                    f64::from(before[element])
                 })
                 .sum();
             let mean = sum / 65_536.0;
@@ -259,14 +271,14 @@ mod tests {
             let of = |first: f32, second: f32| {
                 let mut column = [0.0; 8];
                 (column[0], column[1]) = (first, second);
-                decode_column(encode_column(&column, 0xffff, signed), signed)
+                decoded(encoded(&column, 0xffff, signed), signed)
             };
             for none in [f32::INFINITY, f32::NAN, -f32::NAN, f32::NEG_INFINITY] {
                 assert!(of(none, 1e-3)[0] == f32::INFINITY);
                 assert_eq!(of(none, 0.0)[1..], [0.0; 7]);
             }
             assert!(of(3e38, 0.0)[0].is_finite() && of(3e38, 0.0)[0] > 2.9e38);
-            assert_eq!(decode_column([0.0; 2], signed), [0.0; 8]);
+            assert_eq!(decoded([0.0; 2], signed), [0.0; 8]);
             assert!(of(1.0, 1e-30)[1] > 0.0 || signed, "a second moment does not become 0");
         }
     }
