@@ -5,7 +5,7 @@
 //! > a·(0.3·cos(2π·t/T + φ) + N(0, 1))
 //!
 //! with a scale a of its own between 1/spread and 1, a period T between 500 and 20,000 steps and a phase φ: a slow signal that the
-//! integrals find in noise, in octets whose elements are of different sizes. θ starts at 0.
+//! integrals find in noise, among elements of different sizes that share a scale in `Q8`. θ starts at 0.
 
 use std::error::Error;
 use std::f64::consts::TAU;
@@ -24,8 +24,8 @@ use crate::threads::on_threads;
 /// Elements: the fewest that are kept in fewer bits.
 const ELEMENTS: usize = StatePrecision::SMALLEST;
 const KAPPAS: [f64; 4] = [0.5, 0.9, 0.98, 1.0];
-/// Eight neighbours share a scale. Those of a layer are of one size, more or less; the second is worse than we know of any.
-const SPREADS: [f64; 2] = [10.0, 1000.0];
+/// Eight elements share a scale. Those of a layer are of one size, more or less; the last is worse than we know of any.
+const SPREADS: [f64; 3] = [10.0, 100.0, 1000.0];
 
 /// One order and κ, and how far the gradients' sizes lie apart.
 #[derive(Debug, Clone, Copy, PartialEq)]
