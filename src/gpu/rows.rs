@@ -70,8 +70,8 @@ impl Optimizer<Gpu> {
     /// their own. The average of a fresh row starts with its first averaging, and is NaN before. Parameters of the same rows are
     /// best named in one call.
     ///
-    /// State in [fewer bits](crate::StatePrecision) is rounded to nearest once more where a row comes to lie in an octet with a larger
-    /// element than before.
+    /// State in [fewer bits](crate::StatePrecision) is rounded to nearest once more where an element comes to share a scale with a
+    /// larger one than before.
     ///
     /// A number that is neither that of a row nor [`FRESH_ROW`](crate::FRESH_ROW) is found on the device: nothing is read for
     /// it, its row starts at 0, and [`Report::bad_rows`](crate::Report::bad_rows) counts it.

@@ -85,9 +85,9 @@ pub enum HalfParams {
 /// moves. The random numbers are a function of the parameter's name, the element and the step, so that a run can be repeated on any
 /// device, wherever the parameter lies.
 ///
-/// The noise of rounding is in every update: over 10,000 steps it came to 2 to 3 % of the way in `Bf16`, and to 13 to 16 % in `Q8`, at
+/// The noise of rounding is in every update: over 10,000 steps it came to 2 to 3 % of the way in `Bf16`, and to 14 to 17 % in `Q8`, at
 /// orders 0 to 3 and κ up to 0.98. It is not biased, and the accuracy on digits stayed the same. At κ = 1, where integrals forget
-/// nothing, it came to 8 and 41 %, so that a warning is logged for `Q8` above κ = [0.98](Self::Q8_KAPPA). `paper/results/precision`
+/// nothing, it came to 8 and 44 % or more, so that a warning is logged for `Q8` above κ = [0.98](Self::Q8_KAPPA). `paper/results/precision`
 /// has all figures.
 ///
 /// A parameter of fewer than [`SMALLEST`](Self::SMALLEST) elements is kept in `f32`: it has little to save. So are
@@ -99,8 +99,10 @@ pub enum StatePrecision {
     F32,
     /// bf16: 2 bytes an element, of which 8 bits are mantissa.
     Bf16,
-    /// 1 byte an element. Eight elements share a scale, beside which each is a float of 7 bits: a first moment or an integral has a
-    /// sign, 3 bits of exponent and 3 of mantissa, a second moment 4 and 3.
+    /// 1 byte an element. Eight elements, each 16 after the one before, share a scale. Beside it a first moment or an integral has
+    /// a sign and 6 bits, in equal steps; a second moment is a small float with 4 bits of exponent and 3 of mantissa. So the largest
+    /// of the eight has 32 steps at least, and one that is much smaller has few: where sizes lie further apart than 1 : 100 take
+    /// [`Bf16`](Self::Bf16). What is not finite becomes infinity.
     Q8,
 }
 

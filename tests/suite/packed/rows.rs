@@ -133,7 +133,7 @@ fn rows_keep_their_values_on_the_cpu() {
         let mut random = Random(1);
         (0..3).for_each(|_| drop(step_cpu(&mut optimizer, &mut random)));
         let before = optimizer.read_state();
-        // Whole octets, so that each keeps its scale.
+        // The eight elements that share a scale stay together when rows of eight are turned around.
         let rows: Vec<u32> = (0..1024).rev().chain([FRESH_ROW]).collect();
         optimizer.remap(["w"], 1024, &rows).unwrap();
         let after = optimizer.read_state();
