@@ -3,7 +3,7 @@
 //     node tint.mjs FOLDER
 //
 // Every kernel becomes a module with its values in place of its overrides, and each text a module as the crate hands it over.
-// Every fourth text also becomes a pipeline, whose constants are the values. Dawn does not survive some thousands of modules,
+// Every eighth text also becomes a pipeline, whose constants are the values. Dawn does not survive some thousands of modules,
 // so that each batch has a process of its own.
 
 import { spawnSync } from 'node:child_process';
@@ -15,7 +15,7 @@ import { create, globals } from 'webgpu';
 const BATCH = 400;
 
 /** Of so many texts, one becomes a pipeline: SwiftShader takes a third of a second to compile it. */
-const PIPELINES = 4;
+const PIPELINES = 8;
 
 /** A kernel's source, and the values of its overrides, which the file has in comments before it. */
 function read(path) {
