@@ -9,7 +9,7 @@ use crate::abi::{Coefs, UNROLLED_ORDER};
 use crate::math::half::bf16_stochastic;
 use crate::math::packed::draw_key;
 use crate::math::philox::philox_of;
-use crate::math::update::{adjust, apply, average, denominator, follow, integral, raise};
+use crate::math::update::{adjust, apply, average, follow, integral, raise};
 use crate::options::StatePrecision;
 use crate::param::Member;
 use crate::planes::{Plane, Planes, Rounding};
@@ -177,7 +177,7 @@ impl<'a> ChunkState<'a> {
         }
     }
 
-    /// The words of all planes from an element on, which is the first of a cell.
+    /// The words of all planes from an element on, which is the first of a block.
     #[inline(always)]
     fn packed(&mut self, start: usize) -> PackedState<'_> {
         let first_word = self.precision.words(start);
@@ -268,7 +268,7 @@ impl Block<'_> {
             }
         }
         for i in 0..within.len() {
-            param[i] = apply(c, param[i], nums[i], denominator(c, roots[i]));
+            param[i] = apply(c, param[i], nums[i], roots[i]);
         }
     }
 }
@@ -300,7 +300,7 @@ fn visit<const N: usize, const AMSGRAD: bool, const CLIP: bool>(
         for plane in &mut planes {
             num = integral(&c, num, &mut plane[i]);
         }
-        param[i] = apply(&c, param[i], num, denominator(&c, root));
+        param[i] = apply(&c, param[i], num, root);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::abi::Coefs;
 use crate::math::packed::{BLOCK, Bf16, Codec, Q8, Random, draw, draw_factor};
-use crate::math::update::{adjust, apply, average_first, average_second, denominator, integrate, raise};
+use crate::math::update::{adjust, apply, average_first, average_second, flush, integrate, raise};
 use crate::options::StatePrecision;
 use crate::planes::Plane;
 
@@ -21,6 +21,26 @@ pub(super) struct PackedState<'a> {
     pub first_quad: u32,
 }
 
+/// What is kept of a value that is so small that it could only decay, slowly, as a subnormal number.
+trait Settle: Codec {
+    fn settled(value: f32) -> f32;
+}
+
+impl Settle for Bf16 {
+    #[inline(always)]
+    fn settled(value: f32) -> f32 {
+        flush(value)
+    }
+}
+
+impl Settle for Q8 {
+    /// Itself: its steps are far above, so that it becomes 0 soon.
+    #[inline(always)]
+    fn settled(value: f32) -> f32 {
+        value
+    }
+}
+
 impl PackedState<'_> {
     #[inline(always)]
     pub fn update(mut self, precision: StatePrecision, c: &Coefs, param: &mut [f32], grad: &[f32]) {
@@ -33,7 +53,7 @@ impl PackedState<'_> {
 
     /// Takes [`BLOCK`] elements at a time from memory to memory, so that loads overlap with arithmetic.
     #[inline(always)]
-    fn update_by<C: Codec>(&mut self, c: &Coefs, param: &mut [f32], grad: &[f32]) {
+    fn update_by<C: Settle>(&mut self, c: &Coefs, param: &mut [f32], grad: &[f32]) {
         let (params, rest_param) = param.as_chunks_mut::<BLOCK>();
         let (grads, rest_grad) = grad.as_chunks::<BLOCK>();
         let whole = params.len();
@@ -51,19 +71,14 @@ impl PackedState<'_> {
 
     /// `visit` of `update.wgsl`, plane after plane.
     #[inline(always)]
-    fn update_block<C: Codec>(&mut self, number: usize, c: &Coefs, param: &mut [f32; BLOCK], grad: &[f32; BLOCK]) {
+    fn update_block<C: Settle>(&mut self, number: usize, c: &Coefs, param: &mut [f32; BLOCK], grad: &[f32; BLOCK]) {
         let (c, at) = (*c, number * C::WORDS);
         let words = draw(self.key, self.first_quad + (number * BLOCK / 4) as u32);
         let random = |plane: Plane| Random { words: &words, factor: draw_factor(plane.draw_number()) };
         let (mut g, mut num, mut root) = ([0.0; BLOCK], [0.0; BLOCK], [0.0; BLOCK]);
-        if c.max_value < f32::INFINITY {
-            for i in 0..BLOCK {
-                g[i] = adjust::<true>(&c, param[i], grad[i]);
-            }
-        } else {
-            for i in 0..BLOCK {
-                g[i] = adjust::<false>(&c, param[i], grad[i]);
-            }
+        for i in 0..BLOCK {
+            // Clipping to ±∞ changes nothing.
+            g[i] = adjust::<true>(&c, param[i], grad[i]);
         }
         C::rewrite::<true>(&mut self.first_moment[at..], &random(Plane::FirstMoment), |i, m| {
             num[i] = C::settled(average_first(&c, g[i], m));
@@ -78,10 +93,6 @@ impl PackedState<'_> {
                 root[i] = raise(root[i], &mut largest);
                 largest
             });
-        }
-        // Before the integrals, so that slow roots are drawn beside their arithmetic.
-        for root in &mut root {
-            *root = denominator(&c, *root);
         }
         for j in 0..c.order {
             let plane = &mut self.integrals[j as usize * self.plane_words..][..self.plane_words];

@@ -27,11 +27,13 @@ pub(crate) fn average(c: &Coefs, g: f32, m: &mut f32, v: &mut f32) -> (f32, f32)
     (*m, *v)
 }
 
+/// m, before it is flushed.
 #[inline(always)]
 pub(crate) fn average_first(c: &Coefs, g: f32, m: f32) -> f32 {
     m + c.one_minus_beta1 * (g - m)
 }
 
+/// v.
 #[inline(always)]
 pub(crate) fn average_second(c: &Coefs, g: f32, v: f32) -> f32 {
     // An infinite v stays so, and its element stands still, where inf - inf would make it NaN.
@@ -55,20 +57,16 @@ pub(crate) fn integral(c: &Coefs, num: f32, s: &mut f32) -> f32 {
     *s
 }
 
+/// The same, before it is flushed.
 #[inline(always)]
 pub(crate) fn integrate(c: &Coefs, num: f32, s: f32) -> f32 {
     num + (s - c.one_minus_kappa * s)
 }
 
-/// What the update is divided by.
-#[inline(always)]
-pub(crate) fn denominator(c: &Coefs, root: f32) -> f32 {
-    root.sqrt() * c.root_scale + c.eps
-}
-
 /// The new θ.
 #[inline(always)]
-pub(crate) fn apply(c: &Coefs, theta: f32, num: f32, denominator: f32) -> f32 {
+pub(crate) fn apply(c: &Coefs, theta: f32, num: f32, root: f32) -> f32 {
+    let denominator = root.sqrt() * c.root_scale + c.eps;
     let update = c.step_size * (num / denominator);
     let decays = c.decay != 0.0 && (c.cautious == 0 || (theta >= 0.0) == (num >= 0.0));
     theta - if decays { update + c.decay * theta } else { update }
@@ -92,6 +90,7 @@ fn clamp(g: f32, max: f32) -> f32 {
     if g < -max { -max } else { g }
 }
 
+/// 0 in place of what is below [`TINY`].
 #[inline(always)]
 pub(crate) fn flush(x: f32) -> f32 {
     if x.abs() < TINY { 0.0 } else { x }

@@ -2,18 +2,12 @@
 
 use super::codec::{BLOCK, Codec, Random, first, put};
 use crate::math::half::{bf16_stochastic, bf16_to_f32};
-use crate::math::update::flush;
 
 /// [`StatePrecision::Bf16`](crate::StatePrecision::Bf16).
 pub(crate) struct Bf16;
 
 impl Codec for Bf16 {
     const WORDS: usize = BLOCK / 2;
-
-    #[inline(always)]
-    fn settled(value: f32) -> f32 {
-        flush(value)
-    }
 
     #[inline(always)]
     fn decode<const SIGNED: bool>(words: &[f32]) -> [f32; BLOCK] {

@@ -11,9 +11,6 @@ pub(crate) trait Codec {
     /// Words, of 4 bytes, of [`BLOCK`] elements.
     const WORDS: usize;
 
-    /// What is stored in place of a value so small that it could only decay.
-    fn settled(value: f32) -> f32;
-
     /// The elements of the first words; 0 where there are no words.
     fn decode<const SIGNED: bool>(words: &[f32]) -> [f32; BLOCK];
 

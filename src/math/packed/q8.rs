@@ -40,12 +40,6 @@ pub(crate) struct Q8;
 impl Codec for Q8 {
     const WORDS: usize = BLOCK / 4;
 
-    /// Itself: in steps, it becomes 0 soon enough.
-    #[inline(always)]
-    fn settled(value: f32) -> f32 {
-        value
-    }
-
     #[inline(always)]
     fn decode<const SIGNED: bool>(words: &[f32]) -> [f32; BLOCK] {
         let words: [f32; BLOCK / 4] = first(words);
@@ -65,8 +59,8 @@ impl Codec for Q8 {
         for column in 0..COLUMNS {
             let mut values = decode_column::<SIGNED>([own[column], own[COLUMNS + column]]);
             let mut bits = [0; ROWS];
-            for row in 0..ROWS {
-                values[row] = change(COLUMNS * row + column, values[row]);
+            for (row, value) in values.iter_mut().enumerate() {
+                *value = change(COLUMNS * row + column, *value);
             }
             for row in 0..ROWS / 2 {
                 let both = random.words[COLUMNS * row + column].wrapping_mul(random.factor);
