@@ -1,5 +1,5 @@
 // Trains, so that the page itself stays smooth. Each message {id, call, …} is answered by {id, value} or {id, error}.
-import init, { Session, look_into, self_check, task } from './miadam_web.js'
+import init, { Run, look_into, self_check, task } from './miadam_web.js'
 
 const TEST_EVERY = 20
 const SAVE_EVERY = 100
@@ -8,8 +8,8 @@ const MOST_STEPS = 16
 const BURST_MS = 120
 const LOST = 'The GPU was lost'
 
-let digits, session, settings, saved, total = 0
-/// Steps taken. The session itself may only be asked when it does nothing else.
+let digits, run, settings, saved, total = 0
+/// Steps taken. The run itself may only be asked when it does nothing else.
 let step = 0
 let onGpu = false
 let running = false
@@ -17,7 +17,7 @@ let perStep = BURST_MS
 
 const say = (event, value) => postMessage({ event, value })
 
-// A session does one thing at a time.
+// A run does one thing at a time.
 let last = Promise.resolve()
 const alone = work => {
     const next = last.then(work)
@@ -35,12 +35,12 @@ async function digitsOf(response) {
     }
 }
 
-/// Why there is no GPU to train on, or the session on it.
+/// Why there is no GPU to train on, or the run on it.
 async function openOnGpu(json, bytes) {
     if (!self.isSecureContext) return 'WebGPU needs a page that is served by HTTPS.'
     if (!self.navigator.gpu) return 'This browser has no WebGPU for workers.'
     try {
-        return await Session.open(json, digits, true, bytes)
+        return await Run.open(json, digits, true, bytes)
     } catch (error) {
         return String(error.message ?? error)
     }
@@ -49,7 +49,7 @@ async function openOnGpu(json, bytes) {
 async function open(wish, bytes) {
     const json = JSON.stringify(wish.settings)
     let reason = ''
-    const before = session
+    const before = run
     let next
     if (wish.device !== 'cpu') {
         const found = await openOnGpu(json, bytes)
@@ -57,9 +57,9 @@ async function open(wish, bytes) {
         else next = found
     }
     onGpu = Boolean(next)
-    next ??= await Session.open(json, digits, false, bytes)
-    session = next
-    step = session.step
+    next ??= await Run.open(json, digits, false, bytes)
+    run = next
+    step = run.step
     before?.free()
     settings = wish
     total = wish.settings.steps
@@ -79,18 +79,18 @@ async function recover(error) {
 }
 
 async function keep() {
-    saved = await session.checkpoint('[]')
+    saved = await run.checkpoint('[]')
 }
 
 async function burst() {
     const untilTest = TEST_EVERY - step % TEST_EVERY
     const count = Math.min(Math.max(1, Math.floor(BURST_MS / perStep)), untilTest, MOST_STEPS, total - step)
     const start = performance.now()
-    const scores = JSON.parse(await session.advance(count))
+    const scores = JSON.parse(await run.advance(count))
     perStep = (performance.now() - start) / count
     step = scores.step
     say('train', scores)
-    if (step % TEST_EVERY === 0 || step === total) say('test', JSON.parse(await session.test()))
+    if (step % TEST_EVERY === 0 || step === total) say('test', JSON.parse(await run.test()))
     if (step % SAVE_EVERY === 0) await keep()
 }
 
@@ -124,7 +124,7 @@ const halt = async () => {
     await training
 }
 
-/// These messages go to the session. It is opened again first if it has lost its device.
+/// These messages go to the run. It is opened again first if it has lost its device.
 const asked = work => alone(async () => {
     try {
         return await work()
@@ -157,7 +157,7 @@ const calls = {
         return { ...await alone(() => open({ settings: own, device }, bytes)), settings: own, page }
     },
     start() {
-        if (running || !session) return
+        if (running || !run) return
         running = true
         training = train().catch(error => {
             running = false
@@ -166,13 +166,13 @@ const calls = {
     },
     async pause() {
         await halt()
-        // Whoever is next to ask the session finds a device that is lost.
-        if (session) await alone(keep).catch(() => {})
+        // Whoever is next to ask the run finds a device that is lost.
+        if (run) await alone(keep).catch(() => {})
     },
-    predict: ({ drawing, side }) => asked(async () => JSON.parse(await session.predict(drawing, side))),
-    save: ({ page }) => asked(() => session.checkpoint(page)),
+    predict: ({ drawing, side }) => asked(async () => JSON.parse(await run.predict(drawing, side))),
+    save: ({ page }) => asked(() => run.checkpoint(page)),
     check: async ({ settings: own }) => JSON.parse(await self_check(JSON.stringify(own))),
-    lose: () => alone(() => session.lose_device()),
+    lose: () => alone(() => run.lose_device()),
     /// An image of that class from the digits held out, for those who cannot draw.
     example({ digit }) {
         const count = digits.length / 785

@@ -11,8 +11,8 @@ mod mnist;
 #[allow(dead_code, reason = "others use the rest")]
 #[path = "../../support/src/random.rs"]
 mod random;
+mod run;
 mod saved;
-mod session;
 mod settings;
 
 use wasm_bindgen::prelude::wasm_bindgen;

@@ -137,8 +137,8 @@ pub fn swaps(kernel: Kernel) -> bool {
     kernel.format.param == kernel.format.grad && matches!(kernel.form, Form::One | Form::Many)
 }
 
-/// State in fewer bits meets every so many-th set of options, by turns of the twelve pairs of types: what reads and writes it is a file of its own, which
-/// no option changes.
+/// State in fewer bits meets every so many-th set of options, by turns of the twelve pairs of types: what reads and writes it is a file of
+/// its own, which no option changes.
 const PACKED_STEP: usize = 12;
 
 /// The sets of options that the update kernels of a format, by its number, are taken with.

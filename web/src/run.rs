@@ -23,7 +23,7 @@ enum Pair {
 
 /// Adam and MIAdam from the same start, on the same batches.
 #[wasm_bindgen]
-pub struct Session {
+pub struct Run {
     settings: Settings,
     digits: Digits,
     pair: Pair,
@@ -39,7 +39,7 @@ struct Scores {
 }
 
 #[wasm_bindgen]
-impl Session {
+impl Run {
     /// A run before its first step, or where a checkpoint has left it. `digits` are labels and then images; `saved` is empty
     /// without a checkpoint.
     ///
@@ -58,10 +58,10 @@ impl Session {
             true => Pair::Gpu(Box::new(GpuPair::new(Gpu::open().await?, &settings, &weights, &digits).await?)),
             false => Pair::Cpu(Box::new(CpuTrainer::pair(&settings, &weights)?)),
         };
-        let mut session = Self { settings, digits, pair, step: 0 };
+        let mut run = Self { settings, digits, pair, step: 0 };
         if let Some(Saved { checkpoints, .. }) = saved {
-            session.step = checkpoints[0].step();
-            match &mut session.pair {
+            run.step = checkpoints[0].step();
+            match &mut run.pair {
                 Pair::Gpu(pair) => pair.load(&checkpoints).await?,
                 Pair::Cpu(pair) => {
                     for (trainer, checkpoint) in pair.iter_mut().zip(&checkpoints) {
@@ -70,7 +70,7 @@ impl Session {
                 }
             }
         }
-        Ok(session)
+        Ok(run)
     }
 
     /// Steps taken.
