@@ -12,13 +12,13 @@ pub(crate) use made::powers;
 pub use made::{ONE, fixed_kappa};
 pub use structs::*;
 
-/// Invocations of a workgroup. In the update, each handles one quad of four elements at a time.
+/// Invocations of a workgroup. In the update, each handles a bundle at a time: a quad of `f32`.
 pub const WORKGROUP_SIZE: u32 = 256;
 
 /// Elements of a quad: a `vec4<f32>`.
 pub const QUAD: u64 = 4;
 
-/// Bytes of a cell: what an invocation of the update takes of each plane. Of `f32` it is a quad.
+/// Bytes of a cell, in which places in a plane are counted: a quad of `f32`.
 pub const CELL_BYTES: u64 = 16;
 
 /// The largest order that is compiled without a loop over the integrals. A loop costs a software driver a twentieth of the
