@@ -82,6 +82,7 @@ impl fmt::Display for Plane {
     }
 }
 
+#[doc(hidden)]
 impl StatePrecision {
     /// Quads of elements in a cell of a plane, which is 16 bytes.
     #[must_use]
