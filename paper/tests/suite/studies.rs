@@ -99,14 +99,14 @@ fn precision_writes_the_drift_and_the_accuracy_of_all_orders() {
     let folder = tempdir().unwrap();
     let output = run(PRECISION, folder.path(), "--quick");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    // A head; 2 spreads, 13 pairs of order and κ, 2 precisions, after 10 and 100 steps.
+    // A head; 3 spreads, 13 pairs of order and κ, 2 precisions, after 10 and 100 steps.
     let drift = read(folder.path(), "drift.csv");
-    assert_eq!(drift.lines().count(), 1 + 2 * 13 * 2 * 2);
+    assert_eq!(drift.lines().count(), 1 + 3 * 13 * 2 * 2);
     let error = |start: &str| -> f64 {
         let row = drift.lines().find(|line| line.starts_with(start)).unwrap();
         row.split(',').nth(5).unwrap().parse().unwrap()
     };
-    // Nothing is measured but what a precision does: 3 bits of mantissa are far coarser than 8.
+    // Nothing is measured but what a precision does: steps of a 32nd are far coarser than 8 bits of mantissa.
     let [bf16, q8] = ["10,1,0.9,Bf16,100,", "10,1,0.9,Q8,100,"].map(error);
     assert!(bf16 > 1e-3 && q8 > 4.0 * bf16, "{bf16} {q8}");
     // A head; 2 noises, 4 orders, 3 precisions.
