@@ -87,7 +87,7 @@ fn visit(chunk: Chunk, c: Coefs, bundle: u32) {
     #each finish(chunk, c, quad_of(bundle, {i}u), apply(c, theta.{q}, num.{q}, root.{q}));
 }
 
-// What lies past the tensor's end counts as 0, where it shares a block with what does not: so does all of its state.
+// Elements past the tensor's end count as 0, where they share a block with others, and so does all of their state.
 fn within(chunk: Chunk, quad: u32, value: vec4<f32>) -> vec4<f32> {
     if WIDTH == 1u {
         return value;

@@ -4,7 +4,7 @@
 //                exponent and 3 of mantissa, and 0
 //     scale      the lowest bits: bit 2j of the scale in byte j of the first word, bit 2j+1 in byte j of the second
 //
-// What is stored is rounded up or down at random. A second moment that is not 0 never becomes 0: its element's step would become m/ε.
+// Stored values are rounded up or down at random. A second moment that is not 0 never becomes 0: its element's step would become m/ε.
 //
 // Magnitudes are compared as integers, and NaN and infinity are bits that go through sums of bits: a compiler may assume that no f32
 // is either. Twin of src/math/packed/q8.rs.

@@ -1,4 +1,4 @@
-// STATE in bf16: a bundle is two quads, which share a cell of a plane. What is stored is rounded up or down at random.
+// STATE in bf16: a bundle is two quads, which share a cell of a plane. Stored values are rounded up or down at random.
 //
 // Twin of src/math/packed/bf16.rs.
 

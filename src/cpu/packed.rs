@@ -21,7 +21,7 @@ pub(super) struct PackedState<'a> {
     pub first_quad: u32,
 }
 
-/// What is kept of a value that is so small that it could only decay, slowly, as a subnormal number.
+/// The value that is kept in place of a tiny one, which would decay slowly, as a subnormal number.
 trait Settle: Codec {
     fn settled(value: f32) -> f32;
 }

@@ -101,7 +101,7 @@ pub enum StatePrecision {
     Bf16,
     /// 1 byte an element. Eight elements, each 16 after the one before, share a scale. Beside it a first moment or an integral has
     /// a sign and 6 bits, in equal steps; a second moment is a small float with 4 bits of exponent and 3 of mantissa. So the largest
-    /// of the eight has 32 steps at least, and one that is much smaller has few: where sizes lie further apart than 1 : 100 take
+    /// of the eight has 31.5 steps at least, and one that is much smaller has few: where sizes lie as far apart as 1 : 100 take
     /// [`Bf16`](Self::Bf16). What is not finite becomes infinity.
     Q8,
 }

@@ -321,7 +321,7 @@ fn visit(chunk: Chunk, c: Coefs, bundle: u32) {
     finish(chunk, c, quad_of(bundle, 0u), apply(c, theta.a, num.a, root.a));
 }
 
-// What lies past the tensor's end counts as 0, where it shares a block with what does not: so does all of its state.
+// Elements past the tensor's end count as 0, where they share a block with others, and so does all of their state.
 fn within(chunk: Chunk, quad: u32, value: vec4<f32>) -> vec4<f32> {
     if WIDTH == 1u {
         return value;

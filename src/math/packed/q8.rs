@@ -13,10 +13,9 @@
 //! invocations take four columns each.
 //!
 //! A scale is a power of two. A code is a number of equal steps, from -63 to 63, where elements can be negative: a column's largest
-//! magnitude then has 32 steps at least. In a second moment it is a small float instead, of 4 bits of exponent and 3 of mantissa: the
-//! step of an element goes by the root of its own second moment, however much larger its neighbours' are. Those that are more
-//! than 15 octaves below the largest count as much as the lowest octave. A second moment that is not 0 never becomes 0: its
-//! element's step would become m/ε.
+//! magnitude then has 31.5 steps at least. In a second moment it is a small float instead, of 4 bits of exponent and 3 of mantissa: each
+//! element keeps a size of its own, beside neighbours that are much larger. Second moments more than 15 octaves below the largest
+//! become the smallest float. One that is not 0 never becomes 0: its element's update would become m/ε.
 //!
 //! A finer scale has all the values of a coarser one: what is decoded and encoded again is the same. What is not finite becomes
 //! infinity.
