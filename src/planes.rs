@@ -275,8 +275,10 @@ impl Planes {
     /// The words before a plane in its bank, where each has `len` elements.
     #[cfg(feature = "cpu")]
     pub fn words_before(self, plane: Plane, len: usize) -> usize {
-        let before = self.within(plane.bank()).take_while(|own| *own != plane);
-        before.map(|own| self.words(own, len)).sum()
+        match plane {
+            Plane::Integral(j) => (j as usize - 1) * self.words(plane, len),
+            _ => self.moments().take_while(|own| *own != plane).map(|own| self.words(own, len)).sum(),
+        }
     }
 
     /// The planes that are left once the integrals are released.

@@ -105,19 +105,19 @@ impl Course {
         let out_of_order = bindings.find_map(|binding| {
             let is_next = self.members.get(sorted.len()).is_some_and(|member| member.param.name == name(&binding));
             if is_next {
-                sorted.push(binding);
+                sorted.push(Some(binding));
             } else {
                 return Some(binding);
             }
             None
         });
-        let sorted = match out_of_order {
-            None => {
-                let missing = self.members.len() - sorted.len();
-                sorted.into_iter().map(Some).chain((0..missing).map(|_| None)).collect()
+        match out_of_order {
+            None => sorted.resize_with(self.members.len(), || None),
+            Some(binding) => {
+                let before = sorted.into_iter().flatten();
+                sorted = self.sort_bindings(before.chain([binding]).chain(bindings), name)?;
             }
-            Some(binding) => self.sort_bindings(sorted.into_iter().chain([binding]).chain(bindings), name)?,
-        };
+        }
         match sorted.iter().zip(&self.members).find(|(found, member)| found.is_none() && !may_lack(member)) {
             Some((_, member)) => Err(Error::UnboundParam { name: member.param.name.clone() }),
             None => Ok(sorted),

@@ -1,13 +1,14 @@
 //! Averages of the weights in the parameters' place, and back, on the CPU.
 
-use super::chunk::{CHUNK, split_off};
-use super::optimizer::{Binding, Cpu};
+use super::binding::Binding;
+use super::optimizer::Cpu;
+use super::slabs::pieces;
 use crate::course::Course;
 use crate::error::Error;
 use crate::math::half::{bf16_nearest, bf16_to_f32, f16_nearest, f16_to_f32};
 use crate::math::swap::{exchange_master, exchange_packed, exchange_whole};
 use crate::optimizer::Optimizer;
-use crate::planes::{Bank, Plane, Planes};
+use crate::planes::Plane;
 use crate::values::ValuesMut;
 
 impl Optimizer<Cpu> {
@@ -57,39 +58,26 @@ impl Optimizer<Cpu> {
 
 impl Cpu {
     fn swap_averages(&mut self, course: &Course, bindings: Vec<Option<Binding<'_>>>) {
-        let mut moments = &mut self.moments[..];
-        for (member, binding) in course.members.iter().zip(bindings) {
-            let planes = member.planes;
-            let mut own = split_off(&mut moments, planes.bank_words(Bank::Moments, member.param.len));
-            let is_averaged = planes.average && self.clocks[member.clock].averaged > 0;
-            let Some(Binding { mut param, .. }) = binding.filter(|_| is_averaged) else { continue };
-            for start in (0..member.param.len).step_by(CHUNK) {
-                let len = CHUNK.min(member.param.len - start);
-                let chunk;
-                (chunk, param) = param.split_at(len);
-                let moments = split_off(&mut own, planes.bank_words(Bank::Moments, len));
-                exchange(chunk, moments, planes, course.averages_in);
-            }
+        let mut params: Vec<_> = bindings.into_iter().map(|binding| binding.map(|binding| binding.param)).collect();
+        for piece in pieces(&self.slabs, &course.members) {
+            let member = &course.members[piece.number];
+            let is_averaged = member.planes.average && self.clocks[member.clock].averaged > 0;
+            let Some(param) = params[piece.number].as_mut().filter(|_| is_averaged) else { continue };
+            // The average is the last plane.
+            let words = |plane| if member.planes.has(plane) { piece.words(member.planes, plane) } else { 0..0 };
+            let (before, average) = self.moments.split_at_mut(words(Plane::Average).start);
+            let (master, average) = (&mut before[words(Plane::Master)], &mut average[..piece.within.len()]);
+            exchange(param.split_off(piece.within.len()), master, average, course.averages_in);
         }
     }
 }
 
-/// Swaps the elements of a chunk, whose planes these are.
-fn exchange(param: ValuesMut<'_>, mut moments: &mut [f32], planes: Planes, out: bool) {
-    let len = param.len();
-    let [mut master, mut average]: [&mut [f32]; 2] = Default::default();
-    for plane in planes.moments() {
-        let values = split_off(&mut moments, planes.words(plane, len));
-        match plane {
-            Plane::Master => master = values,
-            Plane::Average => average = values,
-            _ => {}
-        }
-    }
+/// Swaps elements. There are none of a master copy that the parameter does not have.
+fn exchange(param: ValuesMut<'_>, master: &mut [f32], average: &mut [f32], out: bool) {
     match param {
         ValuesMut::F32(param) => exchange_whole(param, average),
         ValuesMut::F16(param) => exchange_master(param, master, average, out, f16_to_f32, f16_nearest),
-        ValuesMut::Bf16(param) if planes.master => {
+        ValuesMut::Bf16(param) if !master.is_empty() => {
             exchange_master(param, master, average, out, bf16_to_f32, bf16_nearest);
         }
         ValuesMut::Bf16(param) => exchange_packed(param, average, out),

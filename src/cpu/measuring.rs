@@ -2,7 +2,8 @@
 
 use rayon::prelude::*;
 
-use super::chunk::{CHUNK, min_tasks};
+use super::slabs::CHUNK;
+use super::update::min_tasks;
 use crate::math::measure::measure;
 use crate::math::verdict::Found;
 use crate::values::Values;

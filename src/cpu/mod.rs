@@ -4,17 +4,20 @@
 //! not depend on the number of threads. No operation is fused, so that they do not depend on the instruction set either.
 
 mod averages;
+mod binding;
 mod changes;
-mod chunk;
 mod coefs;
 mod measuring;
 mod optimizer;
 mod packed;
 mod rows;
 mod sharing;
+mod slabs;
 mod state;
+mod update;
 mod values;
 
+pub use binding::Binding;
 pub use coefs::StepCoefs;
-pub use optimizer::{Binding, Cpu, MiAdam};
+pub use optimizer::{Cpu, MiAdam};
 pub use sharing::Verdict;

@@ -3,12 +3,14 @@
 use bytemuck::Zeroable;
 use rayon::prelude::*;
 
-use super::chunk::{CHUNK, Scratch, Task, min_tasks, split_off};
+use super::binding::Binding;
 use super::measuring;
+use super::slabs::{Slab, pieces, slabs};
+use super::update::{Scratch, Task, Tensors, min_tasks, split_off};
 use crate::abi::{GradSettings, Group, Progress, Scaler};
 use crate::clock::Clock;
 use crate::course::Course;
-use crate::error::{Error, Role};
+use crate::error::Error;
 use crate::math::adopt::adopt;
 use crate::math::advance::{advance_clock, count};
 use crate::math::half::{bf16_nearest, bf16_to_f32, f16_nearest, f16_to_f32};
@@ -16,55 +18,7 @@ use crate::math::verdict::{Verdict, judge, tell, update_scaler};
 use crate::optimizer::Optimizer;
 use crate::param::{Member, Param, ParamGroup};
 use crate::planes::{Bank, Plane};
-use crate::values::{Values, ValuesMut};
-
-/// A parameter and its gradient in host memory, for one step. The parameter is named, so that bindings may come in any
-/// order; the order of the groups is the fastest.
-///
-/// Slices, vectors and arrays of `f32`, [`half::f16`](https://docs.rs/half) and `half::bf16` can be bound.
-#[derive(Debug, PartialEq)]
-pub struct Binding<'a> {
-    /// The name of the [`Param`].
-    pub name: &'a str,
-    /// θ, updated in place: as long as the [`Param`] says, and of its type.
-    pub param: ValuesMut<'a>,
-    /// g, as long as the parameter, of any type. A step writes it only if [`GradOptions::zero`](crate::GradOptions::zero) is
-    /// set.
-    pub grad: ValuesMut<'a>,
-}
-
-impl<'a> Binding<'a> {
-    /// The parameter `name` in `param`, with its gradient in `grad`.
-    #[must_use]
-    pub fn new(name: &'a str, param: impl Into<ValuesMut<'a>>, grad: impl Into<ValuesMut<'a>>) -> Self {
-        Self { name, param: param.into(), grad: grad.into() }
-    }
-
-    fn check(&self, param: &Param) -> Result<(), Error> {
-        self.check_param(param)?;
-        self.check_len(Role::Grad, param)
-    }
-
-    fn check_len(&self, role: Role, param: &Param) -> Result<(), Error> {
-        let values = if role == Role::Param { &self.param } else { &self.grad };
-        let (expected, found) = (param.len as u64, values.len() as u64);
-        if found == expected {
-            Ok(())
-        } else {
-            Err(Error::LengthMismatch { name: param.name.clone(), role, expected, found })
-        }
-    }
-
-    /// All checks but those of the gradient.
-    pub(super) fn check_param(&self, param: &Param) -> Result<(), Error> {
-        self.check_len(Role::Param, param)?;
-        if self.param.dtype() != param.dtype {
-            let (name, role) = (param.name.clone(), Role::Param);
-            return Err(Error::DtypeMismatch { name, role, expected: param.dtype, found: self.param.dtype() });
-        }
-        Ok(())
-    }
-}
+use crate::values::Values;
 
 /// MIAdam on the CPU. [`Hyperparams`](crate::Hyperparams) says what a step computes.
 ///
@@ -91,7 +45,9 @@ pub struct Cpu {
     pub(super) scaler: Scaler,
     /// For each parameter, whether its master copy, if it has one, is of the parameter as it is.
     pub(super) adopted: Vec<bool>,
-    /// For each parameter and each chunk of it, its planes in this bank, one after the other.
+    /// Where the state of each parameter lies in the banks.
+    pub(super) slabs: Vec<Slab>,
+    /// For each slab, its planes in this bank, one after the other.
     pub(super) moments: Vec<f32>,
     /// The integrals, laid out alike.
     pub(super) integrals: Vec<f32>,
@@ -116,6 +72,8 @@ impl Optimizer<Cpu> {
         let device = Cpu {
             moments: zeros(&course.members, Bank::Moments)?,
             integrals: zeros(&course.members, Bank::Integrals)?,
+            // After the memory that the lengths ask for, which may be more than there is.
+            slabs: slabs(&course.members),
             constants: course.groups.iter().map(Group::new).collect(),
             progress: Progress::zeroed(),
             clocks: course.orders().map(Clock::new).collect(),
@@ -209,23 +167,24 @@ impl Cpu {
         if self.adopted.iter().all(|adopted| *adopted) {
             return;
         }
-        let mut moments = &mut self.moments[..];
-        for ((member, binding), adopted) in members.iter().zip(bindings).zip(&mut self.adopted) {
-            let mut own = split_off(&mut moments, member.planes.bank_words(Bank::Moments, member.param.len));
-            let Some(binding) = binding.as_ref().filter(|_| !*adopted) else { continue };
-            *adopted = true;
-            for param in Values::from(&binding.param).chunks(CHUNK) {
-                for plane in member.planes.moments() {
-                    let values = split_off(&mut own, member.planes.words(plane, param.len()));
-                    match param {
-                        _ if plane != Plane::Master => {}
-                        // A parameter in `f32` has no master copy.
-                        Values::F32(_) => {}
-                        Values::F16(param) => adopt(values, param, f16_to_f32, f16_nearest),
-                        Values::Bf16(param) => adopt(values, param, bf16_to_f32, bf16_nearest),
-                    }
+        let mut params: Vec<_> =
+            bindings.iter().map(|binding| binding.as_ref().map(|binding| Values::from(&binding.param))).collect();
+        for piece in pieces(&self.slabs, members) {
+            let Some(param) = params[piece.number].as_mut().filter(|_| !self.adopted[piece.number]) else { continue };
+            let planes = members[piece.number].planes;
+            let param = param.split_off(piece.within.len());
+            if planes.master {
+                let master = &mut self.moments[piece.words(planes, Plane::Master)];
+                match param {
+                    // A parameter in `f32` has no master copy.
+                    Values::F32(_) => {}
+                    Values::F16(param) => adopt(master, param, f16_to_f32, f16_nearest),
+                    Values::Bf16(param) => adopt(master, param, bf16_to_f32, bf16_nearest),
                 }
             }
+        }
+        for (adopted, param) in self.adopted.iter_mut().zip(&params) {
+            *adopted |= param.is_some();
         }
     }
 
@@ -260,7 +219,7 @@ impl Cpu {
         course: &Course,
         settings: &GradSettings,
         verdict: &Verdict,
-        bindings: Vec<Option<Binding<'_>>>,
+        mut bindings: Vec<Option<Binding<'_>>>,
     ) {
         let constants = &self.constants;
         let coefs = self.clocks.iter_mut().zip(course.ticks()).map(|(clock, tick)| {
@@ -269,29 +228,29 @@ impl Cpu {
         });
         let coefs: Vec<_> = coefs.collect();
         let zero = course.grad_options.zero;
-        let mut tasks = Vec::new();
+        let mut bindings = &mut bindings[..];
+        let mut first = 0;
         let (mut moments, mut integrals) = (&mut self.moments[..], &mut self.integrals[..]);
-        for (member, binding) in course.members.iter().zip(bindings) {
-            let words = |bank, len| member.planes.bank_words(bank, len);
-            let Some((Binding { param: mut params, grad: mut grads, .. }, coefs)) =
-                binding.zip(coefs[member.clock].as_ref())
-            else {
-                split_off(&mut moments, words(Bank::Moments, member.param.len));
-                split_off(&mut integrals, words(Bank::Integrals, member.param.len));
-                continue;
+        let mut tasks = Vec::with_capacity(self.slabs.len());
+        for slab in &self.slabs {
+            let members = &course.members[slab.members.clone()];
+            let planes = members[0].planes;
+            let moments = split_off(&mut moments, slab.bank_words(planes, Bank::Moments));
+            let integrals = split_off(&mut integrals, slab.bank_words(planes, Bank::Integrals));
+            split_off(&mut bindings, slab.members.start - first);
+            first = slab.members.start;
+            let tensors = match members {
+                [_] => Tensors::Part(bindings[0].as_mut().map(|binding| binding.split_off(slab.len))),
+                _ => {
+                    first = slab.members.end;
+                    Tensors::Whole(split_off(&mut bindings, members.len()))
+                }
             };
-            for start in (0..member.param.len).step_by(CHUNK) {
-                let len = CHUNK.min(member.param.len - start);
-                let (param, grad);
-                (param, params) = params.split_at(len);
-                (grad, grads) = grads.split_at(len);
-                let moments = split_off(&mut moments, words(Bank::Moments, len));
-                let integrals = split_off(&mut integrals, words(Bank::Integrals, len));
-                let first = (start / 4) as u32;
-                tasks.push(Task { coefs, param, grad, zero, member, moments, integrals, first });
+            if tensors.are_any() {
+                tasks.push(Task { slab, members, coefs: &coefs, tensors, zero, moments, integrals });
             }
         }
-        let elements = tasks.iter().map(|task| task.grad.len()).sum();
+        let elements = tasks.iter().map(|task| task.slab.len).sum();
         let min_tasks = min_tasks(elements, tasks.len());
         let arch = pulp::Arch::new();
         tasks.into_par_iter().with_min_len(min_tasks).for_each_init(Scratch::default, |scratch, task| {

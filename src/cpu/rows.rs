@@ -1,18 +1,15 @@
 //! The twin of `shaders/gather.wgsl`: the state of the rows that parameters go on with.
 
-use std::ops::Range;
-
 use rayon::prelude::*;
 
-use super::changes::starts;
-use super::chunk::CHUNK;
 use super::optimizer::Cpu;
+use super::slabs::pieces_of;
 use crate::abi::{FRESH_ROW, NO_AVERAGE};
 use crate::error::Error;
 use crate::math::packed::{pack, unpack};
 use crate::optimizer::Optimizer;
 use crate::param::Member;
-use crate::planes::{Bank, Plane};
+use crate::planes::Plane;
 
 /// Rows that one task gathers.
 const ROWS: usize = 4096;
@@ -76,17 +73,15 @@ impl Cpu {
     fn gather(&self, members: &[Member], number: usize, width: usize, rows: &[u32]) -> Vec<Vec<f32>> {
         let member = &members[number];
         let mut gathered = Vec::new();
-        for bank in Bank::ALL {
-            let own = &[&self.moments, &self.integrals][bank as usize][starts(members, bank)[number]..];
-            for plane in member.planes.within(bank) {
-                let mut values = vec![0.0; member.param.len];
-                for (range, within) in parts(member, plane) {
-                    let precision = member.planes.precision_of(plane);
-                    unpack(precision, plane.is_signed(), &own[range], &mut values[within]);
-                }
-                let fresh = f32::from_bits(if plane == Plane::Average { NO_AVERAGE } else { 0 });
-                gathered.push(take_rows(&values, width, rows, fresh));
+        for plane in member.planes.iter() {
+            let bank = [&self.moments, &self.integrals][plane.bank() as usize];
+            let mut values = vec![0.0; member.param.len];
+            for piece in pieces_of(&self.slabs, members, number) {
+                let source = &bank[piece.words(member.planes, plane)];
+                unpack(member.planes.precision_of(plane), plane.is_signed(), source, &mut values[piece.within]);
             }
+            let fresh = f32::from_bits(if plane == Plane::Average { NO_AVERAGE } else { 0 });
+            gathered.push(take_rows(&values, width, rows, fresh));
         }
         gathered
     }
@@ -94,15 +89,11 @@ impl Cpu {
     /// Puts the values of all planes of a parameter where they belong.
     fn put(&mut self, members: &[Member], number: usize, planes: &[Vec<f32>]) {
         let member = &members[number];
-        let mut planes = planes.iter();
-        for bank in Bank::ALL {
-            let start = starts(members, bank)[number];
-            let own = &mut [&mut self.moments, &mut self.integrals][bank as usize][start..];
-            for (plane, values) in member.planes.within(bank).zip(&mut planes) {
-                for (range, within) in parts(member, plane) {
-                    let precision = member.planes.precision_of(plane);
-                    pack(precision, plane.is_signed(), &values[within], &mut own[range]);
-                }
+        for (plane, values) in member.planes.iter().zip(planes) {
+            let bank = &mut [&mut self.moments, &mut self.integrals][plane.bank() as usize];
+            for piece in pieces_of(&self.slabs, members, number) {
+                let target = &mut bank[piece.words(member.planes, plane)];
+                pack(member.planes.precision_of(plane), plane.is_signed(), &values[piece.within], target);
             }
         }
     }
@@ -120,14 +111,4 @@ fn take_rows(plane: &[f32], width: usize, rows: &[u32], fresh: f32) -> Vec<f32> 
         }
     });
     gathered
-}
-
-/// Where a plane of a parameter lies, chunk by chunk: its words in the parameter's part of a bank, and its elements.
-fn parts(member: &Member, plane: Plane) -> impl Iterator<Item = (Range<usize>, Range<usize>)> {
-    let (len, planes, bank) = (member.param.len, member.planes, plane.bank());
-    (0..len).step_by(CHUNK).map(move |start| {
-        let chunk = CHUNK.min(len - start);
-        let first = planes.bank_words(bank, start) + planes.words_before(plane, chunk);
-        (first..first + planes.words(plane, chunk), start..start + chunk)
-    })
 }

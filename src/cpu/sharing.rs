@@ -1,6 +1,7 @@
 //! One norm and one loss scale for several optimizers.
 
-use super::optimizer::{Binding, Cpu, Judgement};
+use super::binding::Binding;
+use super::optimizer::{Cpu, Judgement};
 use crate::abi::Scaler;
 use crate::error::Error;
 use crate::math::verdict;

@@ -1,7 +1,7 @@
 //! The CPU optimizer's state and numbers: out to the caller, and back from a checkpoint.
 
-use super::chunk::{CHUNK, split_off};
 use super::optimizer::{Cpu, bank_len, zeros};
+use super::slabs::{pieces, slabs};
 use crate::abi::{Group, Scaler};
 use crate::course::resumed::Resumed;
 use crate::course::{Change, Course};
@@ -41,22 +41,20 @@ impl Optimizer<Cpu> {
 
 impl Cpu {
     fn states(&self, members: &[Member]) -> Vec<ParamState> {
-        let mut banks = [&self.moments[..], &self.integrals[..]];
-        let state = |member: &Member| {
-            let mut state =
-                ParamState::zeros(&member.param.name, member.param.len, member.planes, &self.clocks[member.clock]);
-            for start in (0..member.param.len).step_by(CHUNK) {
-                let within = start..member.param.len.min(start + CHUNK);
-                for (plane, values) in state.planes_mut() {
-                    let bank = &mut banks[plane.bank() as usize];
-                    let (source, rest) = bank.split_at(member.planes.words(plane, within.len()));
-                    unpack(member.planes.precision_of(plane), plane.is_signed(), source, &mut values[within.clone()]);
-                    *bank = rest;
-                }
-            }
-            state
+        let banks = [&self.moments, &self.integrals];
+        let zeros = |member: &Member| {
+            ParamState::zeros(&member.param.name, member.param.len, member.planes, &self.clocks[member.clock])
         };
-        members.iter().map(state).collect()
+        let mut states: Vec<_> = members.iter().map(zeros).collect();
+        for piece in pieces(&self.slabs, members) {
+            let planes = members[piece.number].planes;
+            for (plane, values) in states[piece.number].planes_mut() {
+                let source = &banks[plane.bank() as usize][piece.words(planes, plane)];
+                let values = &mut values[piece.within.clone()];
+                unpack(planes.precision_of(plane), plane.is_signed(), source, values);
+            }
+        }
+        states
     }
 
     /// Memory for the planes of these members, all of which is to be filled: the present one, or new memory beside it.
@@ -70,18 +68,17 @@ impl Cpu {
 
     /// Puts the planes of all parameters where they belong; 0 where there are none.
     fn fill(&mut self, members: &[Member], states: &[Option<&ParamState>]) {
-        let mut banks = [&mut self.moments[..], &mut self.integrals[..]];
-        for (member, state) in members.iter().zip(states) {
-            for start in (0..member.param.len).step_by(CHUNK) {
-                let within = start..member.param.len.min(start + CHUNK);
-                for plane in member.planes.iter() {
-                    let words = member.planes.words(plane, within.len());
-                    let target = split_off(&mut banks[plane.bank() as usize], words);
-                    let precision = member.planes.precision_of(plane);
-                    match state.and_then(|state| state.source(plane)) {
-                        Some(values) => pack(precision, plane.is_signed(), &values[within.clone()], target),
-                        None => target.fill(0.0),
+        self.slabs = slabs(members);
+        let banks = [&mut self.moments, &mut self.integrals];
+        for piece in pieces(&self.slabs, members) {
+            let planes = members[piece.number].planes;
+            for plane in planes.iter() {
+                let target = &mut banks[plane.bank() as usize][piece.words(planes, plane)];
+                match states[piece.number].and_then(|state| state.source(plane)) {
+                    Some(values) => {
+                        pack(planes.precision_of(plane), plane.is_signed(), &values[piece.within.clone()], target);
                     }
+                    None => target.fill(0.0),
                 }
             }
         }

@@ -15,6 +15,13 @@ impl<'a> Values<'a> {
         }
     }
 
+    /// Takes the first `len` elements off.
+    pub(super) fn split_off(&mut self, len: usize) -> Self {
+        let (first, rest) = self.split_at(len);
+        *self = rest;
+        first
+    }
+
     /// Parts of `len` elements, and a last one of fewer.
     pub(super) fn chunks(self, len: usize) -> impl Iterator<Item = Self> {
         let mut rest = self;
@@ -58,6 +65,13 @@ impl ValuesMut<'_> {
             Self::F16(values) => both(values.split_at_mut(len), Self::F16),
             Self::Bf16(values) => both(values.split_at_mut(len), Self::Bf16),
         }
+    }
+
+    /// Takes the first `len` elements off.
+    pub(super) fn split_off(&mut self, len: usize) -> Self {
+        let (first, rest) = std::mem::replace(self, Self::F32(&mut [])).split_at(len);
+        *self = rest;
+        first
     }
 
     /// Takes values in `f32`, rounded to nearest even.

@@ -15,7 +15,7 @@ fi
 rustup target add wasm32-unknown-unknown
 version=$(sed -n '/^name = "wasm-bindgen"$/{n;s/version = "\(.*\)"/\1/p}' ../../web/Cargo.lock)
 [ "$("$tools/bin/wasm-bindgen" --version 2>/dev/null)" = "wasm-bindgen $version" ] ||
-    CARGO_PROFILE_RELEASE_OPT_LEVEL=1 cargo install --quiet wasm-bindgen-cli --version "$version" --root "$tools"
+    CARGO_PROFILE_RELEASE_OPT_LEVEL=0 cargo install --quiet wasm-bindgen-cli --version "$version" --root "$tools"
 [ -d "$tools/node_modules/webgpu" ] || npm install --silent --no-fund --no-audit --prefix "$tools" webgpu@0.6.2
 
 # Chromium and Chrome bring SwiftShader along.

@@ -1,10 +1,12 @@
-//! The update of a chunk of elements: the loops around the functions of `math/update.rs`.
+//! The update of a slab: the loops around the functions of `math/update.rs`.
 
 use std::ops::Range;
 
 use half::bf16;
 
+use super::binding::Binding;
 use super::packed::PackedState;
+use super::slabs::Slab;
 use crate::abi::{Coefs, UNROLLED_ORDER};
 use crate::math::half::bf16_stochastic;
 use crate::math::packed::draw_key;
@@ -14,9 +16,6 @@ use crate::options::StatePrecision;
 use crate::param::Member;
 use crate::planes::{Plane, Planes, Rounding};
 use crate::values::{Values, ValuesMut};
-
-/// Elements updated by one task, so few that what it loads stays in the cache nearest to a core.
-pub(super) const CHUNK: usize = 4096;
 
 /// Elements below which a task is not worth a thread's attention.
 const MIN_TASK: usize = 16_384;
@@ -31,25 +30,49 @@ pub(super) fn min_tasks(elements: usize, tasks: usize) -> usize {
 }
 
 /// Takes the first `len` elements off a slice.
-pub(super) fn split_off<'a>(slice: &mut &'a mut [f32], len: usize) -> &'a mut [f32] {
+pub(super) fn split_off<'a, T>(slice: &mut &'a mut [T], len: usize) -> &'a mut [T] {
     let (head, tail) = std::mem::take(slice).split_at_mut(len);
     *slice = tail;
     head
 }
 
-/// The update of one chunk.
-pub(super) struct Task<'a> {
-    pub coefs: &'a Coefs,
-    pub param: ValuesMut<'a>,
-    pub grad: ValuesMut<'a>,
-    /// Whether the gradient is reset after its use.
+/// The parameters and gradients that a slab's state belongs to. Those that rest have none.
+pub(super) enum Tensors<'t, 'a> {
+    /// The slab's elements of its only parameter.
+    Part(Option<Binding<'a>>),
+    /// Several whole ones.
+    Whole(&'t mut [Option<Binding<'a>>]),
+}
+
+impl<'a> Tensors<'_, 'a> {
+    pub fn are_any(&self) -> bool {
+        match self {
+            Self::Part(tensors) => tensors.is_some(),
+            Self::Whole(tensors) => tensors.iter().any(Option::is_some),
+        }
+    }
+
+    #[inline(always)]
+    fn as_mut(&mut self) -> &mut [Option<Binding<'a>>] {
+        match self {
+            Self::Part(tensors) => std::slice::from_mut(tensors),
+            Self::Whole(tensors) => tensors,
+        }
+    }
+}
+
+/// The update of one slab.
+pub(super) struct Task<'t, 'a> {
+    pub slab: &'t Slab,
+    /// The parameters of the slab.
+    pub members: &'t [Member],
+    /// Those of each clock. There are none for parameters that rest.
+    pub coefs: &'t [Option<Coefs>],
+    pub tensors: Tensors<'t, 'a>,
+    /// Whether gradients are reset after their use.
     pub zero: bool,
-    /// The parameter that the chunk belongs to.
-    pub member: &'a Member,
-    pub moments: &'a mut [f32],
-    pub integrals: &'a mut [f32],
-    /// The chunk's first quad in its tensor.
-    pub first: u32,
+    pub moments: &'t mut [f32],
+    pub integrals: &'t mut [f32],
 }
 
 /// Room for values in fewer bits while they are in `f32`.
@@ -59,50 +82,82 @@ pub(super) struct Scratch {
     grad: Vec<f32>,
 }
 
-impl Task<'_> {
+impl Task<'_, '_> {
     #[inline(always)]
     pub fn run(self, scratch: &mut Scratch) {
-        let Self { coefs, mut param, mut grad, zero, member, moments, integrals, first } = self;
+        let Self { slab, members, coefs, mut tensors, zero, moments, integrals } = self;
+        let mut state = SlabState::new(members[0].planes, slab.len, moments, integrals);
+        let mut first = 0;
+        for (member, tensors) in members.iter().zip(tensors.as_mut()) {
+            let within = first..first + slab.len_of(member);
+            first = within.end;
+            if let (Some(tensors), Some(coefs)) = (tensors.take(), &coefs[member.clock]) {
+                let piece = Piece { coefs, member, first_quad: (slab.first / 4) as u32, within, zero };
+                piece.update(&mut state, tensors, scratch);
+            }
+        }
+    }
+}
+
+/// A parameter's elements in a slab.
+struct Piece<'a> {
+    coefs: &'a Coefs,
+    member: &'a Member,
+    /// Its first quad in its tensor.
+    first_quad: u32,
+    /// Its elements in the slab.
+    within: Range<usize>,
+    zero: bool,
+}
+
+impl Piece<'_> {
+    #[inline(always)]
+    fn update(self, state: &mut SlabState<'_>, tensors: Binding<'_>, scratch: &mut Scratch) {
+        let Self { coefs, member, first_quad, within, zero } = self;
+        let Binding { mut param, mut grad, .. } = tensors;
         let &Member { planes, rounding, stream, .. } = member;
-        let len = grad.len();
-        let is_single = matches!((&param, &grad), (ValuesMut::F32(_), ValuesMut::F32(_)));
         let averages = planes.average && coefs.average_rate > 0.0;
-        let is_plain = is_single && planes.precision == StatePrecision::F32;
-        let block_len = if is_plain && coefs.order <= UNROLLED_ORDER && !averages { len } else { CACHED };
-        let mut state = ChunkState::new(planes, len, moments, integrals);
-        state.draw = (draw_key(stream, coefs.step), first);
-        for start in (0..len).step_by(block_len) {
-            let within = start..len.min(start + block_len);
-            let (mut own_param, mut own_grad);
-            (own_param, param) = param.split_at(within.len());
-            (own_grad, grad) = grad.split_at(within.len());
+        let is_plain = planes.precision == StatePrecision::F32 && coefs.order <= UNROLLED_ORDER && !averages;
+        // Apart from the rest, whose preparations would take a small tensor as long as its update.
+        if let (ValuesMut::F32(param), ValuesMut::F32(grad), true) = (&mut param, &mut grad, is_plain) {
+            state.block(within).update(coefs, param, grad);
+            if zero {
+                grad.fill(0.0);
+            }
+            return;
+        }
+        state.draw = (draw_key(stream, coefs.step), first_quad);
+        for start in within.clone().step_by(CACHED) {
+            let block = start..within.end.min(start + CACHED);
+            let (mut own_param, mut own_grad) = (param.split_off(block.len()), grad.split_off(block.len()));
             let grad_f32 = Values::from(&own_grad).in_f32(&mut scratch.grad);
             match (&mut own_param, rounding) {
                 (ValuesMut::F32(param), _) => {
-                    state.update(within.clone(), coefs, param, grad_f32);
+                    state.update(block.clone(), coefs, param, grad_f32);
                     if averages {
-                        follow_all(coefs, param, &mut state.average[within]);
+                        follow_all(coefs, param, &mut state.average[block]);
                     }
                 }
                 (_, Rounding::Exact | Rounding::Master) => {
                     let master = &mut std::mem::take(&mut state.master)[..];
-                    state.update(within.clone(), coefs, &mut master[within.clone()], grad_f32);
-                    own_param.round(&master[within.clone()]);
+                    state.update(block.clone(), coefs, &mut master[block.clone()], grad_f32);
+                    own_param.round(&master[block.clone()]);
                     if averages {
-                        follow_all(coefs, &master[within.clone()], &mut state.average[within]);
+                        follow_all(coefs, &master[block.clone()], &mut state.average[block]);
                     }
                     state.master = master;
                 }
                 (_, Rounding::Stochastic) => {
                     scratch.param.resize(grad_f32.len(), 0.0);
                     Values::from(&own_param).copy_to(&mut scratch.param);
-                    state.update(within.clone(), coefs, &mut scratch.param, grad_f32);
+                    state.update(block.clone(), coefs, &mut scratch.param, grad_f32);
                     if let ValuesMut::Bf16(param) = &mut own_param {
-                        round_stochastic(param, &scratch.param, [first + (start / 4) as u32, coefs.step], stream);
+                        let quad = first_quad + ((start - within.start) / 4) as u32;
+                        round_stochastic(param, &scratch.param, [quad, coefs.step], stream);
                     }
                     if averages {
                         Values::from(&own_param).copy_to(&mut scratch.param);
-                        follow_all(coefs, &scratch.param, &mut state.average[within]);
+                        follow_all(coefs, &scratch.param, &mut state.average[block]);
                     }
                 }
             }
@@ -130,8 +185,8 @@ fn round_stochastic(param: &mut [bf16], values: &[f32], [first, step]: [u32; 2],
     }
 }
 
-/// A chunk's planes. Those that the parameter does not have are empty.
-struct ChunkState<'a> {
+/// A slab's planes. Those that its parameters do not have are empty.
+struct SlabState<'a> {
     precision: StatePrecision,
     /// The key of its random words, and the number in its tensor of its first quad.
     draw: (u32, u32),
@@ -145,7 +200,7 @@ struct ChunkState<'a> {
     integrals: &'a mut [f32],
 }
 
-impl<'a> ChunkState<'a> {
+impl<'a> SlabState<'a> {
     #[inline(always)]
     fn new(planes: Planes, len: usize, mut moments: &'a mut [f32], integrals: &'a mut [f32]) -> Self {
         let [first_moment, second_moment, largest, master, average] = Default::default();
@@ -166,7 +221,7 @@ impl<'a> ChunkState<'a> {
         state
     }
 
-    /// Updates the elements `within` of the chunk.
+    /// Updates the elements `within` of the slab.
     #[inline(always)]
     fn update(&mut self, within: Range<usize>, c: &Coefs, param: &mut [f32], grad: &[f32]) {
         if self.precision == StatePrecision::F32 {
@@ -209,7 +264,7 @@ impl<'a> ChunkState<'a> {
     }
 }
 
-/// The elements `within` of each plane of a chunk of `len` elements.
+/// The elements `within` of each plane of a slab of `len` elements.
 struct Block<'a> {
     first_moment: &'a mut [f32],
     second_moment: &'a mut [f32],
@@ -315,6 +370,7 @@ fn follow_all(c: &Coefs, theta: &[f32], average: &mut [f32]) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::slabs::slabs;
     use super::*;
 
     use crate::planes::Bank;
@@ -334,16 +390,16 @@ mod tests {
         let verdict = judge(&settings, &Scaler::starting_at(1.0), None);
         let values = |seed: f32| (0..len).map(|i| (seed + i as f32).sin()).collect::<Vec<_>>();
         let mut param = values(0.5);
-        let member = Member::new(0, hyperparams, Param::new("w", len));
-        let planes = member.planes;
+        let members = [Member::new(0, hyperparams, Param::new("w", len))];
+        let slab = &slabs(&members)[0];
+        let planes = members[0].planes;
         let [mut moments, mut integrals] = Bank::ALL.map(|bank| vec![0.0; planes.bank_words(bank, len)]);
         for t in 1..=3 {
-            let coefs = advance_clock(&mut clock, &group, tick, &settings, &verdict);
+            let coefs = [Some(advance_clock(&mut clock, &group, tick, &settings, &verdict))];
             let mut grad = values(t as f32);
             let (moments, integrals) = (&mut moments[..], &mut integrals[..]);
-            let (param, grad) = (ValuesMut::F32(&mut param), ValuesMut::F32(&mut grad));
-            let (coefs, member) = (&coefs, &member);
-            let task = Task { coefs, param, grad, zero: false, member, moments, integrals, first: 0 };
+            let tensors = Tensors::Part(Some(Binding::new("w", &mut param, &mut grad)));
+            let task = Task { slab, members: &members, coefs: &coefs, tensors, zero: false, moments, integrals };
             let mut scratch = Scratch::default();
             if dispatch {
                 pulp::Arch::new().dispatch(
