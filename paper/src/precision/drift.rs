@@ -22,17 +22,17 @@ use crate::lab::progress_bar;
 use crate::threads::on_threads;
 
 /// Elements: the fewest that are kept in fewer bits.
-const ELEMENTS: usize = StatePrecision::SMALLEST;
+pub const ELEMENTS: usize = StatePrecision::SMALLEST;
 const KAPPAS: [f64; 4] = [0.5, 0.9, 0.98, 1.0];
 /// Eight elements share a scale. Those of a layer are of one size, more or less; the last is worse than we know of any.
-const SPREADS: [f64; 3] = [10.0, 100.0, 1000.0];
+pub const SPREADS: [f64; 3] = [10.0, 100.0, 1000.0];
 
 /// One order and κ, and how far the gradients' sizes lie apart.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Case {
-    spread: f64,
-    order: u32,
-    kappa: f64,
+pub struct Case {
+    pub spread: f64,
+    pub order: u32,
+    pub kappa: f64,
 }
 
 /// The differences from `f32` of one precision after some steps.
@@ -69,19 +69,52 @@ pub fn run(out: &Path, threads: usize, steps: u32) -> Result<(), Box<dyn Error>>
     print(&drifts, steps)
 }
 
+/// The gradients, step after step.
+pub struct Gradients {
+    random: Random,
+    /// The size, the period and the phase of each element's.
+    elements: Vec<[f64; 3]>,
+    step: u32,
+    grad: Vec<f32>,
+}
+
+impl Gradients {
+    pub fn new(spread: f64) -> Self {
+        let mut random = Random(1);
+        let mut element = || {
+            let [scale, period, phase] = std::array::from_fn(|_| f64::from(random.uniform()));
+            [spread.powf(-scale), 500.0 * 40_f64.powf(period), TAU * phase]
+        };
+        let elements = (0..ELEMENTS).map(|_| element()).collect();
+        Self { random, elements, step: 0, grad: vec![0.0; ELEMENTS] }
+    }
+
+    pub fn next_step(&mut self) -> &mut [f32] {
+        self.step += 1;
+        for (grad, [scale, period, phase]) in self.grad.iter_mut().zip(&self.elements) {
+            let signal = (TAU * f64::from(self.step) / period + phase).cos();
+            *grad = (scale * (0.3 * signal + f64::from(self.random.normal()))) as f32;
+        }
+        &mut self.grad
+    }
+}
+
+/// α of all steps.
+const LR: f64 = 0.1;
+
 /// The update of one step, and the way so far.
-struct Walker {
+pub struct Walker {
     optimizer: cpu::MiAdam,
     theta: Vec<f32>,
     before: Vec<f32>,
 }
 
 impl Walker {
-    fn new(Case { order, kappa, .. }: Case, state_precision: StatePrecision) -> Result<Self, miadam::Error> {
+    pub fn new(Case { order, kappa, .. }: Case, state_precision: StatePrecision) -> Result<Self, miadam::Error> {
         // α is the same whatever κ: at κ = 1 the integrals have no gain.
         let (step_scale, switch_step) = (StepScale::Paper, Hyperparams::NEVER);
         let hyperparams =
-            Hyperparams { order, kappa, lr: 0.1, step_scale, switch_step, state_precision, ..Hyperparams::default() };
+            Hyperparams { order, kappa, lr: LR, step_scale, switch_step, state_precision, ..Hyperparams::default() };
         let optimizer = cpu::MiAdam::new([ParamGroup::new(hyperparams, [Param::new("w", ELEMENTS)])])?;
         Ok(Self { optimizer, theta: vec![0.0; ELEMENTS], before: vec![0.0; ELEMENTS] })
     }
@@ -89,6 +122,13 @@ impl Walker {
     fn step(&mut self, grad: &mut [f32]) -> Result<(), miadam::Error> {
         self.before.copy_from_slice(&self.theta);
         self.optimizer.step([cpu::Binding::new("w", &mut self.theta, grad)])
+    }
+
+    /// What one step from θ = 0 leads away, in units of α.
+    pub fn lone_update(&mut self, grad: &mut [f32]) -> Result<Vec<f64>, miadam::Error> {
+        self.theta.fill(0.0);
+        self.step(grad)?;
+        Ok(self.theta.iter().map(|theta| -f64::from(*theta) / LR).collect())
     }
 
     fn update(&self) -> Vec<f64> {
@@ -101,26 +141,16 @@ impl Walker {
 }
 
 fn drift(case: Case, steps: u32) -> Result<Vec<Drift>, miadam::Error> {
-    let mut random = Random(1);
-    let elements: Vec<[f64; 3]> = (0..ELEMENTS)
-        .map(|_| {
-            let [scale, period, phase] = std::array::from_fn(|_| f64::from(random.uniform()));
-            [case.spread.powf(-scale), 500.0 * 40_f64.powf(period), TAU * phase]
-        })
-        .collect();
+    let mut gradients = Gradients::new(case.spread);
     let mut exact = Walker::new(case, StatePrecision::F32)?;
     let [bf16, q8] = PACKED;
     let mut packed = [(bf16, Walker::new(case, bf16)?), (q8, Walker::new(case, q8)?)];
     let mut drifts = Vec::new();
-    let mut grad = vec![0.0; ELEMENTS];
     for step in 1..=steps {
-        for (grad, [scale, period, phase]) in grad.iter_mut().zip(&elements) {
-            let signal = (TAU * f64::from(step) / period + phase).cos();
-            *grad = (scale * (0.3 * signal + f64::from(random.normal()))) as f32;
-        }
-        exact.step(&mut grad)?;
+        let grad = gradients.next_step();
+        exact.step(grad)?;
         for (precision, walker) in &mut packed {
-            walker.step(&mut grad)?;
+            walker.step(grad)?;
             if step == steps || [10, 100, 1000].contains(&step) {
                 let (update, expected) = (walker.update(), exact.update());
                 drifts.push(Drift {
@@ -137,11 +167,11 @@ fn drift(case: Case, steps: u32) -> Result<Vec<Drift>, miadam::Error> {
     Ok(drifts)
 }
 
-fn norm(values: &[f64]) -> f64 {
+pub fn norm(values: &[f64]) -> f64 {
     values.iter().map(|value| value * value).sum::<f64>().sqrt()
 }
 
-fn distance(values: &[f64], others: &[f64]) -> f64 {
+pub fn distance(values: &[f64], others: &[f64]) -> f64 {
     values.iter().zip(others).map(|(value, other)| (value - other).powi(2)).sum::<f64>().sqrt()
 }
 

@@ -2,6 +2,8 @@
 
 mod accuracy;
 mod drift;
+mod dynamic;
+mod single;
 
 use std::error::Error;
 use std::fs;
@@ -36,7 +38,7 @@ const PACKED: [StatePrecision; 2] = [StatePrecision::Bf16, StatePrecision::Q8];
 /// The orders n.
 const ORDERS: [u32; 4] = [0, 1, 2, 3];
 
-/// Measures the drift, then trains what is left to train, and writes tables and pictures.
+/// Measures single updates and the drift, then trains what is left to train, and writes tables and pictures.
 pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let data = args.data.as_deref().map_or_else(Data::built_in, Data::from_folder)?;
     let threads = args.threads.unwrap_or_else(rayon::current_num_threads);
@@ -45,7 +47,9 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     if args.quick {
         say("This is a smoke run: its figures mean nothing.")?;
     }
-    drift::run(&args.out, threads, if args.quick { 100 } else { 10_000 })?;
+    let steps = if args.quick { 100 } else { 10_000 };
+    single::run(&args.out, steps)?;
+    drift::run(&args.out, threads, steps)?;
     accuracy::run(&args.out, &data, threads, args.quick)
 }
 

@@ -109,6 +109,12 @@ fn precision_writes_the_drift_and_the_accuracy_of_all_orders() {
     // Nothing is measured but what a precision does: steps of a 32nd are far coarser than 8 bits of mantissa.
     let [bf16, q8] = ["10,1,0.9,Bf16,100,", "10,1,0.9,Q8,100,"].map(error);
     assert!(bf16 > 1e-3 && q8 > 4.0 * bf16, "{bf16} {q8}");
+    // A head; 3 spreads, 4 states, after 10 and 100 steps. State in f32 is right to its own rounding.
+    let single = read(folder.path(), "single.csv");
+    assert_eq!(single.lines().count(), 1 + 3 * 4 * 2);
+    let own = single.lines().filter(|line| line.contains(",f32,"));
+    let errors: Vec<f64> = own.map(|line| line.split(',').nth(3).unwrap().parse().unwrap()).collect();
+    assert!(errors.len() == 6 && errors.iter().all(|error| *error < 1e-5), "{errors:?}");
     // A head; 2 noises, 4 orders, 3 precisions.
     assert_eq!(read(folder.path(), "accuracy.csv").lines().count(), 1 + 24);
     assert!(read(folder.path(), "drift.svg").contains("Q8, sizes up to 1 : 10"));
