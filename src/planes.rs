@@ -222,6 +222,7 @@ impl Planes {
     }
 
     /// The planes that lie in one bank, in their order there.
+    #[cfg(feature = "gpu")]
     pub fn within(self, bank: Bank) -> impl Iterator<Item = Plane> {
         self.iter().filter(move |plane| plane.bank() == bank)
     }

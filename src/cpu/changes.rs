@@ -1,6 +1,6 @@
 //! The state of the CPU optimizer after parameters have come, gone or changed their planes.
 
-use super::optimizer::{Cpu, zeros};
+use super::optimizer::{Banks, Cpu, zeros};
 use super::slabs::{Slab, pieces_of, slabs};
 use crate::abi::Group;
 use crate::clock::Clock;
@@ -36,7 +36,7 @@ impl Cpu {
         before: &Course,
         after: &Course,
         change: &Change,
-    ) -> Result<Option<(Vec<Slab>, [Vec<f32>; 2])>, Error> {
+    ) -> Result<Option<(Vec<Slab>, Banks)>, Error> {
         let stays = |(number, member): (usize, &Member)| {
             change.members[number] == Some(number) && before.members[number].planes == member.planes
         };

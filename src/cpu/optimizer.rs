@@ -262,6 +262,9 @@ impl Cpu {
     }
 }
 
+/// The memory of each bank.
+pub(super) type Banks = [Vec<f32>; 2];
+
 /// All planes of a bank, or an error where a plain allocation would abort the program.
 pub(super) fn zeros(members: &[Member], bank: Bank) -> Result<Vec<f32>, Error> {
     let elements = bank_len(members, bank);

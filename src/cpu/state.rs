@@ -1,6 +1,6 @@
 //! The CPU optimizer's state and numbers: out to the caller, and back from a checkpoint.
 
-use super::optimizer::{Cpu, bank_len, zeros};
+use super::optimizer::{Banks, Cpu, bank_len, zeros};
 use super::slabs::{pieces, slabs};
 use crate::abi::{Group, Scaler};
 use crate::course::resumed::Resumed;
@@ -58,7 +58,7 @@ impl Cpu {
     }
 
     /// Memory for the planes of these members, all of which is to be filled: the present one, or new memory beside it.
-    fn room_for(&mut self, members: &[Member]) -> Result<[Vec<f32>; 2], Error> {
+    fn room_for(&mut self, members: &[Member]) -> Result<Banks, Error> {
         let lens = Bank::ALL.map(|bank| bank_len(members, bank));
         if lens == [self.moments.len(), self.integrals.len()].map(|len| len as u128) {
             return Ok([&mut self.moments, &mut self.integrals].map(std::mem::take));
