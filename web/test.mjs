@@ -267,6 +267,37 @@ const tests = {
         return [page, wrong]
     },
 
+    async 'the recommended preset, a reset, and the wells'(browser) {
+        const page = await open(browser, { hash: '#preset=paper&steps=300&device=cpu' })
+        await ready(page)
+        await page.locator('[name=preset][value=recommended]').check({ force: true })
+        await ready(page)
+        assert.match(page.url(), /kappa=0.9&.*stepScale=UnitGain/)
+        assert.ok(await page.locator('#reset').isDisabled())
+        await page.click('#run')
+        await past(page, 40)
+        await pause(page)
+        await page.click('#reset')
+        await until(page, () => document.querySelector('#progress').textContent === 'Step 0 of 300')
+        await ready(page)
+        assert.equal(await text(page, '#accuracy-now'), '')
+        assert.ok(await page.locator('#csv').isDisabled())
+        // The same run once more, and not the rest of the first.
+        await page.click('#run')
+        await past(page, 40)
+        await pause(page)
+        assert.ok((await accuracies(page)).every(share => share > 30))
+
+        const ground = () => page.locator('#landscape').evaluate(canvas => canvas.toDataURL())
+        const waves = [await ground(), await text(page, '#ways')]
+        await page.selectOption('#landscape-settings [name=name]', 'wells')
+        const wells = [await ground(), await text(page, '#ways')]
+        assert.ok(wells.every((own, part) => own !== waves[part]), wells[1])
+        assert.match(wells[1], /Adam is at (a flat|a sharp|no) minimum and MIAdam at (a flat|a sharp|no) minimum/)
+        await shot(page, 'wells')
+        return [page]
+    },
+
     async 'the picture in the dark'(browser) {
         const page = await open(browser, { colorScheme: 'dark', hash: '#preset=paper&steps=300&device=cpu' })
         await ready(page)
