@@ -266,6 +266,7 @@ impl<D: OnDevice> Optimizer<D> {
     /// # Errors
     /// If there is no parameter of such a name, or one is named twice; if none would be left; or if the device has no memory,
     /// or is lost. Nothing is changed then.
+    /// [`Error::AveragesIn`] while averages are in the parameters' place.
     pub fn remove_params(&mut self, names: impl IntoIterator<Item: AsRef<str>>) -> Result<(), Error> {
         let (course, change) = self.course.without_params(names)?;
         self.take(course, &change)
@@ -278,6 +279,7 @@ impl<D: OnDevice> Optimizer<D> {
     /// # Errors
     /// If there is no such group, or no parameter of such a name, or one is named twice; if an `f16` parameter comes to a group
     /// with stochastic rounding; or if the device has no memory, or is lost. Nothing is changed then.
+    /// [`Error::AveragesIn`] while averages are in the parameters' place.
     pub fn set_group(&mut self, names: impl IntoIterator<Item: AsRef<str>>, group: usize) -> Result<(), Error> {
         let (course, change) = self.course.with_moved(names, group, |clock| self.device.known_clock(clock))?;
         self.take(course, &change)
@@ -304,6 +306,7 @@ impl<D: OnDevice> Optimizer<D> {
     /// # Errors
     /// If there is no such group, or a value is out of range; if it has an `f16` parameter and stochastic rounding is asked for;
     /// or if the device has no memory, or is lost. Nothing is changed then.
+    /// [`Error::AveragesIn`] while averages are in the parameters' place.
     pub fn set_hyperparams(&mut self, group: usize, hyperparams: Hyperparams) -> Result<(), Error> {
         let (course, change) =
             self.course.with_hyperparams(group, hyperparams, |clock| self.device.known_clock(clock))?;

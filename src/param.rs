@@ -83,8 +83,8 @@ impl ParamGroup {
         groups.into_iter().filter(|group| !group.params.is_empty()).collect()
     }
 
-    /// Bytes of memory that an optimizer needs for this group's state. A GPU rounds every plane of every parameter up to
-    /// whole quads, 16 bytes for each started 4 elements, as is counted here; the CPU does not round. Beside the state,
+    /// Bytes of memory that an optimizer needs for this group's state. Planes end with whole blocks, as is counted here:
+    /// 4 elements in `F32`, 8 in `Bf16`, 128 in `Q8`. The CPU does not round planes in `F32`. Beside the state,
     /// an optimizer needs some kilobytes, and some hundred bytes for each parameter.
     #[must_use]
     pub fn state_bytes(&self) -> u64 {

@@ -142,7 +142,7 @@ impl StatePrecision {
     pub(crate) fn words(self, len: usize) -> usize {
         match self {
             Self::F32 => len,
-            _ => (self.cells(len as u64) * CELL_BYTES / 4) as usize,
+            _ => (self.cells(len as u64) * (CELL_BYTES / 4)) as usize,
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Every option, each in a check of its own.
 
-use miadam::{Average, Dtype, GradOptions, GradScaler, HalfParams, Hyperparams, Schedule, StepScale, WeightDecay};
+use miadam::{
+    Average, Dtype, GradOptions, GradScaler, HalfParams, Hyperparams, Schedule, StatePrecision, StepScale, WeightDecay,
+};
 
 /// An optimizer's settings under a name.
 pub struct Check {
@@ -31,6 +33,7 @@ pub fn all() -> Vec<Check> {
     checks.extend(updates());
     checks.extend(gradients());
     checks.extend(halves());
+    checks.extend(packed());
     checks.push(Check { resumes: true, ..Check::new("resumed from a checkpoint", integrating()) });
     checks
 }
@@ -58,6 +61,7 @@ fn updates() -> Vec<Check> {
         Check::new("amsgrad", Hyperparams { amsgrad: true, ..base() }),
         Check::new("maximize", Hyperparams { maximize: true, ..base() }),
         Check::new("average, EMA", Hyperparams { average: Average::Ema { decay: 0.9, warmup: true }, ..base() }),
+        Check::new("average, SWA", Hyperparams { average: Average::Equal { from: 3, every: 2 }, ..base() }),
         Check::new(
             "schedule, warm-up and cosine",
             Hyperparams { schedule: Schedule::warmup_cosine(3, 12, 0.1), ..base() },
@@ -73,6 +77,7 @@ fn gradients() -> Vec<Check> {
         with("gradients times a factor", GradOptions { factor: 0.25, ..base() }),
         with("clipping by norm", GradOptions { clip_norm: Some(1.0), ..base() }),
         with("clipping by value", GradOptions { clip_value: Some(0.5), ..base() }),
+        with("gradients reset", GradOptions { zero: true, ..base() }),
         with("loss scaling", GradOptions { scaler, ..base() }),
         Check { spoilt: Some(4), ..with("a step skipped for a NaN", GradOptions { skip_non_finite: true, ..base() }) },
         Check { spoilt: Some(4), ..with("loss scaling, a step skipped", GradOptions { scaler, ..base() }) },
@@ -88,5 +93,15 @@ fn halves() -> Vec<Check> {
         with("f16, master copies", Dtype::F16, HalfParams::Master),
         with("bf16, master copies", Dtype::Bf16, HalfParams::Master),
         with("bf16, random rounding", Dtype::Bf16, HalfParams::Stochastic { seed: 7 }),
+    ]
+}
+
+fn packed() -> Vec<Check> {
+    let with = |name: &str, state_precision| Check::new(name, Hyperparams { state_precision, ..integrating() });
+    let amsgrad = Hyperparams { amsgrad: true, state_precision: StatePrecision::Q8, ..integrating() };
+    vec![
+        with("state in bf16", StatePrecision::Bf16),
+        with("state in 8 bits", StatePrecision::Q8),
+        Check { resumes: true, ..Check::new("state in 8 bits, amsgrad, resumed", amsgrad) },
     ]
 }

@@ -15,9 +15,10 @@ fn draw(key: u32, number: u32) -> vec4<u32> {
     return mix(vec4(key + number) + vec4(0u, 1u, 2u, 3u));
 }
 
-// The factor by which they become those of a plane. A product with an odd number is another order of all words.
+// The factor by which they become those of a plane. A product with an odd number is another order of all words. The factors have
+// nothing in common, such as a small ratio, by which planes would be rounded alike.
 fn draw_factor(plane: u32) -> u32 {
-    return (2u * plane + 1u) * 0x9e3779b9u;
+    return mix(vec4(plane + 1u)).x | 1u;
 }
 
 // Two halves, in the place of random ones, that round to nearest.

@@ -2,11 +2,13 @@
 
 use rayon::prelude::*;
 
-use super::slabs::CHUNK;
 use super::update::min_tasks;
 use crate::math::measure::measure;
 use crate::math::verdict::Found;
 use crate::values::Values;
+
+/// Elements that are summed up together. The bits of a norm depend on it.
+const CHUNK: usize = 4096;
 
 /// Measures chunk after chunk on all cores. The chunks' sums are put together in their order.
 pub(super) fn find<'a>(grads: impl Iterator<Item = Values<'a>>) -> Found {

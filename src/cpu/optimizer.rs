@@ -88,6 +88,7 @@ impl Optimizer<Cpu> {
     ///
     /// # Errors
     /// As for [`new`](Self::new), and if the optimizer has a parameter of such a name. Nothing is changed then.
+    /// [`Error::AveragesIn`] while averages are in the parameters' place.
     pub fn add_group(&mut self, group: ParamGroup) -> Result<usize, Error> {
         self.course.check_averages_out()?;
         let (course, change) = self.course.with_group(group)?;
@@ -116,6 +117,7 @@ impl Optimizer<Cpu> {
     /// # Errors
     /// If a parameter is missing, unknown or bound twice, or if a tensor has another length, or a parameter another type, than
     /// the optimizer was made with. Nothing is changed then.
+    /// [`Error::AveragesIn`] while averages are in the parameters' place.
     pub fn step<'a>(&mut self, bindings: impl IntoIterator<Item = Binding<'a>>) -> Result<(), Error> {
         self.take_step(bindings, Judgement::Own(&[]))
     }
@@ -265,14 +267,18 @@ impl Cpu {
 /// The memory of each bank.
 pub(super) type Banks = [Vec<f32>; 2];
 
-/// All planes of a bank, or an error where a plain allocation would abort the program.
+/// All planes of a bank.
 pub(super) fn zeros(members: &[Member], bank: Bank) -> Result<Vec<f32>, Error> {
-    let elements = bank_len(members, bank);
-    let out_of_memory = || Error::OutOfMemory { bytes: u64::try_from(4 * elements).unwrap_or(u64::MAX) };
-    let elements = usize::try_from(elements).map_err(|_| out_of_memory())?;
+    zeros_of(bank_len(members, bank))
+}
+
+/// So many words, or an error where a plain allocation would abort the program.
+pub(super) fn zeros_of(words: u128) -> Result<Vec<f32>, Error> {
+    let out_of_memory = || Error::OutOfMemory { bytes: u64::try_from(4 * words).unwrap_or(u64::MAX) };
+    let words = usize::try_from(words).map_err(|_| out_of_memory())?;
     // This only asks. `vec!` then gets memory that the system has zeroed, untouched.
-    Vec::<f32>::new().try_reserve_exact(elements).map_err(|_| out_of_memory())?;
-    Ok(vec![0.0; elements])
+    Vec::<f32>::new().try_reserve_exact(words).map_err(|_| out_of_memory())?;
+    Ok(vec![0.0; words])
 }
 
 /// The words of a bank.

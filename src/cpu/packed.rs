@@ -1,12 +1,12 @@
-//! The update of a chunk whose state is kept in fewer bits than `f32`.
+//! The update of a slab whose state is kept in fewer bits than `f32`.
 
 use crate::abi::Coefs;
-use crate::math::packed::{BLOCK, Bf16, Codec, Q8, Random, draw, draw_factor};
+use crate::math::packed::{BATCH, Bf16, Codec, Q8, Random, draw, draw_factor};
 use crate::math::update::{adjust, apply, average_first, average_second, flush, integrate, raise};
 use crate::options::StatePrecision;
 use crate::planes::Plane;
 
-/// The words of a chunk's planes, from the element on with which an update begins. Those that there are not are empty.
+/// The words of a slab's planes, from the element on with which an update begins. Those that there are not are empty.
 pub(super) struct PackedState<'a> {
     pub first_moment: &'a mut [f32],
     pub second_moment: &'a mut [f32],
@@ -51,32 +51,32 @@ impl PackedState<'_> {
         }
     }
 
-    /// Takes [`BLOCK`] elements at a time from memory to memory, so that loads overlap with arithmetic.
+    /// Takes [`BATCH`] elements at a time from memory to memory, so that loads overlap with arithmetic.
     #[inline(always)]
     fn update_by<C: Settle>(&mut self, c: &Coefs, param: &mut [f32], grad: &[f32]) {
-        let (params, rest_param) = param.as_chunks_mut::<BLOCK>();
-        let (grads, rest_grad) = grad.as_chunks::<BLOCK>();
+        let (params, rest_param) = param.as_chunks_mut::<BATCH>();
+        let (grads, rest_grad) = grad.as_chunks::<BATCH>();
         let whole = params.len();
         for (number, (param, grad)) in params.iter_mut().zip(grads).enumerate() {
-            self.update_block::<C>(number, c, param, grad);
+            self.update_batch::<C>(number, c, param, grad);
         }
         if !rest_param.is_empty() {
-            let (mut param, mut grad) = ([0.0; BLOCK], [0.0; BLOCK]);
+            let (mut param, mut grad) = ([0.0; BATCH], [0.0; BATCH]);
             param[..rest_param.len()].copy_from_slice(rest_param);
             grad[..rest_grad.len()].copy_from_slice(rest_grad);
-            self.update_block::<C>(whole, c, &mut param, &grad);
+            self.update_batch::<C>(whole, c, &mut param, &grad);
             rest_param.copy_from_slice(&param[..rest_param.len()]);
         }
     }
 
     /// `visit` of `update.wgsl`, plane after plane.
     #[inline(always)]
-    fn update_block<C: Settle>(&mut self, number: usize, c: &Coefs, param: &mut [f32; BLOCK], grad: &[f32; BLOCK]) {
+    fn update_batch<C: Settle>(&mut self, number: usize, c: &Coefs, param: &mut [f32; BATCH], grad: &[f32; BATCH]) {
         let (c, at) = (*c, number * C::WORDS);
-        let words = draw(self.key, self.first_quad + (number * BLOCK / 4) as u32);
+        let words = draw(self.key, self.first_quad + (number * BATCH / 4) as u32);
         let random = |plane: Plane| Random { words: &words, factor: draw_factor(plane.draw_number()) };
-        let (mut g, mut num, mut root) = ([0.0; BLOCK], [0.0; BLOCK], [0.0; BLOCK]);
-        for i in 0..BLOCK {
+        let (mut g, mut num, mut root) = ([0.0; BATCH], [0.0; BATCH], [0.0; BATCH]);
+        for i in 0..BATCH {
             // Clipping to ±∞ changes nothing.
             g[i] = adjust::<true>(&c, param[i], grad[i]);
         }
@@ -101,7 +101,7 @@ impl PackedState<'_> {
                 num[i]
             });
         }
-        for i in 0..BLOCK {
+        for i in 0..BATCH {
             param[i] = apply(&c, param[i], num[i], root[i]);
         }
     }

@@ -1,8 +1,8 @@
-//! The twin of `shaders/gather.wgsl`: the state of the rows that parameters go on with.
+//! The twin of `shaders/gather.wgsl` and `shaders/gather_bundles.wgsl`: the state of the rows that parameters go on with.
 
 use rayon::prelude::*;
 
-use super::optimizer::Cpu;
+use super::optimizer::{Cpu, zeros_of};
 use super::slabs::pieces_of;
 use crate::abi::{FRESH_ROW, NO_AVERAGE};
 use crate::error::Error;
@@ -11,8 +11,8 @@ use crate::optimizer::Optimizer;
 use crate::param::Member;
 use crate::planes::Plane;
 
-/// Rows that one task gathers.
-const ROWS: usize = 4096;
+/// Elements that one task gathers, or more if a row has more.
+const GATHERED: usize = 16_384;
 
 impl Optimizer<Cpu> {
     /// Goes on with other rows of parameters, after they have been split, pruned, duplicated or put in another order. Row i has
@@ -40,6 +40,7 @@ impl Optimizer<Cpu> {
     /// # Errors
     /// If there is no parameter of such a name, or one is named twice; if its length is no multiple of `before`; for a row that
     /// is not there; and for memory that is not to be had. Nothing is changed then.
+    /// [`Error::AveragesIn`] while averages are in the parameters' place.
     pub fn remap(
         &mut self,
         names: impl IntoIterator<Item: AsRef<str>>,
@@ -54,11 +55,8 @@ impl Optimizer<Cpu> {
             }
         }
         let (course, change, widths) = self.course.with_rows(&numbers, before, rows.len())?;
-        let gathered: Vec<_> = numbers
-            .iter()
-            .zip(widths)
-            .map(|(&number, width)| (number, self.device.gather(&self.course.members, number, width, rows)))
-            .collect();
+        let gather = |(&number, width)| Ok((number, self.device.gather(&self.course.members, number, width, rows)?));
+        let gathered: Vec<_> = numbers.iter().zip(widths).map(gather).collect::<Result<_, Error>>()?;
         self.device.take_change(&self.course, &course, &change)?;
         for (number, planes) in gathered {
             self.device.put(&course.members, number, &planes);
@@ -70,20 +68,20 @@ impl Optimizer<Cpu> {
 
 impl Cpu {
     /// The rows of all planes of a parameter, plane after plane.
-    fn gather(&self, members: &[Member], number: usize, width: usize, rows: &[u32]) -> Vec<Vec<f32>> {
+    fn gather(&self, members: &[Member], number: usize, width: usize, rows: &[u32]) -> Result<Vec<Vec<f32>>, Error> {
         let member = &members[number];
         let mut gathered = Vec::new();
         for plane in member.planes.iter() {
             let bank = [&self.moments, &self.integrals][plane.bank() as usize];
-            let mut values = vec![0.0; member.param.len];
+            let mut values = zeros_of(member.param.len as u128)?;
             for piece in pieces_of(&self.slabs, members, number) {
                 let source = &bank[piece.words(member.planes, plane)];
                 unpack(member.planes.precision_of(plane), plane.is_signed(), source, &mut values[piece.within]);
             }
             let fresh = f32::from_bits(if plane == Plane::Average { NO_AVERAGE } else { 0 });
-            gathered.push(take_rows(&values, width, rows, fresh));
+            gathered.push(take_rows(&values, width, rows, fresh)?);
         }
-        gathered
+        Ok(gathered)
     }
 
     /// Puts the values of all planes of a parameter where they belong.
@@ -100,15 +98,18 @@ impl Cpu {
 }
 
 /// The rows of a plane, on all cores.
-fn take_rows(plane: &[f32], width: usize, rows: &[u32], fresh: f32) -> Vec<f32> {
-    let mut gathered = vec![fresh; rows.len() * width];
-    let parts = gathered.par_chunks_mut(width * ROWS).zip(rows.par_chunks(ROWS));
+fn take_rows(plane: &[f32], width: usize, rows: &[u32], fresh: f32) -> Result<Vec<f32>, Error> {
+    let mut gathered = zeros_of(rows.len() as u128 * width as u128)?;
+    let each = (GATHERED / width.max(1)).max(1);
+    let parts = gathered.par_chunks_mut((width * each).max(1)).zip(rows.par_chunks(each));
     parts.for_each(|(gathered, rows)| {
         for (target, &row) in gathered.chunks_exact_mut(width).zip(rows) {
-            if row != FRESH_ROW {
+            if row == FRESH_ROW {
+                target.fill(fresh);
+            } else {
                 target.copy_from_slice(&plane[row as usize * width..][..width]);
             }
         }
     });
-    gathered
+    Ok(gathered)
 }

@@ -10,7 +10,10 @@ use crate::param::Member;
 use crate::planes::{Bank, Plane, Planes};
 
 /// The most elements of a slab: so few that what they load stays in the cache nearest to a core.
-pub(super) const CHUNK: usize = 4096;
+pub(super) const MOST_ELEMENTS: usize = 4096;
+
+/// The most parameters of a slab, so that one of them is found soon.
+const MOST_MEMBERS: usize = 256;
 
 /// A part of the state that one task updates.
 #[derive(Debug, Clone)]
@@ -55,8 +58,8 @@ pub(super) fn slabs(members: &[Member]) -> Vec<Slab> {
             open.len += len;
             continue;
         }
-        slabs.extend((0..len).step_by(CHUNK).map(|first| {
-            let len = CHUNK.min(len - first);
+        slabs.extend((0..len).step_by(MOST_ELEMENTS).map(|first| {
+            let len = MOST_ELEMENTS.min(len - first);
             Slab { members: number..number + 1, first, len, starts: take_words(len) }
         }));
     }
@@ -87,7 +90,8 @@ impl Slab {
         let is_whole = self.first == 0 && planes.precision == StatePrecision::F32;
         // An empty tensor with other planes may lie between.
         let is_next = self.members.end == number && planes == member.planes;
-        is_whole && is_next && self.len + member.param.len.max(1) <= CHUNK
+        let has_room = self.members.len() < MOST_MEMBERS && self.len + member.param.len.max(1) <= MOST_ELEMENTS;
+        is_whole && is_next && has_room
     }
 
     /// Its words in a bank, if its parameters have these planes.
@@ -125,15 +129,18 @@ impl Piece<'_> {
 mod tests {
     use super::*;
     use crate::dtype::Dtype;
-    use crate::options::Hyperparams;
+    use crate::options::{Average, Hyperparams};
     use crate::param::Param;
 
     fn members(lens: &[(usize, u32)]) -> Vec<Member> {
         let member = |(number, &(len, order)): (usize, &(usize, u32))| {
-            let state_precision = if number % 5 == 4 { StatePrecision::Q8 } else { StatePrecision::F32 };
+            // Neighbours share their planes, so that some are in one slab.
+            let run = number / 8;
+            let state_precision = if run % 5 == 4 { StatePrecision::Q8 } else { StatePrecision::F32 };
+            let average = if run % 2 == 1 { Average::Equal { every: 1, from: 0 } } else { Average::None };
             let hyperparams =
-                Hyperparams { order, amsgrad: number % 7 == 6, state_precision, ..Hyperparams::default() };
-            let dtype = if number % 3 == 2 { Dtype::Bf16 } else { Dtype::F32 };
+                Hyperparams { order, amsgrad: run % 4 == 1, average, state_precision, ..Hyperparams::default() };
+            let dtype = if run % 3 == 2 { Dtype::Bf16 } else { Dtype::F32 };
             Member::new(0, &hyperparams, Param::new(format!("p{number}"), len).with_dtype(dtype))
         };
         lens.iter().enumerate().map(member).collect()
@@ -142,7 +149,8 @@ mod tests {
     /// Lengths around those at which slabs and blocks end.
     fn all_members() -> Vec<Member> {
         let lens = [0, 1, 2, 7, 256, 2048, 4095, 4096, 4097, 9000, 0, 3, 3, 4093, 4094, 1, 0, 12_288, 5, 5, 5];
-        let mixed = lens.iter().cycle().zip([0, 0, 0, 2, 2].into_iter().cycle()).take(3 * lens.len());
+        let orders = [0; 12].into_iter().chain([2; 9]).cycle();
+        let mixed = lens.iter().cycle().zip(orders).take(12 * lens.len());
         let with_empty = [(5, 0), (0, 2), (5, 0), (0, 0), (5, 0)];
         members(&mixed.map(|(&len, order)| (len, order)).chain(with_empty).collect::<Vec<_>>())
     }
@@ -178,10 +186,13 @@ mod tests {
 
     #[test]
     fn small_tensors_with_the_same_planes_share_slabs_up_to_a_chunk() {
-        let slabs = slabs(&members(&[(256, 0); 4]));
-        assert_eq!(slabs.iter().map(|slab| slab.members.clone()).collect::<Vec<_>>(), [0..2, 2..3, 3..4]);
+        let slabs = slabs(&members(&[(256, 0); 20]));
+        assert_eq!(slabs.iter().map(|slab| slab.members.clone()).collect::<Vec<_>>(), [0..8, 8..16, 16..20]);
         let plain = vec![Member::new(0, &Hyperparams::default(), Param::new("w", 256)); 33];
         let slabs = super::slabs(&plain);
         assert_eq!(slabs.iter().map(|slab| slab.len).collect::<Vec<_>>(), [4096, 4096, 256]);
+        let scalars = vec![Member::new(0, &Hyperparams::default(), Param::new("w", 1)); 300];
+        let slabs = super::slabs(&scalars);
+        assert_eq!(slabs.iter().map(|slab| slab.members.len()).collect::<Vec<_>>(), [256, 44]);
     }
 }

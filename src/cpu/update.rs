@@ -92,15 +92,15 @@ impl Task<'_, '_> {
             let within = first..first + slab.len_of(member);
             first = within.end;
             if let (Some(tensors), Some(coefs)) = (tensors.take(), &coefs[member.clock]) {
-                let piece = Piece { coefs, member, first_quad: (slab.first / 4) as u32, within, zero };
-                piece.update(&mut state, tensors, scratch);
+                let update = Update { coefs, member, first_quad: (slab.first / 4) as u32, within, zero };
+                update.run(&mut state, tensors, scratch);
             }
         }
     }
 }
 
-/// A parameter's elements in a slab.
-struct Piece<'a> {
+/// The update of a parameter's elements in a slab.
+struct Update<'a> {
     coefs: &'a Coefs,
     member: &'a Member,
     /// Its first quad in its tensor.
@@ -110,9 +110,9 @@ struct Piece<'a> {
     zero: bool,
 }
 
-impl Piece<'_> {
+impl Update<'_> {
     #[inline(always)]
-    fn update(self, state: &mut SlabState<'_>, tensors: Binding<'_>, scratch: &mut Scratch) {
+    fn run(self, state: &mut SlabState<'_>, tensors: Binding<'_>, scratch: &mut Scratch) {
         let Self { coefs, member, first_quad, within, zero } = self;
         let Binding { mut param, mut grad, .. } = tensors;
         let &Member { planes, rounding, stream, .. } = member;

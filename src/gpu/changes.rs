@@ -144,6 +144,7 @@ impl Optimizer<Gpu> {
     ///
     /// # Errors
     /// As for [`new`](Self::new), and if the optimizer has a parameter of such a name. Nothing is changed then.
+    /// [`Error::AveragesIn`] while averages are in the parameters' place.
     pub fn add_group<'a>(
         &mut self,
         group: ParamGroup,

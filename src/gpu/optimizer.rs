@@ -55,8 +55,8 @@ impl Optimizer<Gpu> {
     /// each parameter has exactly one.
     ///
     /// Every buffer needs `BufferUsages::STORAGE`, and no two tensors may overlap. A tensor that starts at a multiple of 16
-    /// bytes is reached fastest. Parameters and gradients may be of any [`Dtype`](crate::Dtype); all state is `f32`. The
-    /// device needs nothing beyond `Limits::default()`.
+    /// bytes is reached fastest. Parameters and gradients may be of any [`Dtype`](crate::Dtype). State is `f32`, unless
+    /// [`state_precision`](crate::Hyperparams::state_precision) says otherwise. The device needs nothing beyond `Limits::default()`.
     ///
     /// A buffer must not be destroyed while it is bound here. The queue must be the device's own. wgpu 30 has no way to ask
     /// for that: with another device's queue, errors go to that device's handler, and every readback is
@@ -131,6 +131,7 @@ impl Optimizer<Gpu> {
     /// If parameters were rebound to tensors that overlap, if the device has no memory for the new plan, or if it is lost.
     /// Nothing is recorded then. In a browser a step that plans anew may be refused later, which shows as an error of a later
     /// call; [`prepare_async`](Self::prepare_async) before the step shows it at once.
+    /// [`Error::AveragesIn`] while averages are in the parameters' place.
     pub fn step(&mut self, encoder: &mut wgpu::CommandEncoder) -> Result<(), Error> {
         self.settle()?;
         let Self { course, device } = self;

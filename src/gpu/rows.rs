@@ -109,6 +109,7 @@ impl Optimizer<Gpu> {
     /// If no parameter has such a name, one is named twice, its length is no multiple of [`Rows::before`], a tensor or the
     /// numbers cannot be bound, tensors overlap, or the device has no memory or is lost. Nothing is changed then, and nothing
     /// recorded.
+    /// [`Error::AveragesIn`] while averages are in the parameters' place.
     pub fn remap<'a>(
         &mut self,
         encoder: &mut wgpu::CommandEncoder,

@@ -142,7 +142,7 @@ impl Batch {
         (self.page, piece.access, piece.format)
     }
 
-    /// Its kind, if it may be merged with others. State in fewer bits has none: its kernels reach for four quads at a time, and with
+    /// Its kind, if it may be merged with others. State in fewer bits has none: its kernels reach for two or eight quads at a time, and with
     /// a `switch` over many windows at each of them a driver was seen to compile one for minutes.
     fn mergeable(&self) -> Option<(usize, Access, Format)> {
         let kind @ (.., format) = self.kind();
@@ -172,7 +172,7 @@ impl Batch {
         let mut pairs =
             windows.iter().enumerate().flat_map(|(n, (_, a))| windows[..n].iter().map(move |(_, b)| (a, b)));
         let chunks = self.chunks + other.chunks;
-        // A window that has grown may reach into another, too: into the quad on a seam.
+        // A window that has grown may reach into another, too: into the block on a seam.
         let fits = windows.len() <= limits.windows
             && chunks * size_of::<Chunk>() as u64 <= limits.binding.min(limits.buffer)
             && !pairs.any(|(a, b)| a.overlaps(b));

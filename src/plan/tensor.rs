@@ -23,7 +23,7 @@ pub struct Tensor {
     pub integral_planes: u64,
     /// The types of its elements and of its gradient's.
     pub format: Format,
-    /// The key of its stochastic rounding, else 0.
+    /// The key of the random bits by which its parameter or its state is rounded, else 0.
     pub stream: u32,
     /// The options that its kernel needs.
     pub extras: Extras,

@@ -1,7 +1,8 @@
 //! Every error, provoked: it names what and how to mend it, changes nothing, and leaves the device usable.
 
 use miadam::{
-    Average, Binding, Error, Hyperparams, MiAdam, Param, ParamGroup, Role, Slice, StepScale, WeightDecay, cpu,
+    Average, Binding, Error, Hyperparams, MiAdam, Param, ParamGroup, Role, Slice, StatePrecision, StepScale,
+    WeightDecay, cpu,
 };
 use wgpu::BufferUsages;
 
@@ -321,9 +322,11 @@ fn slices_of_the_cpu_optimizer() {
     assert!(matches!(error, Error::InvalidHyperparam { field: "lr", .. }));
     assert_eq!(optimizer.set_lr(1, 0.1), Err(Error::UnknownGroup { group: 1, groups: 1 }));
 
-    for len in [usize::MAX / 8, usize::MAX] {
-        let huge = [ParamGroup::new(Hyperparams::default(), [Param::new("a", len)])];
-        let error = cpu::MiAdam::new(huge).unwrap_err();
-        assert!(matches!(error, Error::OutOfMemory { .. }), "{error}");
+    for state_precision in [StatePrecision::F32, StatePrecision::Bf16, StatePrecision::Q8] {
+        for len in [usize::MAX / 8, usize::MAX] {
+            let hyperparams = Hyperparams { state_precision, ..Hyperparams::default() };
+            let error = cpu::MiAdam::new([ParamGroup::new(hyperparams, [Param::new("a", len)])]).unwrap_err();
+            assert!(matches!(error, Error::OutOfMemory { .. }), "{error}");
+        }
     }
 }

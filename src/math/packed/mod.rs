@@ -7,7 +7,7 @@ mod draw;
 mod q8;
 
 pub(crate) use bf16::Bf16;
-pub(crate) use codec::{BLOCK, Codec, Random};
+pub(crate) use codec::{BATCH, Codec, Random};
 use codec::{NEAREST, first, put};
 #[cfg(feature = "cpu")]
 pub(crate) use draw::{draw, draw_factor, draw_key};
@@ -16,7 +16,7 @@ pub(crate) use q8::Q8;
 use crate::options::StatePrecision;
 
 /// Writes elements to a plane's words, each rounded to nearest. What was decoded is the same again. Past the last element there
-/// are zeros, up to a whole cell.
+/// are zeros, up to a whole block.
 pub(crate) fn pack(precision: StatePrecision, signed: bool, values: &[f32], words: &mut [f32]) {
     match (precision, signed) {
         (StatePrecision::F32, _) => words.copy_from_slice(values),
@@ -27,8 +27,8 @@ pub(crate) fn pack(precision: StatePrecision, signed: bool, values: &[f32], word
 }
 
 fn pack_by<C: Codec, const SIGNED: bool>(values: &[f32], words: &mut [f32]) {
-    for (values, words) in values.chunks(BLOCK).zip(words.chunks_mut(C::WORDS)) {
-        let (values, nearest) = (first::<BLOCK>(values), Random { words: &[NEAREST; BLOCK / 2], factor: 1 });
+    for (values, words) in values.chunks(BATCH).zip(words.chunks_mut(C::WORDS)) {
+        let (values, nearest) = (first::<BATCH>(values), Random { words: &[NEAREST; BATCH / 2], factor: 1 });
         C::rewrite::<SIGNED>(words, &nearest, |at, _| values[at]);
     }
 }
@@ -44,7 +44,7 @@ pub(crate) fn unpack(precision: StatePrecision, signed: bool, words: &[f32], val
 }
 
 fn unpack_by<C: Codec, const SIGNED: bool>(words: &[f32], values: &mut [f32]) {
-    for (values, words) in values.chunks_mut(BLOCK).zip(words.chunks(C::WORDS)) {
+    for (values, words) in values.chunks_mut(BATCH).zip(words.chunks(C::WORDS)) {
         put(C::decode::<SIGNED>(words), values);
     }
 }

@@ -20,12 +20,12 @@
 //! A finer scale has all the values of a coarser one: what is decoded and encoded again is the same. What is not finite becomes
 //! infinity.
 
-use super::codec::{BLOCK, Codec, Random, first, put};
+use super::codec::{BATCH, Codec, Random, first, put};
 
 /// Columns of a block.
 const COLUMNS: usize = 16;
 /// Elements of a column.
-const ROWS: usize = BLOCK / COLUMNS;
+const ROWS: usize = BATCH / COLUMNS;
 
 /// A bit of the scale in each byte.
 const SCALE_BITS: u32 = 0x0101_0101;
@@ -37,12 +37,12 @@ const INFINITY: u32 = f32::INFINITY.to_bits();
 pub(crate) struct Q8;
 
 impl Codec for Q8 {
-    const WORDS: usize = BLOCK / 4;
+    const WORDS: usize = BATCH / 4;
 
     #[inline(always)]
-    fn decode<const SIGNED: bool>(words: &[f32]) -> [f32; BLOCK] {
-        let words: [f32; BLOCK / 4] = first(words);
-        let (words, mut values): ([u32; BLOCK / 4], _) = (bytemuck::cast(words), [0.0; BLOCK]);
+    fn decode<const SIGNED: bool>(words: &[f32]) -> [f32; BATCH] {
+        let words: [f32; BATCH / 4] = first(words);
+        let (words, mut values): ([u32; BATCH / 4], _) = (bytemuck::cast(words), [0.0; BATCH]);
         for column in 0..COLUMNS {
             let decoded = decode_column::<SIGNED>([words[column], words[COLUMNS + column]]);
             for row in 0..ROWS {
@@ -54,7 +54,7 @@ impl Codec for Q8 {
 
     #[inline(always)]
     fn rewrite<const SIGNED: bool>(words: &mut [f32], random: &Random, mut change: impl FnMut(usize, f32) -> f32) {
-        let mut own: [u32; BLOCK / 4] = bytemuck::cast::<[f32; BLOCK / 4], _>(first(words));
+        let mut own: [u32; BATCH / 4] = bytemuck::cast::<[f32; BATCH / 4], _>(first(words));
         for column in 0..COLUMNS {
             let mut values = decode_column::<SIGNED>([own[column], own[COLUMNS + column]]);
             let mut bits = [0; ROWS];
@@ -68,7 +68,7 @@ impl Codec for Q8 {
             let [low, high] = if SIGNED { encode_signed(&values, &bits) } else { encode_unsigned(&values, &bits) };
             (own[column], own[COLUMNS + column]) = (low, high);
         }
-        put(bytemuck::cast::<_, [f32; BLOCK / 4]>(own), words);
+        put(bytemuck::cast::<_, [f32; BATCH / 4]>(own), words);
     }
 }
 
@@ -167,11 +167,11 @@ mod tests {
 
     /// The words of a column, whose neighbours are 0.
     fn encoded(values: &[f32; ROWS], random: u32, signed: bool) -> [f32; 2] {
-        let (mut block, mut words) = ([0.0; BLOCK], [0.0; BLOCK / 4]);
+        let (mut block, mut words) = ([0.0; BATCH], [0.0; BATCH / 4]);
         for (row, value) in values.iter().enumerate() {
             block[COLUMNS * row + 3] = *value;
         }
-        let random = Random { words: &[random | random << 16; BLOCK / 2], factor: 1 };
+        let random = Random { words: &[random | random << 16; BATCH / 2], factor: 1 };
         if signed {
             Q8::rewrite::<true>(&mut words, &random, |at, _| block[at]);
         } else {
@@ -181,7 +181,7 @@ mod tests {
     }
 
     fn decoded(pair: [f32; 2], signed: bool) -> [f32; ROWS] {
-        let mut words = [0.0; BLOCK / 4];
+        let mut words = [0.0; BATCH / 4];
         [words[3], words[COLUMNS + 3]] = pair;
         let block = if signed { Q8::decode::<true>(&words) } else { Q8::decode::<false>(&words) };
         std::array::from_fn(|row| block[COLUMNS * row + 3])
