@@ -23,7 +23,7 @@ pub struct Chunk {
     pub master: u32,
     /// First quad of the average of θ there, or 0 where there is none.
     pub average: u32,
-    /// Elements; in a table at most [`CHUNK`](crate::abi::CHUNK).
+    /// Elements; in a table at most [`CHUNK`](crate::abi::CHUNK) for each quad of a bundle.
     pub len: u32,
     /// The clock of its parameter.
     pub clock: u32,

@@ -85,9 +85,9 @@ pub enum HalfParams {
 /// moves. The random numbers are a function of the parameter's name, the element and the step, so that a run can be repeated on any
 /// device, wherever the parameter lies.
 ///
-/// The noise of rounding is in every update: over 10,000 steps it came to 2 to 3 % of the way in `Bf16`, and to 14 to 17 % in `Q8`, at
+/// The noise of rounding is in every update: over 10,000 steps it came to 3 % of the way in `Bf16`, and to 13 to 17 % in `Q8`, at
 /// orders 0 to 3 and κ up to 0.98. It is not biased, and the accuracy on digits stayed the same. At κ = 1, where integrals forget
-/// nothing, it came to 8 and 44 % or more, so that a warning is logged for `Q8` above κ = [0.98](Self::Q8_KAPPA). `paper/results/precision`
+/// nothing, it came to 8 and 42 % or more, so that a warning is logged for `Q8` above κ = [0.98](Self::Q8_KAPPA). `paper/results/precision`
 /// has all figures.
 ///
 /// A parameter of fewer than [`SMALLEST`](Self::SMALLEST) elements is kept in `f32`: it has little to save. So are

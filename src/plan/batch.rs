@@ -207,8 +207,10 @@ impl Batch {
         let (shape, chunks, workgroups) = if let [run] = runs[..] {
             (Shape::Run, runs, format.state.bundles(run.len.into()).div_ceil(WORKGROUP_SIZE.into()))
         } else {
-            let chunks: u64 = runs.iter().map(|run| u64::from(run.len).div_ceil(CHUNK)).sum();
-            let most = if chunks < FEW_CHUNKS { CHUNK / 2 } else { CHUNK };
+            // As many bundles as there are quads in a chunk of `f32`, so that each invocation has some.
+            let whole = CHUNK * format.state.bundle();
+            let chunks: u64 = runs.iter().map(|run| u64::from(run.len).div_ceil(whole)).sum();
+            let most = if chunks < FEW_CHUNKS { whole / 2 } else { whole };
             let chunks: Vec<_> = runs.iter().flat_map(|run| split(run, most as u32, stride)).collect();
             let workgroups = chunks.len() as u64;
             (Shape::Table, chunks, workgroups)

@@ -80,6 +80,7 @@ pub fn all() -> Vec<Case> {
         ("1 x 16M", Pool, vec![16 << 20]),
         ("1000 x 4096 pool", Pool, vec![4096; 1000]),
         ("1000 x 4096 mixed", Mixed, vec![4096; 1000]),
+        ("64 x 65536 mixed", Mixed, vec![65_536; 64]),
         ("1000 x 4096 separate", Separate, vec![4096; 1000]),
         ("10000 x 256 pool", Pool, vec![256; 10_000]),
         ("ResNet-18 separate", Separate, resnet18()),
@@ -93,7 +94,8 @@ pub fn all() -> Vec<Case> {
 
 /// Shapes whose state is in fewer bits.
 pub fn packed() -> Vec<Case> {
-    let shapes = all().into_iter().filter(|case| ["1 x 16M", "1000 x 4096 pool"].contains(&case.name));
+    let shapes =
+        all().into_iter().filter(|case| ["1 x 16M", "1000 x 4096 pool", "64 x 65536 mixed"].contains(&case.name));
     let packed = [StatePrecision::Bf16, StatePrecision::Q8];
     shapes.flat_map(|case| packed.map(|state| Case { state, ..case.clone() })).collect()
 }

@@ -14,7 +14,7 @@ pub fn check(dispatch: &Dispatch, limits: &Limits) {
             kernel.format.state.bundles(chunks[0].len.into()).div_ceil(WORKGROUP_SIZE.into())
         }
         Shape::Table => {
-            assert!(chunks.iter().all(|chunk| u64::from(chunk.len) <= CHUNK));
+            assert!(chunks.iter().all(|chunk| u64::from(chunk.len) <= CHUNK * kernel.format.state.bundle()));
             assert!(size_of_val(&chunks[..]) as u64 <= limits.binding.min(limits.buffer), "{} chunks", chunks.len());
             chunks.len() as u64
         }
