@@ -3,6 +3,7 @@
 mod changing;
 mod checkpoints;
 mod cpu;
+mod device;
 mod embedding;
 mod half_precision;
 mod logging;
@@ -10,7 +11,7 @@ mod training_loop;
 
 use std::path::{Path, PathBuf};
 
-use miadam::wgpu::BufferUsages;
+use miadam::wgpu::{BufferDescriptor, BufferUsages};
 use miadam::{Binding, Dtype, Hyperparams, MiAdam, Param, ParamGroup, Phase};
 use miadam_support::gpu::Gpu;
 
@@ -28,6 +29,7 @@ fn pool(gpu: &Gpu) -> miadam::wgpu::Buffer {
 fn the_readme_has_these_snippets() {
     let readme = include_str!("../../../README.md");
     for (name, snippet) in [
+        ("device", include_str!("device.rs")),
         ("embedding", include_str!("embedding.rs")),
         ("training_loop", include_str!("training_loop.rs")),
         ("logging", include_str!("logging.rs")),
@@ -38,7 +40,7 @@ fn the_readme_has_these_snippets() {
     ] {
         assert!(readme.contains(&format!("```rust\n{snippet}```\n")), "README lacks {name}.rs as it is");
     }
-    assert_eq!(readme.matches("```rust").count(), 7, "README has a snippet that is not run");
+    assert_eq!(readme.matches("```rust").count(), 8, "README has a snippet that is not run");
 }
 
 /// All pages, by their paths in the repository.
@@ -102,6 +104,18 @@ fn they_train_log_save_and_resume() {
     assert_eq!([report.groups[0].phase, report.groups[1].phase], [Phase::Integrating, Phase::Adam]);
     let restored: Vec<f32> = bytemuck::pod_collect_to_vec(&gpu.read(&pool).unwrap());
     assert_eq!(restored[..1000], values[..1000]);
+}
+
+#[test]
+fn the_device_that_they_open_is_enough() {
+    if Gpu::for_test(Default::default()).is_none() {
+        return;
+    }
+    let (device, queue) = pollster::block_on(device::open()).unwrap();
+    let usage = BufferUsages::STORAGE;
+    let pool = BufferDescriptor { label: None, size: 4 * 2020, usage, mapped_at_creation: false };
+    let mut optimizer = embedding::optimizer(&device, &queue, &device.create_buffer(&pool)).unwrap();
+    embedding::step(&device, &queue, &mut optimizer).unwrap();
 }
 
 #[test]
