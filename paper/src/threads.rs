@@ -25,7 +25,7 @@ pub fn on_threads<T: Sync, R: Send>(
             done.push((number, pool.install(|| work(item))?));
         }
     };
-    let results: Vec<Result<Vec<(usize, R)>, Box<dyn Error + Send + Sync>>> = std::thread::scope(|scope| {
+    let results: Vec<Result<_, Box<dyn Error + Send + Sync>>> = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(worker)).collect();
         workers.into_iter().map(|worker| worker.join().unwrap_or_else(|_| Err("a thread failed".into()))).collect()
     });
