@@ -230,8 +230,8 @@ impl Cpu {
         });
         let coefs: Vec<_> = coefs.collect();
         let zero = course.grad_options.zero;
-        let mut bindings = &mut bindings[..];
-        let mut first = 0;
+        // Those of the parameters from number `first` on.
+        let (mut bindings, mut first) = (&mut bindings[..], 0);
         let (mut moments, mut integrals) = (&mut self.moments[..], &mut self.integrals[..]);
         let mut tasks = Vec::with_capacity(self.slabs.len());
         for slab in &self.slabs {
@@ -242,6 +242,7 @@ impl Cpu {
             split_off(&mut bindings, slab.members.start - first);
             first = slab.members.start;
             let tensors = match members {
+                // It may have more slabs.
                 [_] => Tensors::Part(bindings[0].as_mut().map(|binding| binding.split_off(slab.len))),
                 _ => {
                     first = slab.members.end;
