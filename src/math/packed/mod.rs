@@ -29,7 +29,8 @@ pub(crate) fn pack(precision: StatePrecision, signed: bool, values: &[f32], word
 fn pack_by<C: Codec, const SIGNED: bool>(values: &[f32], words: &mut [f32]) {
     for (values, words) in values.chunks(BATCH).zip(words.chunks_mut(C::WORDS)) {
         let (values, nearest) = (first::<BATCH>(values), Random { words: &[NEAREST; BATCH / 2], factor: 1 });
-        C::rewrite::<SIGNED>(words, &nearest, |at, _| values[at]);
+        // Without signs bits are compared, by which -0 would be beyond all numbers. It becomes 0.
+        C::rewrite::<SIGNED>(words, &nearest, |at, _| if SIGNED { values[at] } else { values[at] + 0.0 });
     }
 }
 
@@ -46,5 +47,19 @@ pub(crate) fn unpack(precision: StatePrecision, signed: bool, words: &[f32], val
 fn unpack_by<C: Codec, const SIGNED: bool>(words: &[f32], values: &mut [f32]) {
     for (values, words) in values.chunks_mut(BATCH).zip(words.chunks(C::WORDS)) {
         put(C::decode::<SIGNED>(words), values);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_negative_zero_without_a_sign_is_a_zero() {
+        let mut words = vec![0.0; StatePrecision::Q8.words(BATCH)];
+        pack(StatePrecision::Q8, false, &[1.0, -0.0, 0.5], &mut words);
+        let mut values = [f32::NAN; 3];
+        unpack(StatePrecision::Q8, false, &words, &mut values);
+        assert_eq!(values.map(f32::to_bits), [1.0_f32, 0.0, 0.5].map(f32::to_bits));
     }
 }
