@@ -1,4 +1,4 @@
-//! Where a parameter and its gradient lie in host memory.
+//! The binding of a parameter: it says where the parameter and its gradient lie in host memory.
 
 use crate::error::{Error, Role};
 use crate::param::Param;

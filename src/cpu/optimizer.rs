@@ -45,7 +45,7 @@ pub struct Cpu {
     pub(super) scaler: Scaler,
     /// For each parameter, whether its master copy, if it has one, is of the parameter as it is.
     pub(super) adopted: Vec<bool>,
-    /// Where the state of each parameter lies in the banks.
+    /// The slabs, which say where the state of each parameter lies in the banks.
     pub(super) slabs: Vec<Slab>,
     /// For each slab, its planes in this bank, one after the other.
     pub(super) moments: Vec<f32>,
@@ -230,7 +230,7 @@ impl Cpu {
         });
         let coefs: Vec<_> = coefs.collect();
         let zero = course.grad_options.zero;
-        // Those of the parameters from number `first` on.
+        // `bindings` begins with that of parameter number `first`.
         let (mut bindings, mut first) = (&mut bindings[..], 0);
         let (mut moments, mut integrals) = (&mut self.moments[..], &mut self.integrals[..]);
         let mut tasks = Vec::with_capacity(self.slabs.len());

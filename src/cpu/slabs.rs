@@ -1,4 +1,4 @@
-//! Where the CPU optimizer's state lies: slab after slab in each bank, and in a slab plane after plane.
+//! The CPU optimizer's state lies slab after slab in each bank, and plane after plane in a slab.
 //!
 //! A slab is a chunk of a large tensor, or several small tensors. With a slab for each of 10,000 tensors of 256 elements, planes were so
 //! short that a processor did not foresee where the next one goes on: a step took 1.5 times what the same bytes take.

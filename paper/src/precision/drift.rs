@@ -124,7 +124,7 @@ impl Walker {
         self.optimizer.step([cpu::Binding::new("w", &mut self.theta, grad)])
     }
 
-    /// What one step from θ = 0 leads away, in units of α.
+    /// Takes one step from θ = 0, and gives its update in units of α.
     pub fn lone_update(&mut self, grad: &mut [f32]) -> Result<Vec<f64>, miadam::Error> {
         self.theta.fill(0.0);
         self.step(grad)?;

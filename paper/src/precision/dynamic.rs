@@ -32,7 +32,7 @@ impl Code {
         if value - below < above - value { below } else { above }
     }
 
-    /// What is left of values that are kept in this code.
+    /// Rounds values to what this code can keep of them.
     fn keep(&self, values: &mut [f64]) {
         for block in values.chunks_mut(BLOCK) {
             let largest = block.iter().fold(0.0, |largest: f64, value| largest.max(value.abs()));
