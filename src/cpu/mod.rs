@@ -5,6 +5,7 @@
 
 mod averages;
 mod binding;
+mod block;
 mod changes;
 mod coefs;
 mod measuring;

@@ -1,5 +1,5 @@
 //! The twin of `shaders/update.wgsl`: the same functions in the same order, for one element. Loops over elements are in
-//! `cpu/update.rs`.
+//! `cpu/block.rs`.
 //!
 //! No operation is fused, so that results do not depend on the instruction set. One thing differs from the shader: first
 //! moments and integrals below [`TINY`], and second moments that are subnormal, become 0.
