@@ -97,8 +97,9 @@ fn quad_before(own: Gather, quad: u32) -> vec4<f32> {
         return bitcast<vec4<f32>>(before[own.before + quad]);
     }
     if WIDTH_BEFORE == 2u {
-        let cell = before[own.before + quad / 2u];
-        return unpack_bf16(select(cell.xy, cell.zw, quad % 2u == 1u));
+        // A block has two rows of four quads in four cells.
+        let cell = before[own.before + quad / 8u * 4u + quad % 4u];
+        return bitcast<vec4<f32>>(select(cell << vec4(16u), cell & UPPER_HALF, quad % 8u >= 4u));
     }
     // A block has eight rows of four quads in eight cells.
     let place = own.before + quad / 32u * 8u + quad % 4u;

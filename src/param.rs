@@ -84,7 +84,7 @@ impl ParamGroup {
     }
 
     /// Bytes of memory that an optimizer needs for this group's state. Planes end with whole blocks, as is counted here:
-    /// 4 elements in `F32`, 8 in `Bf16`, 128 in `Q8`. The CPU does not round planes in `F32`. Beside the state,
+    /// 4 elements in `F32`, 32 in `Bf16`, 128 in `Q8`. The CPU does not round planes in `F32`. Beside the state,
     /// an optimizer needs some kilobytes, and some hundred bytes for each parameter.
     #[must_use]
     pub fn state_bytes(&self) -> u64 {

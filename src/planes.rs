@@ -108,8 +108,8 @@ impl StatePrecision {
     #[must_use]
     pub const fn block_bundles(self) -> u64 {
         match self {
-            Self::F32 | Self::Bf16 => 1,
-            Self::Q8 => 4,
+            Self::F32 => 1,
+            Self::Bf16 | Self::Q8 => 4,
         }
     }
 

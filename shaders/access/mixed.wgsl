@@ -1,8 +1,8 @@
 // ACCESS where parameters, gradients or both are in half precision. WORDS is the file that reaches their words.
 
 #import shared/chunk.wgsl
+#import shared/draw.wgsl
 #import shared/half.wgsl
-#import shared/philox.wgsl
 #import WORDS
 
 // The types of the elements, each one of the numbers below.
@@ -27,8 +27,8 @@ fn load_grad(chunk: Chunk, quad: u32) -> vec4<f32> {
 // the quad's number in its tensor, whatever chunk the quad is in.
 fn store_param(chunk: Chunk, quad: u32, value: vec4<f32>, step: u32) -> vec4<f32> {
     if STOCHASTIC {
-        let random = philox(vec2(chunk.first + quad, step), chunk.stream);
-        let words = pack_bf16_stochastic(value, random);
+        let random = draw(draw_key(chunk, step), 2u * (chunk.first + quad));
+        let words = pack_bf16_stochastic(value, random.xy);
         store_half(chunk, PARAM, chunk.param, quad, words);
         return unpack_bf16(words);
     }

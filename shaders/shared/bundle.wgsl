@@ -2,7 +2,7 @@
 // side by side. A block is never cut.
 //
 //     f32     a quad
-//     bf16    two quads
+//     bf16    two quads; a block has four bundles
 //     q8      eight quads; a block has four bundles
 
 #import shared/chunk.wgsl

@@ -1,7 +1,8 @@
-// draw: the random bits by which state is rounded, as a function of the parameter's name, the step, the plane and the element.
+// draw: the random bits by which state and bf16 parameters are rounded, as a function of the parameter's name, the step, the plane and
+// the element.
 // Nothing is stored or shared between invocations.
 //
-// Twin of src/math/packed/draw.rs.
+// Twin of src/math/draw.rs.
 
 #import shared/chunk.wgsl
 
@@ -15,11 +16,14 @@ fn draw(key: u32, number: u32) -> vec4<u32> {
     return mix(vec4(key + number) + vec4(0u, 1u, 2u, 3u));
 }
 
-// The factor by which they become those of a plane. A product with an odd number is another order of all words. The factors have
-// nothing in common, such as a small ratio, by which planes would be rounded alike.
+// The factor by which they become those of a plane; a parameter takes them as they are. A product with an odd number is another order
+// of all words. The factors have nothing in common, such as a small ratio, by which planes would be rounded alike.
 fn draw_factor(plane: u32) -> u32 {
     return mix(vec4(plane + 1u)).x | 1u;
 }
+
+// The random bits of the first of a word's two elements.
+const LOWER_HALF = vec4(0xffffu);
 
 // Two halves, in the place of random ones, that round to nearest.
 const NEAREST = 0x80008000u;

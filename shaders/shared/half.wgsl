@@ -11,6 +11,8 @@
 
 const F32_INFINITY = vec4(0x7f800000u);
 const F16_INFINITY = vec4(0x7c00u);
+// The bits of an f32 that bf16 keeps.
+const UPPER_HALF = vec4(0xffff0000u);
 
 fn f16_to_f32(bits: vec4<u32>) -> vec4<f32> {
     let magnitude = bits & vec4(0x7fffu);
@@ -54,15 +56,15 @@ fn f32_to_bf16(values: vec4<f32>) -> vec4<u32> {
     return select(rounded, bits | vec4(0x400000u), is_nan) >> vec4(16u);
 }
 
-// Rounds up or down at random, by the low 16 bits of `random`. The probability of rounding up is the distance to the lower
-// neighbour in 65,536ths, so that the mean over all random numbers is the value. A value that bf16 can represent stays as it
-// is. A finite value beyond the largest bf16 becomes the largest, never infinity.
-fn bf16_stochastic(values: vec4<f32>, random: vec4<u32>) -> vec4<u32> {
+// The upper half of the bits are those of a bf16, once they are rounded up or down at random, by the 16 bits of `random`. The probability
+// of rounding up is the distance to the lower neighbour in 65,536ths, so that the mean over all random numbers is the value. A value that
+// bf16 can represent stays as it is. A finite value beyond the largest bf16 becomes the largest, never infinity. NaN has to be quiet, as
+// all that arithmetic gives is: what makes it so lies in the upper half of its bits.
+fn bf16_bits_stochastic(values: vec4<f32>, random: vec4<u32>) -> vec4<u32> {
     let bits = bitcast<vec4<u32>>(values);
-    let magnitude = bits & vec4(0x7fffffffu);
-    let drawn = min((magnitude + (random & vec4(0xffffu))) >> vec4(16u), vec4(0x7f7fu));
-    let sign = (bits >> vec4(16u)) & vec4(0x8000u);
-    return select(drawn | sign, quiet(bits) >> vec4(16u), magnitude >= F32_INFINITY);
+    // The largest bf16, whose upper neighbour would be infinity, and all above.
+    let stays = (bits & vec4(0x7fffffffu)) >= vec4(0x7f7f0000u);
+    return bits + select(random, vec4(0u), stays);
 }
 
 // An f32's bits, with a signalling NaN made quiet.
@@ -90,7 +92,8 @@ fn pack_bf16(values: vec4<f32>) -> vec2<u32> {
 
 // `random` has each element's bits where the element's own will lie.
 fn pack_bf16_stochastic(values: vec4<f32>, random: vec2<u32>) -> vec2<u32> {
-    return words(bf16_stochastic(values, halves(random)));
+    let bits = bf16_bits_stochastic(values, halves(random) & vec4(0xffffu));
+    return (bits.xz >> vec2(16u)) | (bits.yw & UPPER_HALF.xy);
 }
 
 // Each half in the low 16 bits. Something else may stand above them.

@@ -1,7 +1,5 @@
 // u64: 64-bit numbers as (high, low) words. src/math has u64 itself.
 
-#import shared/words.wgsl
-
 // The high half of the product. Of two 0.64 fixed-point numbers it is the product, rounded down.
 fn multiply(a: vec2<u32>, b: vec2<u32>) -> vec2<u32> {
     let high = multiply_words(a.x, b.x);
@@ -48,4 +46,12 @@ fn shift_right(a: vec2<u32>, shift: u32) -> vec2<u32> {
         return vec2(0u, a.x >> (shift - 32u));
     }
     return vec2(a.x >> shift, (a.y >> shift) | ((a.x << 1u) << (31u - shift)));
+}
+
+// The full product of two words, as (high, low).
+fn multiply_words(a: u32, b: u32) -> vec2<u32> {
+    let low = (a & 0xffffu) * (b & 0xffffu);
+    let middle1 = (a >> 16u) * (b & 0xffffu) + (low >> 16u);
+    let middle2 = (a & 0xffffu) * (b >> 16u) + (middle1 & 0xffffu);
+    return vec2((a >> 16u) * (b >> 16u) + (middle1 >> 16u) + (middle2 >> 16u), a * b);
 }

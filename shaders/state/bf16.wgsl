@@ -1,4 +1,5 @@
-// STATE in bf16: a bundle is two quads, which share a cell of a plane. Stored values are rounded up or down at random.
+// STATE in bf16: a block is two rows of four quads, and a bundle is one quad of each row: four columns. Word i of its cell has column i,
+// the element of the first row in its low half. Stored values are rounded up or down at random.
 //
 // Twin of src/math/packed/bf16.rs.
 
@@ -21,7 +22,7 @@ struct Bundle {
 }
 
 fn decode(cells: Cells, signed: bool, nothing: u32) -> Bundle {
-    return Bundle(unpack_bf16(cells.a.xy), unpack_bf16(cells.a.zw));
+    return Bundle(bitcast<vec4<f32>>(cells.a << vec4(16u)), bitcast<vec4<f32>>(cells.a & UPPER_HALF));
 }
 
 // The random bits that round the elements of a bundle.
@@ -31,7 +32,8 @@ struct Random {
 
 // `quad` is the number in its tensor of the bundle's first quad.
 fn random_of(chunk: Chunk, step: u32, quad: u32) -> Random {
-    return Random(draw(draw_key(chunk, step), 2u * quad));
+    // Two words for each quad of the blocks before, and four for each bundle before in this row.
+    return Random(draw(draw_key(chunk, step), 2u * quad + 2u * (quad % 4u)));
 }
 
 fn of_plane(random: Random, plane: u32) -> Random {
@@ -44,7 +46,8 @@ fn nearest() -> Random {
 }
 
 fn encode(bundle: Bundle, signed: bool, random: Random) -> Cells {
-    return Cells(vec4(pack_bf16_stochastic(bundle.a, random.a.xy), pack_bf16_stochastic(bundle.b, random.a.zw)));
+    let low = bf16_bits_stochastic(bundle.a, random.a & LOWER_HALF) >> vec4(16u);
+    return Cells(low | (bf16_bits_stochastic(bundle.b, random.a >> vec4(16u)) & UPPER_HALF));
 }
 
 // A quad of a plane that is always f32.

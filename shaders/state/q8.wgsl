@@ -72,10 +72,10 @@ fn encode(bundle: Bundle, signed: bool, random: Random) -> Cells {
     let low = max(max(magnitude(bundle.a), magnitude(bundle.b)), max(magnitude(bundle.c), magnitude(bundle.d)));
     let high = max(max(magnitude(bundle.e), magnitude(bundle.f)), max(magnitude(bundle.g), magnitude(bundle.h)));
     let scales = scales_of(max(low, high), signed);
-    let a = (encode_row(bundle.a, 0u, random.a & LOW_HALF, scales, signed)
-        | encode_row(bundle.b, 1u, random.b & LOW_HALF, scales, signed))
-        | (encode_row(bundle.c, 2u, random.c & LOW_HALF, scales, signed)
-        | encode_row(bundle.d, 3u, random.d & LOW_HALF, scales, signed));
+    let a = (encode_row(bundle.a, 0u, random.a & LOWER_HALF, scales, signed)
+        | encode_row(bundle.b, 1u, random.b & LOWER_HALF, scales, signed))
+        | (encode_row(bundle.c, 2u, random.c & LOWER_HALF, scales, signed)
+        | encode_row(bundle.d, 3u, random.d & LOWER_HALF, scales, signed));
     let b = (encode_row(bundle.e, 0u, random.a >> vec4(16u), scales, signed)
         | encode_row(bundle.f, 1u, random.b >> vec4(16u), scales, signed))
         | (encode_row(bundle.g, 2u, random.c >> vec4(16u), scales, signed)
@@ -83,8 +83,6 @@ fn encode(bundle: Bundle, signed: bool, random: Random) -> Cells {
     let pairs = spread(scales);
     return Cells(a ^ (pairs & SCALE_BITS), b ^ ((pairs >> vec4(1u)) & SCALE_BITS));
 }
-
-const LOW_HALF = vec4(0xffffu);
 
 // A quad of a plane that is always f32.
 fn exact(packed: Packed) -> vec4<f32> {

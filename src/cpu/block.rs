@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::abi::{Coefs, UNROLLED_ORDER};
-use crate::math::update::{adjust, apply, average, integral, raise};
+use crate::math::update::{adjust, apply, average, integral, is_plain, raise};
 
 /// Elements that stay in the nearest cache between the loops that they go through. There are several loops where values are
 /// in half precision, for many integrals, and for an average.
@@ -40,7 +40,7 @@ impl Block<'_> {
         let mut planes = integrals.chunks_exact_mut(len);
         let planes = std::array::from_fn(|_| &mut planes.next().unwrap_or_default()[within.clone()]);
         let moments = [first_moment, second_moment];
-        match (largest.is_empty(), c.max_value < f32::INFINITY) {
+        match (largest.is_empty(), is_plain(c)) {
             (true, false) => visit::<N, false, false>(c, param, grad, moments, largest, planes),
             (true, true) => visit::<N, false, true>(c, param, grad, moments, largest, planes),
             (false, false) => visit::<N, true, false>(c, param, grad, moments, largest, planes),
@@ -55,8 +55,7 @@ impl Block<'_> {
         let (mut nums, mut roots) = ([0.0; CACHED], [0.0; CACHED]);
         let (nums, roots) = (&mut nums[..within.len()], &mut roots[..within.len()]);
         for i in 0..within.len() {
-            // Clipping to ±∞ changes nothing.
-            let g = adjust::<true>(c, param[i], grad[i]);
+            let g = adjust::<false>(c, param[i], grad[i]);
             (nums[i], roots[i]) = average(c, g, &mut first_moment[i], &mut second_moment[i]);
         }
         for (root, largest) in roots.iter_mut().zip(largest) {
@@ -68,14 +67,14 @@ impl Block<'_> {
             }
         }
         for i in 0..within.len() {
-            param[i] = apply(c, param[i], nums[i], roots[i]);
+            param[i] = apply::<false>(c, param[i], nums[i], roots[i]);
         }
     }
 }
 
 /// `visit` of `update.wgsl`, for every element.
 #[inline(always)]
-fn visit<const N: usize, const AMSGRAD: bool, const CLIP: bool>(
+fn visit<const N: usize, const AMSGRAD: bool, const PLAIN: bool>(
     c: &Coefs,
     param: &mut [f32],
     grad: &[f32],
@@ -92,7 +91,7 @@ fn visit<const N: usize, const AMSGRAD: bool, const CLIP: bool>(
         |plane| &mut plane[..len],
     );
     for i in 0..len {
-        let g = adjust::<CLIP>(&c, param[i], grad[i]);
+        let g = adjust::<PLAIN>(&c, param[i], grad[i]);
         let (mut num, mut root) = average(&c, g, &mut first_moment[i], &mut second_moment[i]);
         if AMSGRAD {
             root = raise(root, &mut largest[i]);
@@ -100,6 +99,6 @@ fn visit<const N: usize, const AMSGRAD: bool, const CLIP: bool>(
         for plane in &mut planes {
             num = integral(&c, num, &mut plane[i]);
         }
-        param[i] = apply(&c, param[i], num, root);
+        param[i] = apply::<PLAIN>(&c, param[i], num, root);
     }
 }

@@ -1,8 +1,9 @@
 //! The update of a slab whose state is kept in fewer bits than `f32`.
 
 use crate::abi::Coefs;
-use crate::math::packed::{BATCH, Bf16, Codec, Q8, Random, draw, draw_factor};
-use crate::math::update::{adjust, apply, average_first, average_second, flush, integrate, raise};
+use crate::math::draw::{draw, draw_factor};
+use crate::math::packed::{BATCH, Bf16, Codec, Q8, Random};
+use crate::math::update::{adjust, apply, average_first, average_second, flush, integrate, is_plain, raise};
 use crate::options::StatePrecision;
 use crate::planes::Plane;
 
@@ -46,39 +47,66 @@ impl PackedState<'_> {
     pub fn update(mut self, precision: StatePrecision, c: &Coefs, param: &mut [f32], grad: &[f32]) {
         match precision {
             StatePrecision::F32 => {}
-            StatePrecision::Bf16 => self.update_by::<Bf16>(c, param, grad),
-            StatePrecision::Q8 => self.update_by::<Q8>(c, param, grad),
+            StatePrecision::Bf16 if is_plain(c) => self.update_by::<Bf16, true>(c, param, grad),
+            StatePrecision::Bf16 => self.update_by::<Bf16, false>(c, param, grad),
+            StatePrecision::Q8 if is_plain(c) => self.update_by::<Q8, true>(c, param, grad),
+            StatePrecision::Q8 => self.update_by::<Q8, false>(c, param, grad),
         }
     }
 
     /// Takes [`BATCH`] elements at a time from memory to memory, so that loads overlap with arithmetic.
     #[inline(always)]
-    fn update_by<C: Settle>(&mut self, c: &Coefs, param: &mut [f32], grad: &[f32]) {
+    fn update_by<C: Settle, const PLAIN: bool>(&mut self, c: &Coefs, param: &mut [f32], grad: &[f32]) {
         let (params, rest_param) = param.as_chunks_mut::<BATCH>();
         let (grads, rest_grad) = grad.as_chunks::<BATCH>();
         let whole = params.len();
         for (number, (param, grad)) in params.iter_mut().zip(grads).enumerate() {
-            self.update_batch::<C>(number, c, param, grad);
+            self.update_batch::<C, PLAIN>(number, c, param, grad);
         }
         if !rest_param.is_empty() {
             let (mut param, mut grad) = ([0.0; BATCH], [0.0; BATCH]);
             param[..rest_param.len()].copy_from_slice(rest_param);
             grad[..rest_grad.len()].copy_from_slice(rest_grad);
-            self.update_batch::<C>(whole, c, &mut param, &grad);
+            self.update_batch::<C, PLAIN>(whole, c, &mut param, &grad);
             rest_param.copy_from_slice(&param[..rest_param.len()]);
         }
     }
 
+    /// Reads a value of each cache line of a batch.
+    #[inline(always)]
+    fn touch<C: Settle>(&self, at: usize) {
+        let mut all = 0;
+        let mut touch = |words: &[f32]| {
+            if let Some(words) = words.get(at..at + C::WORDS) {
+                for line in words.chunks_exact(16) {
+                    all ^= line[0].to_bits();
+                }
+            }
+        };
+        touch(self.first_moment);
+        touch(self.second_moment);
+        for plane in self.integrals.chunks_exact(self.plane_words) {
+            touch(&plane[self.first_word..]);
+        }
+        std::hint::black_box(all);
+    }
+
     /// `visit` of `update.wgsl`, plane after plane.
     #[inline(always)]
-    fn update_batch<C: Settle>(&mut self, number: usize, c: &Coefs, param: &mut [f32; BATCH], grad: &[f32; BATCH]) {
+    fn update_batch<C: Settle, const PLAIN: bool>(
+        &mut self,
+        number: usize,
+        c: &Coefs,
+        param: &mut [f32; BATCH],
+        grad: &[f32; BATCH],
+    ) {
         let (c, at) = (*c, number * C::WORDS);
+        self.touch::<C>(at + C::WORDS);
         let words = draw(self.key, self.first_quad + (number * BATCH / 4) as u32);
         let random = |plane: Plane| Random { words: &words, factor: draw_factor(plane.draw_number()) };
         let (mut g, mut num, mut root) = ([0.0; BATCH], [0.0; BATCH], [0.0; BATCH]);
         for i in 0..BATCH {
-            // Clipping to ±∞ changes nothing.
-            g[i] = adjust::<true>(&c, param[i], grad[i]);
+            g[i] = adjust::<PLAIN>(&c, param[i], grad[i]);
         }
         C::rewrite::<true>(&mut self.first_moment[at..], &random(Plane::FirstMoment), |i, m| {
             num[i] = C::settled(average_first(&c, g[i], m));
@@ -102,7 +130,7 @@ impl PackedState<'_> {
             });
         }
         for i in 0..BATCH {
-            param[i] = apply(&c, param[i], num[i], root[i]);
+            param[i] = apply::<PLAIN>(&c, param[i], num[i], root[i]);
         }
     }
 }

@@ -9,9 +9,8 @@ use super::block::{Block, CACHED};
 use super::packed::PackedState;
 use super::slabs::Slab;
 use crate::abi::{Coefs, UNROLLED_ORDER};
+use crate::math::draw::{draw, draw_key};
 use crate::math::half::bf16_stochastic;
-use crate::math::packed::draw_key;
-use crate::math::philox::philox_of;
 use crate::math::update::follow;
 use crate::options::StatePrecision;
 use crate::param::Member;
@@ -150,7 +149,7 @@ impl Update<'_> {
                     state.update(block.clone(), coefs, &mut scratch.param, grad_f32);
                     if let ValuesMut::Bf16(param) = &mut own_param {
                         let quad = first_quad + ((start - within.start) / 4) as u32;
-                        round_stochastic(param, &scratch.param, [quad, coefs.step], stream);
+                        round_stochastic(param, &scratch.param, state.draw.0, quad);
                     }
                     if averages {
                         Values::from(&own_param).copy_to(&mut scratch.param);
@@ -165,17 +164,14 @@ impl Update<'_> {
     }
 }
 
-/// `store_param` of `mixed.wgsl`, for every element. It takes many quads at a time, so that the compiler vectorises it.
+/// `store_param` of `mixed.wgsl`, for every element.
 #[inline(always)]
-fn round_stochastic(param: &mut [bf16], values: &[f32], [first, step]: [u32; 2], stream: u32) {
-    const QUADS: usize = 64;
+fn round_stochastic(param: &mut [bf16], values: &[f32], key: u32, first_quad: u32) {
+    const QUADS: usize = 32;
     let blocks = param.chunks_mut(4 * QUADS).zip(values.chunks(4 * QUADS));
-    for (quad, (param, values)) in (first..).step_by(QUADS).zip(blocks) {
-        let quads = philox_of::<QUADS>(quad, step, stream).map(
-            #[inline(always)]
-            |quad| quad.to_le(),
-        );
-        let random: &[u16] = bytemuck::cast_slice(&quads);
+    for (quad, (param, values)) in (first_quad..).step_by(QUADS).zip(blocks) {
+        let words = draw::<{ 2 * QUADS }>(key, quad).map(u32::to_le);
+        let random: &[u16] = bytemuck::cast_slice(&words);
         for ((param, &value), &random) in param.iter_mut().zip(values).zip(random) {
             *param = bf16_stochastic(value, u16::from_le(random).into());
         }

@@ -2,7 +2,7 @@
 
 use half::{bf16, f16};
 
-use crate::math::half::{bf16_nearest, bf16_to_f32, f16_nearest, f16_to_f32};
+use crate::math::half::{bf16_nearest, f16_nearest, f16_to_f32};
 use crate::values::{Values, ValuesMut};
 
 impl<'a> Values<'a> {
@@ -52,7 +52,8 @@ impl<'a> Values<'a> {
         match self {
             Self::F32(values) => target.copy_from_slice(values),
             Self::F16(values) => convert(values, target, f16_to_f32),
-            Self::Bf16(values) => convert(values, target, bf16_to_f32),
+            // NaN becomes quiet as soon as it is computed with.
+            Self::Bf16(values) => convert(values, target, |value| f32::from_bits(u32::from(value.to_bits()) << 16)),
         }
     }
 }

@@ -32,7 +32,7 @@ impl fmt::Display for Shader {
 }
 
 /// The files that can be imported.
-const FILES: [(&str, &str); 32] = [
+const FILES: [(&str, &str); 30] = [
     ("access/elements.wgsl", include_str!("../../shaders/access/elements.wgsl")),
     ("access/mixed.wgsl", include_str!("../../shaders/access/mixed.wgsl")),
     ("access/mixed_elements.wgsl", include_str!("../../shaders/access/mixed_elements.wgsl")),
@@ -48,7 +48,6 @@ const FILES: [(&str, &str); 32] = [
     ("shared/gain.wgsl", include_str!("../../shaders/shared/gain.wgsl")),
     ("shared/half.wgsl", include_str!("../../shaders/shared/half.wgsl")),
     ("shared/partial.wgsl", include_str!("../../shaders/shared/partial.wgsl")),
-    ("shared/philox.wgsl", include_str!("../../shaders/shared/philox.wgsl")),
     ("shared/progress.wgsl", include_str!("../../shaders/shared/progress.wgsl")),
     ("shared/q8.wgsl", include_str!("../../shaders/shared/q8.wgsl")),
     ("shared/rows.wgsl", include_str!("../../shaders/shared/rows.wgsl")),
@@ -57,7 +56,6 @@ const FILES: [(&str, &str); 32] = [
     ("shared/u64.wgsl", include_str!("../../shaders/shared/u64.wgsl")),
     ("shared/verdict.wgsl", include_str!("../../shaders/shared/verdict.wgsl")),
     ("shared/wide.wgsl", include_str!("../../shaders/shared/wide.wgsl")),
-    ("shared/words.wgsl", include_str!("../../shaders/shared/words.wgsl")),
     ("shared/workgroup.wgsl", include_str!("../../shaders/shared/workgroup.wgsl")),
     ("state/bf16.wgsl", include_str!("../../shaders/state/bf16.wgsl")),
     ("state/f32.wgsl", include_str!("../../shaders/state/f32.wgsl")),

@@ -52,18 +52,25 @@ pub fn bf16_to_f32(value: bf16) -> f32 {
 
 /// Rounds up or down at random, by the low 16 bits of `random`. The probability of rounding up is the distance to the lower
 /// neighbour in 65,536ths, so that the mean over all random numbers is the value. A value that bf16 can represent stays as
-/// it is. A finite value beyond the largest bf16 becomes the largest, never infinity.
+/// it is. A finite value beyond the largest bf16 becomes the largest, never infinity. NaN has to be quiet, as all that arithmetic gives
+/// is: what makes it so lies in the upper half of its bits.
 #[inline(always)]
 #[must_use]
 pub fn bf16_stochastic(value: f32, random: u32) -> bf16 {
-    let bits = value.to_bits();
-    let magnitude = bits & 0x7fff_ffff;
-    let drawn = ((magnitude + (random & 0xffff)) >> 16).min(0x7f7f);
-    let sign = (bits >> 16) & 0x8000;
-    let rounded = if magnitude >= F32_INFINITY { quiet(bits) >> 16 } else { drawn | sign };
-    bf16::from_bits(rounded as u16)
+    bf16::from_bits((bf16_bits_stochastic(value, random & !UPPER_HALF) >> 16) as u16)
 }
 
+/// The same, in the upper half of the bits. `random` has 16 bits.
+#[inline(always)]
+pub(crate) fn bf16_bits_stochastic(value: f32, random: u32) -> u32 {
+    let bits = value.to_bits();
+    // The largest bf16, whose upper neighbour would be infinity, and all above.
+    let stays = bits & 0x7fff_ffff >= 0x7f7f_0000;
+    bits + if stays { 0 } else { random }
+}
+
+/// The bits of an `f32` that bf16 keeps.
+pub(crate) const UPPER_HALF: u32 = 0xffff_0000;
 const F32_INFINITY: u32 = f32::INFINITY.to_bits();
 const F16_INFINITY: u32 = 0x7c00;
 /// 2⁻¹⁴, the smallest f16 that is not subnormal, as an `f32`'s bits.
@@ -145,9 +152,10 @@ mod tests {
                 assert_eq!(bf16_stochastic(value, random), bf16::MAX);
                 assert_eq!(bf16_stochastic(-value, random), bf16::MIN);
             }
-            // Signalling, with payload bits that only the f32 has.
-            assert_eq!(bf16_stochastic(f32::from_bits(0x7f80_0001), random).to_bits(), 0x7fc0);
-            assert_eq!(bf16_stochastic(f32::from_bits(0xffab_cdef), random).to_bits(), 0xffeb);
+            // NaN, with payload bits that only the f32 has, and with all bits.
+            assert_eq!(bf16_stochastic(f32::from_bits(0x7fc0_0001), random).to_bits(), 0x7fc0);
+            assert_eq!(bf16_stochastic(f32::from_bits(0xffeb_cdef), random).to_bits(), 0xffeb);
+            assert_eq!(bf16_stochastic(f32::from_bits(u32::MAX), random).to_bits(), 0xffff);
         }
     }
 }

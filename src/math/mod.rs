@@ -4,6 +4,8 @@ pub(crate) mod adopt;
 #[cfg(feature = "cpu")]
 pub(crate) mod advance;
 #[cfg(feature = "cpu")]
+pub(crate) mod draw;
+#[cfg(feature = "cpu")]
 pub(crate) mod measure;
 #[cfg(feature = "cpu")]
 pub(crate) mod swap;
@@ -18,4 +20,3 @@ pub(crate) mod wide;
 pub mod gain;
 pub mod half;
 pub mod packed;
-pub mod philox;

@@ -10,11 +10,19 @@ use crate::abi::{Coefs, NO_AVERAGE};
 /// hundred times as long for subnormal numbers; GPUs do not, or flush them. Divided by any sensible ε, the loss is nothing.
 const TINY: f32 = 1e-34;
 
-/// The gradient that is averaged. `CLIP` says whether its elements have a bound.
+/// Whether gradients have no bound and weights no decay. [`adjust`] and [`apply`] leave out what that takes where they are told so.
+pub(crate) fn is_plain(c: &Coefs) -> bool {
+    c.max_value == f32::INFINITY && c.coupled_decay == 0.0 && c.decay == 0.0
+}
+
+/// The gradient that is averaged.
 #[inline(always)]
-pub(crate) fn adjust<const CLIP: bool>(c: &Coefs, theta: f32, grad: f32) -> f32 {
+pub(crate) fn adjust<const PLAIN: bool>(c: &Coefs, theta: f32, grad: f32) -> f32 {
     let g = c.grad_factor * grad * c.grad_unit;
-    let g = if CLIP { clamp(g, c.max_value) } else { g };
+    if PLAIN {
+        return g;
+    }
+    let g = clamp(g, c.max_value);
     // A group without decay has none, even where θ is infinite.
     if c.coupled_decay == 0.0 { g } else { g + c.coupled_decay * theta }
 }
@@ -37,9 +45,10 @@ pub(crate) fn average_first(c: &Coefs, g: f32, m: f32) -> f32 {
 #[inline(always)]
 pub(crate) fn average_second(c: &Coefs, g: f32, v: f32) -> f32 {
     // An infinite v stays so, and its element stands still, where inf - inf would make it NaN.
-    let new_v = if v.is_infinite() { v } else { v + c.one_minus_beta2 * (g * g - v) };
+    let new_v = if v == f32::INFINITY { v } else { v + c.one_minus_beta2 * (g * g - v) };
     // Without ε, a second moment of 0 would make the element NaN as well.
-    if new_v < f32::MIN_POSITIVE && c.eps > 0.0 { 0.0 } else { new_v }
+    let smallest = if c.eps > 0.0 { f32::MIN_POSITIVE } else { f32::NEG_INFINITY };
+    if new_v < smallest { 0.0 } else { new_v }
 }
 
 /// The second moment to divide by, under amsgrad: the largest so far. Bits order numbers from 0 up as integers do, and put NaN
@@ -65,11 +74,16 @@ pub(crate) fn integrate(c: &Coefs, num: f32, s: f32) -> f32 {
 
 /// The new θ.
 #[inline(always)]
-pub(crate) fn apply(c: &Coefs, theta: f32, num: f32, root: f32) -> f32 {
+pub(crate) fn apply<const PLAIN: bool>(c: &Coefs, theta: f32, num: f32, root: f32) -> f32 {
     let denominator = root.sqrt() * c.root_scale + c.eps;
     let update = c.step_size * (num / denominator);
-    let decays = c.decay != 0.0 && (c.cautious == 0 || (theta >= 0.0) == (num >= 0.0));
-    theta - if decays { update + c.decay * theta } else { update }
+    if PLAIN {
+        return theta - update;
+    }
+    // Numbers, which vectors choose between at less cost than between conditions.
+    let against = if c.cautious == 0 { c.decay } else { 0.0 };
+    let decay = if (theta >= 0.0) == (num >= 0.0) { c.decay } else { against };
+    theta - if decay == 0.0 { update } else { update + decay * theta }
 }
 
 /// The average, from the new θ.

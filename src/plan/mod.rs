@@ -42,7 +42,7 @@
 //! | piece | the elements of a segment whose parameter lies in one tile and whose gradient lies in one tile |
 //! | window | the bytes of a tile that a dispatch binds |
 //! | run | pieces that continue each other everywhere |
-//! | block | elements that are never cut apart: 4 with state in `F32`, 8 in `Bf16`, 128 in `Q8` |
+//! | block | elements that are never cut apart: 4 with state in `F32`, 32 in `Bf16`, 128 in `Q8` |
 //! | chunk | a run, or the part of a run that one workgroup of a table handles |
 //! | kernel | a variant of the shaders: access, form, shape, format, extras |
 //!

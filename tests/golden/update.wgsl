@@ -75,7 +75,7 @@ fn quads_each(chunk: Chunk) -> u32 {
 // side by side. A block is never cut.
 //
 //     f32     a quad
-//     bf16    two quads
+//     bf16    two quads; a block has four bundles
 //     q8      eight quads; a block has four bundles
 
 // Quads of a bundle, and bundles of a block.

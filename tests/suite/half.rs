@@ -1,8 +1,7 @@
-//! f16, bf16 and random bits on the device: bit for bit those of the `half` crate and of the CPU twin.
+//! f16 and bf16 on the device: bit for bit those of the `half` crate and of the CPU twin.
 
 use half::{bf16, f16};
 use miadam::math::half::bf16_stochastic;
-use miadam::math::philox::philox;
 use miadam::shader::Shader;
 
 use crate::common::{Gpu, Random, gpu};
@@ -25,23 +24,14 @@ fn source() -> String {
             }}\n"
         )
     };
-    let [half, words, philox] = [
-        include_str!("../../shaders/shared/half.wgsl"),
-        include_str!("../../shaders/shared/words.wgsl"),
-        include_str!("../../shaders/shared/philox.wgsl"),
-    ];
     [
-        half,
-        words,
-        // It imports the words, which are here.
-        &philox.replace("#import", "//"),
+        include_str!("../../shaders/shared/half.wgsl"),
         kernels,
         &kernel("widen_f16", "values_out[i] = unpack_f16(words_in[i].xy);"),
         &kernel("widen_bf16", "values_out[i] = unpack_bf16(words_in[i].xy);"),
         &kernel("narrow_f16", "words_out[i] = pack_f16(values_in[i]);"),
         &kernel("narrow_bf16", "words_out[i] = pack_bf16(values_in[i]);"),
         &kernel("draw_bf16", "words_out[i] = pack_bf16_stochastic(values_in[i], words_in[i].xy);"),
-        &kernel("draw_bits", "words_out[i] = philox(words_in[i].xy, words_in[i].z);"),
     ]
     .join("\n")
 }
@@ -207,20 +197,6 @@ fn the_mean_of_stochastic_roundings_is_the_value() {
 }
 
 #[test]
-fn random_bits_are_the_twins() {
-    let Some(gpu) = gpu() else { return };
-    let mut counters = random(4, 4 * 8192);
-    // Words of all ones and all zeros carry furthest and least.
-    for (number, word) in counters.iter_mut().take(4 * 64).enumerate() {
-        *word = if (number / 4) >> (number % 4) & 1 == 1 { u32::MAX } else { 0 };
-    }
-    let found = run(&gpu, "draw_bits", &[(0, &counters)], 2);
-    for (found, input) in found.chunks_exact(2).zip(counters.chunks_exact(4)) {
-        assert_eq!(found, philox([input[0], input[1]], input[2]), "{input:x?}");
-    }
-}
-
-#[test]
 fn translates_to_spirv_msl_and_hlsl() {
-    translate("half and philox", &Shader { source: source(), constants: Vec::new() });
+    translate("half", &Shader { source: source(), constants: Vec::new() });
 }

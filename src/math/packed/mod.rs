@@ -2,15 +2,11 @@
 
 mod bf16;
 mod codec;
-#[cfg(feature = "cpu")]
-mod draw;
 mod q8;
 
 pub(crate) use bf16::Bf16;
 pub(crate) use codec::{BATCH, Codec, Random};
 use codec::{NEAREST, first, put};
-#[cfg(feature = "cpu")]
-pub(crate) use draw::{draw, draw_factor, draw_key};
 pub(crate) use q8::Q8;
 
 use crate::options::StatePrecision;
@@ -29,8 +25,13 @@ pub(crate) fn pack(precision: StatePrecision, signed: bool, values: &[f32], word
 fn pack_by<C: Codec, const SIGNED: bool>(values: &[f32], words: &mut [f32]) {
     for (values, words) in values.chunks(BATCH).zip(words.chunks_mut(C::WORDS)) {
         let (values, nearest) = (first::<BATCH>(values), Random { words: &[NEAREST; BATCH / 2], factor: 1 });
-        // Without signs bits are compared, by which -0 would be beyond all numbers. It becomes 0.
-        C::rewrite::<SIGNED>(words, &nearest, |at, _| if SIGNED { values[at] } else { values[at] + 0.0 });
+        C::rewrite::<SIGNED>(words, &nearest, |at, _| match values[at] {
+            // A quiet one.
+            value if value.is_nan() => f32::NAN,
+            // Without signs bits are compared, by which -0 would be beyond all numbers. It becomes 0.
+            value if !SIGNED => value + 0.0,
+            value => value,
+        });
     }
 }
 

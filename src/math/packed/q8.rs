@@ -162,8 +162,8 @@ fn gathered([low, high]: [u32; 2]) -> u32 {
 
 #[cfg(all(test, feature = "cpu"))]
 mod tests {
-    use super::super::draw::mix;
     use super::*;
+    use crate::math::draw::mix;
 
     /// The words of a column, whose neighbours are 0.
     fn encoded(values: &[f32; ROWS], random: u32, signed: bool) -> [f32; 2] {
