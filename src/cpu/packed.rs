@@ -22,19 +22,31 @@ pub(super) struct PackedState<'a> {
     pub first_quad: u32,
 }
 
-/// The value that is kept in place of a tiny one, which would decay slowly, as a subnormal number.
-trait Settle: Codec {
+/// Words of a cache line.
+const LINE: usize = 16;
+
+/// A codec, and what suits it on a processor.
+trait HostCodec: Codec {
+    /// Whether all planes of the next batch are asked for at once. A plane's part of a batch is too short for a processor to see where
+    /// it goes on; where it is short enough, the processor is as fast without.
+    const READS_AHEAD: bool;
+
+    /// The value that is kept in place of a tiny one, which would decay slowly, as a subnormal number.
     fn settled(value: f32) -> f32;
 }
 
-impl Settle for Bf16 {
+impl HostCodec for Bf16 {
+    const READS_AHEAD: bool = true;
+
     #[inline(always)]
     fn settled(value: f32) -> f32 {
         flush(value)
     }
 }
 
-impl Settle for Q8 {
+impl HostCodec for Q8 {
+    const READS_AHEAD: bool = false;
+
     /// Itself: its steps are far above, so that it becomes 0 soon.
     #[inline(always)]
     fn settled(value: f32) -> f32 {
@@ -56,7 +68,7 @@ impl PackedState<'_> {
 
     /// Takes [`BATCH`] elements at a time from memory to memory, so that loads overlap with arithmetic.
     #[inline(always)]
-    fn update_by<C: Settle, const PLAIN: bool>(&mut self, c: &Coefs, param: &mut [f32], grad: &[f32]) {
+    fn update_by<C: HostCodec, const PLAIN: bool>(&mut self, c: &Coefs, param: &mut [f32], grad: &[f32]) {
         let (params, rest_param) = param.as_chunks_mut::<BATCH>();
         let (grads, rest_grad) = grad.as_chunks::<BATCH>();
         let whole = params.len();
@@ -72,28 +84,24 @@ impl PackedState<'_> {
         }
     }
 
-    /// Reads a value of each cache line of a batch.
+    /// Reads a value of each cache line that a batch has, so that the processor waits for all of them at the same time.
     #[inline(always)]
-    fn touch<C: Settle>(&self, at: usize) {
-        let mut all = 0;
-        let mut touch = |words: &[f32]| {
-            if let Some(words) = words.get(at..at + C::WORDS) {
-                for line in words.chunks_exact(16) {
-                    all ^= line[0].to_bits();
-                }
+    fn read_ahead<C: HostCodec>(&self, order: u32, at: usize) {
+        let own = [&*self.first_moment, self.second_moment, self.largest];
+        let integrals = self.integrals.chunks_exact(self.plane_words).take(order as usize);
+        let integrals = integrals.map(|plane| &plane[self.first_word..]);
+        let mut bits = 0;
+        for words in own.into_iter().chain(integrals).filter_map(|plane| plane.get(at..at + C::WORDS)) {
+            for line in words.chunks_exact(LINE) {
+                bits ^= line[0].to_bits();
             }
-        };
-        touch(self.first_moment);
-        touch(self.second_moment);
-        for plane in self.integrals.chunks_exact(self.plane_words) {
-            touch(&plane[self.first_word..]);
         }
-        std::hint::black_box(all);
+        std::hint::black_box(bits);
     }
 
     /// `visit` of `update.wgsl`, plane after plane.
     #[inline(always)]
-    fn update_batch<C: Settle, const PLAIN: bool>(
+    fn update_batch<C: HostCodec, const PLAIN: bool>(
         &mut self,
         number: usize,
         c: &Coefs,
@@ -101,7 +109,9 @@ impl PackedState<'_> {
         grad: &[f32; BATCH],
     ) {
         let (c, at) = (*c, number * C::WORDS);
-        self.touch::<C>(at + C::WORDS);
+        if C::READS_AHEAD {
+            self.read_ahead::<C>(c.order, at + C::WORDS);
+        }
         let words = draw(self.key, self.first_quad + (number * BATCH / 4) as u32);
         let random = |plane: Plane| Random { words: &words, factor: draw_factor(plane.draw_number()) };
         let (mut g, mut num, mut root) = ([0.0; BATCH], [0.0; BATCH], [0.0; BATCH]);

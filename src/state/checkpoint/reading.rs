@@ -6,7 +6,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use safetensors::SafeTensorError;
 
 use super::contents::Checkpoint;
-use super::entries::{PART, SavedParam, malformed};
+use super::entries::{PART, SavedParam, malformed, malformed_entry};
 use super::layout::{Layout, Place, check_header_len};
 use crate::error::Error;
 use crate::state::params::ParamState;
@@ -27,25 +27,35 @@ pub(super) fn read(
     source.read_exact(&mut header).map_err(&failed)?;
     let layout = Layout::parse(&header, data_len)?;
     drop(header);
-    read_tensors(layout, source, 8 + header_len).map_err(failed)
+    read_tensors(layout, source, 8 + header_len, failed)
 }
 
 /// Reads the tensors of a file whose data begins at byte `start`.
-fn read_tensors(layout: Layout, source: &mut (impl Read + Seek), start: u64) -> io::Result<Checkpoint> {
+fn read_tensors(
+    layout: Layout,
+    source: &mut (impl Read + Seek),
+    start: u64,
+    failed: impl Fn(io::Error) -> Error,
+) -> Result<Checkpoint, Error> {
     let mut part = vec![0; PART];
     let mut states = Vec::with_capacity(layout.places.len());
     let mut params = BTreeMap::new();
     for Place { name, len, list, clock, planes, param } in layout.places {
         let mut offsets = planes.into_iter();
-        states.push(ParamState::try_new(&name, len, list, clock, |_| {
+        states.push(ParamState::try_new(&name, len, list, clock, |plane| {
             // One for each plane of the list.
             let offset = offsets.next().unwrap_or_default();
-            source.seek(SeekFrom::Start(start + offset as u64))?;
-            read_floats(source, len, &mut part)
+            source.seek(SeekFrom::Start(start + offset as u64)).map_err(&failed)?;
+            let values = read_floats(source, len, &mut part).map_err(&failed)?;
+            // Its root would be NaN, and so would the parameter after the next step.
+            if !plane.is_signed() && values.iter().any(|&value| value < 0.0) {
+                return Err(malformed_entry(&format!("{plane}/{name}"), "an average of squares is below 0"));
+            }
+            Ok(values)
         })?);
         if let Some((dtype, offset)) = param {
-            source.seek(SeekFrom::Start(start + offset as u64))?;
-            let bytes = read_bytes(source, len * dtype.width() as usize)?;
+            source.seek(SeekFrom::Start(start + offset as u64)).map_err(&failed)?;
+            let bytes = read_bytes(source, len * dtype.width() as usize).map_err(&failed)?;
             params.insert(name, SavedParam { dtype, bytes });
         }
     }

@@ -122,6 +122,29 @@ fn a_file_that_promises_too_much_asks_for_no_memory() {
 }
 
 #[test]
+fn averages_of_squares_are_not_below_0() {
+    let hyperparams = Hyperparams { order: 0, amsgrad: true, ..Hyperparams::default() };
+    let group = ParamGroup::new(hyperparams, [Param::new("w", 1)]);
+    let whole = cpu::MiAdam::new([group]).unwrap().read_checkpoint().to_bytes().unwrap();
+    // Planes lie in the order of their names.
+    for (entry, from_end) in [("max_second_moment/w", 8), ("second_moment/w", 4)] {
+        let with = |value: f32| {
+            let mut bytes = whole.clone();
+            let at = bytes.len() - from_end;
+            bytes[at..at + 4].copy_from_slice(&value.to_le_bytes());
+            Checkpoint::from_bytes(&bytes)
+        };
+        for kept in [-0.0, 1.0, f32::INFINITY, f32::NAN] {
+            assert!(with(kept).is_ok(), "{entry} of {kept}");
+        }
+        for refused in [-1e-45, -1.0, f32::NEG_INFINITY] {
+            let error = with(refused).unwrap_err();
+            assert!(matches!(&error, Error::CheckpointEntry { entry: found, .. } if found == entry), "{error}");
+        }
+    }
+}
+
+#[test]
 fn user_data_comes_back_and_takes_no_room_when_empty() {
     let mut run: OnCpu = begin(LAYOUTS[0]).unwrap();
     steps(&mut run, 0..2);
