@@ -28,5 +28,5 @@ test="cargo test --locked --target wasm32-unknown-unknown"
 
 MIADAM_NODE_MODULES="$tools/node_modules" VK_DRIVER_FILES="$swiftshader" \
     NODE_OPTIONS="--import $PWD/dawn.mjs" $test --workspace
-# `webdriver.json` has Chromium's flags.
-WASM_BINDGEN_USE_BROWSER=1 CHROMEDRIVER=$(command -v chromedriver) $test
+# `webdriver.json` has Chromium's flags. The runner's own limit is 20 seconds for all tests, which a slow processor exceeds.
+WASM_BINDGEN_TEST_TIMEOUT=300 WASM_BINDGEN_USE_BROWSER=1 CHROMEDRIVER=$(command -v chromedriver) $test
