@@ -27,8 +27,8 @@ const LINE: usize = 16;
 
 /// A codec, and what suits it on a processor.
 trait HostCodec: Codec {
-    /// Whether all planes of the next batch are asked for at once. A plane's part of a batch is too short for a processor to see where
-    /// it goes on; where it is short enough, the processor is as fast without.
+    /// The update asks for all planes of the next batch at once where this is true. A plane's part of a batch ends before the processor has
+    /// seen where the plane goes on. `Q8`'s is two cache lines, and reading ahead gained nothing there.
     const READS_AHEAD: bool;
 
     /// The value that is kept in place of a tiny one, which would decay slowly, as a subnormal number.

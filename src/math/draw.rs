@@ -61,7 +61,7 @@ mod tests {
 
     #[test]
     fn planes_parameters_and_steps_are_rounded_independently() {
-        // Those of the planes, and of the parameter itself.
+        // Eight planes have factors. A parameter takes the words as they are, so that its factor is 1.
         let factors: Vec<u32> = (0..8).map(draw_factor).chain([1]).collect();
         for &a in &factors {
             for &b in &factors {

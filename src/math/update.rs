@@ -10,7 +10,7 @@ use crate::abi::{Coefs, NO_AVERAGE};
 /// hundred times as long for subnormal numbers; GPUs do not, or flush them. Divided by any sensible ε, the loss is nothing.
 const TINY: f32 = 1e-34;
 
-/// Whether gradients have no bound and weights no decay. [`adjust`] and [`apply`] leave out what that takes where they are told so.
+/// A step is plain if gradients have no bound and weights no decay. [`adjust`] and [`apply`] then compute neither.
 pub(crate) fn is_plain(c: &Coefs) -> bool {
     c.max_value == f32::INFINITY && c.coupled_decay == 0.0 && c.decay == 0.0
 }
