@@ -27,8 +27,8 @@ const LINE: usize = 16;
 
 /// A codec, and what suits it on a processor.
 trait HostCodec: Codec {
-    /// The update asks for all planes of the next batch at once where this is true. A plane's part of a batch ends before the processor has
-    /// seen where the plane goes on. `Q8`'s is two cache lines, and reading ahead gained nothing there.
+    /// The update asks for a plane's next batch before it goes through this one where this is true. A plane's part of a batch ends before
+    /// the processor has seen where the plane goes on. `Q8`'s is two cache lines, and reading ahead gained nothing there.
     const READS_AHEAD: bool;
 
     /// The value that is kept in place of a tiny one, which would decay slowly, as a subnormal number.
@@ -84,21 +84,6 @@ impl PackedState<'_> {
         }
     }
 
-    /// Reads a value of each cache line that a batch has, so that the processor waits for all of them at the same time.
-    #[inline(always)]
-    fn read_ahead<C: HostCodec>(&self, order: u32, at: usize) {
-        let own = [&*self.first_moment, self.second_moment, self.largest];
-        let integrals = self.integrals.chunks_exact(self.plane_words).take(order as usize);
-        let integrals = integrals.map(|plane| &plane[self.first_word..]);
-        let mut bits = 0;
-        for words in own.into_iter().chain(integrals).filter_map(|plane| plane.get(at..at + C::WORDS)) {
-            for line in words.chunks_exact(LINE) {
-                bits ^= line[0].to_bits();
-            }
-        }
-        std::hint::black_box(bits);
-    }
-
     /// `visit` of `update.wgsl`, plane after plane.
     #[inline(always)]
     fn update_batch<C: HostCodec, const PLAIN: bool>(
@@ -109,32 +94,29 @@ impl PackedState<'_> {
         grad: &[f32; BATCH],
     ) {
         let (c, at) = (*c, number * C::WORDS);
-        if C::READS_AHEAD {
-            self.read_ahead::<C>(c.order, at + C::WORDS);
-        }
         let words = draw(self.key, self.first_quad + (number * BATCH / 4) as u32);
         let random = |plane: Plane| Random { words: &words, factor: draw_factor(plane.draw_number()) };
         let (mut g, mut num, mut root) = ([0.0; BATCH], [0.0; BATCH], [0.0; BATCH]);
         for i in 0..BATCH {
             g[i] = adjust::<PLAIN>(&c, param[i], grad[i]);
         }
-        C::rewrite::<true>(&mut self.first_moment[at..], &random(Plane::FirstMoment), |i, m| {
+        rewrite::<C, true>(&mut self.first_moment[at..], &random(Plane::FirstMoment), |i, m| {
             num[i] = C::settled(average_first(&c, g[i], m));
             num[i]
         });
-        C::rewrite::<false>(&mut self.second_moment[at..], &random(Plane::SecondMoment), |i, v| {
+        rewrite::<C, false>(&mut self.second_moment[at..], &random(Plane::SecondMoment), |i, v| {
             root[i] = average_second(&c, g[i], v);
             root[i]
         });
         if !self.largest.is_empty() {
-            C::rewrite::<false>(&mut self.largest[at..], &random(Plane::MaxSecondMoment), |i, mut largest| {
+            rewrite::<C, false>(&mut self.largest[at..], &random(Plane::MaxSecondMoment), |i, mut largest| {
                 root[i] = raise(root[i], &mut largest);
                 largest
             });
         }
         for j in 0..c.order {
             let plane = &mut self.integrals[j as usize * self.plane_words..][..self.plane_words];
-            C::rewrite::<true>(&mut plane[self.first_word + at..], &random(Plane::Integral(j + 1)), |i, s| {
+            rewrite::<C, true>(&mut plane[self.first_word + at..], &random(Plane::Integral(j + 1)), |i, s| {
                 num[i] = C::settled(integrate(&c, num[i], s));
                 num[i]
             });
@@ -143,4 +125,24 @@ impl PackedState<'_> {
             param[i] = apply::<PLAIN>(&c, param[i], num[i], root[i]);
         }
     }
+}
+
+/// Goes through a plane's part of a batch.
+#[inline(always)]
+fn rewrite<C: HostCodec, const SIGNED: bool>(
+    words: &mut [f32],
+    random: &Random,
+    change: impl FnMut(usize, f32) -> f32,
+) {
+    if C::READS_AHEAD
+        && let Some(next) = words.get(C::WORDS..2 * C::WORDS)
+    {
+        // A value of each cache line.
+        let mut bits = 0;
+        for line in 0..C::WORDS / LINE {
+            bits ^= next[line * LINE].to_bits();
+        }
+        std::hint::black_box(bits);
+    }
+    C::rewrite::<SIGNED>(words, random, change);
 }

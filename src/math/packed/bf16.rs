@@ -3,7 +3,7 @@
 //! A block of 32 elements is two rows of 16 columns. A word has the two elements of a column, the one of the first row in its low half. So
 //! nothing moves from one column to another, as in [`Q8`](super::Q8).
 
-use super::codec::{BATCH, Codec, Random, first, put};
+use super::codec::{BATCH, Codec, Random};
 use crate::math::half::{UPPER_HALF, bf16_bits_stochastic};
 
 /// Columns of a block.
@@ -17,35 +17,35 @@ impl Codec for Bf16 {
 
     #[inline(always)]
     fn decode<const SIGNED: bool>(words: &[f32]) -> [f32; BATCH] {
-        let (words, mut values): ([f32; BATCH / 2], _) = (first(words), [0.0; BATCH]);
-        for (number, word) in words.iter().enumerate() {
-            let at = element_of(number);
-            [values[at], values[at + COLUMNS]] = decode_column(word.to_bits());
+        let mut values = [0.0; BATCH];
+        for (words, values) in words.chunks(COLUMNS).zip(values.chunks_exact_mut(2 * COLUMNS)) {
+            let (low, high) = values.split_at_mut(COLUMNS);
+            for ((word, low), high) in words.iter().zip(low).zip(high) {
+                [*low, *high] = decode_column(word.to_bits());
+            }
         }
         values
     }
 
     #[inline(always)]
     fn rewrite<const SIGNED: bool>(words: &mut [f32], random: &Random, mut change: impl FnMut(usize, f32) -> f32) {
-        let mut own: [f32; BATCH / 2] = first(words);
+        // Block by block from memory to memory: a copy of all words would not stay in registers. The number of blocks is a constant, so that
+        // no index in the inner loop needs a check.
+        let (blocks, _) = words.as_chunks_mut::<COLUMNS>();
         for block in 0..BATCH / (2 * COLUMNS) {
+            let Some(words) = blocks.get_mut(block) else { return };
+            let mut own = *words;
             for column in 0..COLUMNS {
-                let (number, at) = (COLUMNS * block + column, 2 * COLUMNS * block + column);
-                let [low, high] = decode_column(own[number].to_bits());
+                let at = 2 * COLUMNS * block + column;
+                let [low, high] = decode_column(own[column].to_bits());
                 let [low, high] = [change(at, low), change(at + COLUMNS, high)];
-                let bits = random.words[number].wrapping_mul(random.factor);
+                let bits = random.words[COLUMNS * block + column].wrapping_mul(random.factor);
                 let low = bf16_bits_stochastic(low, bits & !UPPER_HALF) >> 16;
-                own[number] = f32::from_bits(low | (bf16_bits_stochastic(high, bits >> 16) & UPPER_HALF));
+                own[column] = f32::from_bits(low | (bf16_bits_stochastic(high, bits >> 16) & UPPER_HALF));
             }
+            *words = own;
         }
-        put(own, words);
     }
-}
-
-/// The first element in a batch of a word's two.
-#[inline(always)]
-fn element_of(word: usize) -> usize {
-    word / COLUMNS * (2 * COLUMNS) + word % COLUMNS
 }
 
 #[inline(always)]
