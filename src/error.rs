@@ -337,7 +337,7 @@ pub enum Error {
     /// Another precision for state that is in use.
     #[error(
         "the state of parameter `{name}` is kept in {from}, and cannot become {to} while it is in use; save a checkpoint, and \
-         load it with `LoadOptions::own_hyperparams` into an optimizer that is made with {to}"
+         load it with `LoadOptions::own_hyperparams`, and `lenient` where {to} has fewer bits, into an optimizer that is made with {to}"
     )]
     StatePrecision {
         /// The parameter's name.

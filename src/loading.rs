@@ -35,6 +35,7 @@ impl<D: OnDevice> Optimizer<D> {
     /// - A master copy that the file lacks starts from the parameter, at the next step. One that a parameter in `f32`, or one
     ///   rounded at random, has no use for is dropped. [`write_params`](crate::MiAdam::write_params) and
     ///   [`copy_param`](Checkpoint::copy_param) write a parameter in `f32` from it.
+    /// - State that goes into fewer bits is rounded to nearest.
     ///
     /// Without `lenient`, each of them is an error, and the list is empty.
     ///

@@ -279,6 +279,7 @@ impl<D: OnDevice> Optimizer<D> {
     /// # Errors
     /// If there is no such group, or no parameter of such a name, or one is named twice; if an `f16` parameter comes to a group
     /// with stochastic rounding; or if the device has no memory, or is lost. Nothing is changed then.
+    /// [`Error::StatePrecision`] if a parameter's state would be kept in another precision.
     /// [`Error::AveragesIn`] while averages are in the parameters' place.
     pub fn set_group(&mut self, names: impl IntoIterator<Item: AsRef<str>>, group: usize) -> Result<(), Error> {
         let (course, change) = self.course.with_moved(names, group, |clock| self.device.known_clock(clock))?;
@@ -306,6 +307,7 @@ impl<D: OnDevice> Optimizer<D> {
     /// # Errors
     /// If there is no such group, or a value is out of range; if it has an `f16` parameter and stochastic rounding is asked for;
     /// or if the device has no memory, or is lost. Nothing is changed then.
+    /// [`Error::StatePrecision`] if a parameter's state would be kept in another precision.
     /// [`Error::AveragesIn`] while averages are in the parameters' place.
     pub fn set_hyperparams(&mut self, group: usize, hyperparams: Hyperparams) -> Result<(), Error> {
         let (course, change) =

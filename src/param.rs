@@ -38,7 +38,7 @@ impl Param {
 pub struct ParamGroup {
     /// How the parameters are updated.
     pub hyperparams: Hyperparams,
-    /// The parameters, any number of them.
+    /// The parameters, one at least: no optimizer takes an empty group.
     pub params: Vec<Param>,
 }
 

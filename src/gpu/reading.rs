@@ -22,7 +22,7 @@ impl Optimizer<Gpu> {
     /// steps, norm of the gradients, loss scale, and each group's learning rate and phase.
     ///
     /// The readback resolves once the encoder is submitted and the caller polls its device; no step waits for it. The norm
-    /// is `None` unless steps measure it: set [`measure_norm`](crate::GradOptions::measure_norm).
+    /// is `None` unless steps measure it, as [`Report::grad_norm`](crate::Report::grad_norm) says.
     ///
     /// ```
     /// # use miadam::{Binding, GradOptions, Hyperparams, MiAdam, Param, ParamGroup};

@@ -22,7 +22,9 @@ use crate::planes::{Plane, Planes};
 pub struct Rows {
     /// Rows that each of the parameters has now.
     pub before: usize,
-    /// The numbers: `u32`, in a buffer with `BufferUsages::STORAGE`. They are read when the encoder runs.
+    /// The numbers: `u32`, in a buffer with `BufferUsages::STORAGE`. Here [`Slice::offset`] must be a multiple of 16 and of the device's
+    /// `min_storage_buffer_offset_alignment`, 256 under `Limits::default()`. The buffer and one storage binding must have room for
+    /// `4 * count` bytes. They are read when the encoder runs.
     pub indices: Slice,
     /// How many numbers there are: the rows that each parameter has afterwards.
     pub count: usize,

@@ -25,8 +25,8 @@ impl Hyperparams {
     /// 0.98 for 19 of 150 parts of the run, then Adam; L2 of 5e-5, and a tenth of the learning rate at a third and at half of
     /// the run.
     ///
-    /// Before the switch a step is that of Adam at `lr`/20ⁿ, since αⁿ⁺¹/(1-κ)ⁿ is 1e-3/20ⁿ. In our studies Adam with that
-    /// smaller rate did the same.
+    /// Before the switch a step is that of Adam at αⁿ⁺¹/(1-κ)ⁿ, which is `lr`·(50·`lr`)ⁿ. At the recipe's `lr` of 1e-3 that is `lr`/20ⁿ. In
+    /// our studies Adam with that smaller rate did the same.
     ///
     /// ```
     /// use miadam::Hyperparams;

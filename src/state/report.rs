@@ -12,7 +12,7 @@ pub struct Report {
     pub skipped: u32,
     /// The norm of all gradients at the last step, a skipped one included: after
     /// [`factor`](crate::GradOptions::factor), without the loss scale, before clipping. It is `None` unless steps measure
-    /// it: set [`measure_norm`](crate::GradOptions::measure_norm). On the GPU, squares of gradients below 1e-19 may count
+    /// it: they clip by norm, may be skipped, scale the loss, or have [`measure_norm`](crate::GradOptions::measure_norm). On the GPU, squares of gradients below 1e-19 may count
     /// as 0.
     pub grad_norm: Option<f32>,
     /// The factor that the next loss is to be multiplied by; 1 without a [`GradScaler`](crate::GradScaler).

@@ -35,13 +35,13 @@ impl Codec for Bf16 {
         for block in 0..BATCH / (2 * COLUMNS) {
             let Some(words) = blocks.get_mut(block) else { return };
             let mut own = *words;
-            for column in 0..COLUMNS {
+            for (column, word) in own.iter_mut().enumerate() {
                 let at = 2 * COLUMNS * block + column;
-                let [low, high] = decode_column(own[column].to_bits());
+                let [low, high] = decode_column(word.to_bits());
                 let [low, high] = [change(at, low), change(at + COLUMNS, high)];
                 let bits = random.words[COLUMNS * block + column].wrapping_mul(random.factor);
                 let low = bf16_bits_stochastic(low, bits & !UPPER_HALF) >> 16;
-                own[column] = f32::from_bits(low | (bf16_bits_stochastic(high, bits >> 16) & UPPER_HALF));
+                *word = f32::from_bits(low | (bf16_bits_stochastic(high, bits >> 16) & UPPER_HALF));
             }
             *words = own;
         }

@@ -41,7 +41,7 @@ impl Checkpoint {
     ///
     /// # Errors
     /// If the file cannot be written, or [`open`](Self::open) would refuse it. What was there before is still there then, and
-    /// nothing else.
+    /// nothing else. Always in a browser, which has no files: [`to_bytes`](Self::to_bytes) takes its place.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
         let path = path.as_ref();
         let outgoing = Outgoing::new(self)?;
