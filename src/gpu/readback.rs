@@ -52,8 +52,8 @@ impl<T> Readback<T> {
     /// Polls the device until the value is there, and sleeps in between. The encoder must be submitted before.
     ///
     /// # Errors
-    /// As for the future; [`Error::DeviceLost`] if the device is lost meanwhile; and [`Error::ReadbackLost`] if the device
-    /// has had nothing to do for a second, since the encoder was then never submitted. In a browser [`Error::CannotWait`].
+    /// [`Error::DeviceLost`] if the device is lost, and [`Error::ReadbackLost`] if the encoder was dropped or refused, or if the device has
+    /// had nothing to do for a second, since the encoder was then never submitted. In a browser [`Error::CannotWait`].
     pub fn wait(self) -> Result<T, Error> {
         self.wait_natively()
     }

@@ -17,6 +17,7 @@ use crate::training::{Run, Split};
 
 /// Wrong labels, in percent.
 const NOISE: [u32; 2] = [0, 40];
+const SEEDS: u64 = 10;
 
 /// One order and precision at one noise.
 struct Row {
@@ -30,14 +31,14 @@ struct Row {
 }
 
 /// Trains what is left to train, and writes `accuracy.csv` and `accuracy.svg`.
-pub fn run(out: &Path, data: &Data, threads: usize, seeds: u64, is_quick: bool) -> Result<(), Box<dyn Error>> {
+pub fn run(out: &Path, data: &Data, threads: usize, is_quick: bool) -> Result<(), Box<dyn Error>> {
     let (epochs, hidden) = if is_quick { (1, 16) } else { (10, 256) };
     let mut lab = Lab::open(out, data)?;
     say(&format!("{} training digits, {} test digits, {epochs} epochs", data.train.len(), data.test.len()))?;
     let runs = |order, state, noise: u32| {
         let setting = Setting { state, ..setting(order) };
         let noise = f64::from(noise) / 100.0;
-        (0..seeds).map(move |seed| Run { setting, noise, seed, epochs, batch: 128, hidden, split: Split::Test })
+        (0..SEEDS).map(move |seed| Run { setting, noise, seed, epochs, batch: 128, hidden, split: Split::Test })
     };
     let mut all = Vec::new();
     for noise in NOISE {
@@ -64,7 +65,7 @@ pub fn run(out: &Path, data: &Data, threads: usize, seeds: u64, is_quick: bool) 
         }
     }
     write(out, "accuracy.csv", csv(&rows)?)?;
-    write(out, "accuracy.svg", picture(&rows, seeds)?)?;
+    write(out, "accuracy.svg", picture(&rows)?)?;
     print(&rows)
 }
 
@@ -94,7 +95,7 @@ fn csv(rows: &[Row]) -> Result<String, Box<dyn Error>> {
     Ok(text)
 }
 
-fn picture(rows: &[Row], seeds: u64) -> Result<String, Box<dyn Error>> {
+fn picture(rows: &[Row]) -> Result<String, Box<dyn Error>> {
     let names: Vec<_> = ORDERS.into_iter().flat_map(|order| PACKED.map(|state| (order, state))).collect();
     let panel = |noise| {
         let interval = |&(order, state): &(u32, StatePrecision)| {
@@ -104,7 +105,7 @@ fn picture(rows: &[Row], seeds: u64) -> Result<String, Box<dyn Error>> {
         Panel { name: format!("{noise} % wrong"), rows: names.iter().map(interval).collect() }
     };
     forest(&Forest {
-        title: format!("Test accuracy less that of f32 state, {seeds} seeds"),
+        title: format!("Test accuracy less that of f32 state, {SEEDS} seeds"),
         x: "points after the last epoch, seed by seed, with 95 % intervals; hollow where 0 is inside".into(),
         panels: NOISE.map(panel).into(),
         names: names.iter().map(|(order, state)| format!("n = {order}, {state:?}")).collect(),

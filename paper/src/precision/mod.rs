@@ -24,9 +24,6 @@ pub struct Args {
     /// Folder of the tables and pictures; trainings that are in its table are not done again
     #[arg(long, value_name = "DIR", default_value = "results/precision")]
     out: PathBuf,
-    /// Trainings of each kind
-    #[arg(long, value_parser = number(2..=1000_u64), default_value = "5")]
-    seeds: u64,
     /// Trainings at a time [default: one for each core]
     #[arg(long, value_parser = number(1..=1024_usize))]
     threads: Option<usize>,
@@ -53,7 +50,7 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let steps = if args.quick { 100 } else { 10_000 };
     single::run(&args.out, steps)?;
     drift::run(&args.out, threads, steps)?;
-    accuracy::run(&args.out, &data, threads, args.seeds, args.quick)
+    accuracy::run(&args.out, &data, threads, args.quick)
 }
 
 fn write(out: &Path, name: &str, text: String) -> Result<(), Box<dyn Error>> {
