@@ -41,7 +41,7 @@ fn gather_rows(
         #cell cells.{q} = after[own.after + cell_of(at, {i}u, CELLS)];
         var bundle = decode(cells, own.is_signed == 1u, own.is_signed >> 1u);
         #each bundle.{q} = gathered_quad(own, own.start + 4u * quad_of(at, {i}u), bundle.{q});
-        cells = encode(bundle, own.is_signed == 1u, nearest());
+        cells = encode(bundle, own.is_signed == 1u, nearest(), own.is_signed >> 1u);
         #cell after[own.after + cell_of(at, {i}u, CELLS)] = cells.{q};
     }
 }

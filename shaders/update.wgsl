@@ -136,8 +136,8 @@ fn average(chunk: Chunk, c: Coefs, bundle: u32, g: Bundle, random: Random) -> Mo
     var v = decode(load_moments(second, bundle), false, nothing(c));
     #each m.{q} = m.{q} + c.one_minus_beta1 * (g.{q} - m.{q});
     #each v.{q} = average_square(c, v.{q}, g.{q});
-    store_moments(chunk.moments, bundle, encode(m, true, of_plane(random, FIRST_MOMENT)));
-    store_moments(second, bundle, encode(v, false, of_plane(random, SECOND_MOMENT)));
+    store_moments(chunk.moments, bundle, encode(m, true, of_plane(random, FIRST_MOMENT), nothing(c)));
+    store_moments(second, bundle, encode(v, false, of_plane(random, SECOND_MOMENT), nothing(c)));
     return Moments(m, v);
 }
 
@@ -156,7 +156,7 @@ fn raise(chunk: Chunk, c: Coefs, bundle: u32, v: Bundle, random: Random) -> Bund
         var largest = decode(load_moments(plane, bundle), false, nothing(c));
         // Bits order numbers from 0 up as integers do, and put NaN above all: a NaN must stay visible.
         #each largest.{q} = bitcast<vec4<f32>>(max(bitcast<vec4<u32>>(v.{q}), bitcast<vec4<u32>>(largest.{q})));
-        store_moments(plane, bundle, encode(largest, false, of_plane(random, MAX_SECOND_MOMENT)));
+        store_moments(plane, bundle, encode(largest, false, of_plane(random, MAX_SECOND_MOMENT), nothing(c)));
         root = largest;
     }
     return root;
@@ -188,7 +188,7 @@ fn integral(chunk: Chunk, c: Coefs, bundle: u32, j: u32, num: Bundle, random: Ra
     let plane = chunk.integrals + j * chunk.stride;
     var s = decode(load_integral(plane, bundle), true, nothing(c));
     #each s.{q} = num.{q} + (s.{q} - c.one_minus_kappa * s.{q});
-    store_integral(plane, bundle, encode(s, true, of_plane(random, INTEGRAL + j + 1u)));
+    store_integral(plane, bundle, encode(s, true, of_plane(random, INTEGRAL + j + 1u), nothing(c)));
     return s;
 }
 

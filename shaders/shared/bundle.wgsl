@@ -21,12 +21,8 @@ fn cell_of(bundle: u32, i: u32, cells: u32) -> u32 {
     return bundle / BUNDLES * (BUNDLES * cells) + bundle % BUNDLES + BUNDLES * i;
 }
 
-// The bundles of a chunk, and of them those that each invocation of a workgroup takes.
+// The number of bundles of a chunk.
 fn bundles_of(chunk: Chunk) -> u32 {
     let block = BUNDLES * WIDTH;
     return (quads_of(chunk) + block - 1u) / block * BUNDLES;
-}
-
-fn bundles_each(chunk: Chunk) -> u32 {
-    return share(bundles_of(chunk));
 }

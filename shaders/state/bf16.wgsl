@@ -6,6 +6,7 @@
 #import shared/chunk.wgsl
 #import shared/draw.wgsl
 #import shared/half.wgsl
+#import shared/whole.wgsl
 
 alias Packed = vec4<u32>;
 
@@ -45,9 +46,10 @@ fn nearest() -> Random {
     return Random(vec4(NEAREST));
 }
 
-fn encode(bundle: Bundle, signed: bool, random: Random) -> Cells {
+fn encode(bundle: Bundle, signed: bool, random: Random, nothing: u32) -> Cells {
     let low = bf16_bits_stochastic(bundle.a, random.a & LOWER_HALF) >> vec4(16u);
-    return Cells(low | (bf16_bits_stochastic(bundle.b, random.a >> vec4(16u)) & UPPER_HALF));
+    let high = bf16_bits_stochastic(bundle.b, random.a >> vec4(16u)) & UPPER_HALF;
+    return Cells(whole(low | high, nothing));
 }
 
 // A quad of a plane that is always f32.

@@ -36,7 +36,7 @@ fn nearest() -> Random {
     return Random(0u);
 }
 
-fn encode(bundle: Bundle, signed: bool, random: Random) -> Cells {
+fn encode(bundle: Bundle, signed: bool, random: Random, nothing: u32) -> Cells {
     return Cells(bundle.a);
 }
 

@@ -6,6 +6,7 @@
 #import shared/chunk.wgsl
 #import shared/draw.wgsl
 #import shared/q8.wgsl
+#import shared/whole.wgsl
 
 alias Packed = vec4<u32>;
 
@@ -68,7 +69,7 @@ fn nearest() -> Random {
     return Random(vec4(NEAREST), vec4(NEAREST), vec4(NEAREST), vec4(NEAREST));
 }
 
-fn encode(bundle: Bundle, signed: bool, random: Random) -> Cells {
+fn encode(bundle: Bundle, signed: bool, random: Random, nothing: u32) -> Cells {
     let low = max(max(magnitude(bundle.a), magnitude(bundle.b)), max(magnitude(bundle.c), magnitude(bundle.d)));
     let high = max(max(magnitude(bundle.e), magnitude(bundle.f)), max(magnitude(bundle.g), magnitude(bundle.h)));
     let scales = scales_of(max(low, high), signed);
@@ -81,7 +82,7 @@ fn encode(bundle: Bundle, signed: bool, random: Random) -> Cells {
         | (encode_row(bundle.g, 2u, random.c >> vec4(16u), scales, signed)
         | encode_row(bundle.h, 3u, random.d >> vec4(16u), scales, signed));
     let pairs = spread(scales);
-    return Cells(a ^ (pairs & SCALE_BITS), b ^ ((pairs >> vec4(1u)) & SCALE_BITS));
+    return Cells(whole(a ^ (pairs & SCALE_BITS), nothing), whole(b ^ ((pairs >> vec4(1u)) & SCALE_BITS), nothing));
 }
 
 // A quad of a plane that is always f32.

@@ -32,7 +32,7 @@ impl fmt::Display for Shader {
 }
 
 /// The files that can be imported.
-const FILES: [(&str, &str); 30] = [
+const FILES: [(&str, &str); 31] = [
     ("access/elements.wgsl", include_str!("../../shaders/access/elements.wgsl")),
     ("access/mixed.wgsl", include_str!("../../shaders/access/mixed.wgsl")),
     ("access/mixed_elements.wgsl", include_str!("../../shaders/access/mixed_elements.wgsl")),
@@ -55,6 +55,7 @@ const FILES: [(&str, &str); 30] = [
     ("shared/table.wgsl", include_str!("../../shaders/shared/table.wgsl")),
     ("shared/u64.wgsl", include_str!("../../shaders/shared/u64.wgsl")),
     ("shared/verdict.wgsl", include_str!("../../shaders/shared/verdict.wgsl")),
+    ("shared/whole.wgsl", include_str!("../../shaders/shared/whole.wgsl")),
     ("shared/wide.wgsl", include_str!("../../shaders/shared/wide.wgsl")),
     ("shared/workgroup.wgsl", include_str!("../../shaders/shared/workgroup.wgsl")),
     ("state/bf16.wgsl", include_str!("../../shaders/state/bf16.wgsl")),

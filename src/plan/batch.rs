@@ -18,7 +18,8 @@ use crate::options::StatePrecision;
 /// the `switch` over many windows costs each access, which is then more than a dispatch costs.
 const SMALL: u64 = 32_768;
 
-/// A table of fewer chunks than this is cut twice as fine, so that none of a device's cores waits for another's last chunk.
+/// A table of fewer chunks than this is cut four times as fine, so that more of a GPU's cores have something to do, and none waits long for
+/// another's last chunk.
 const FEW_CHUNKS: u64 = 16;
 
 /// One dispatch of the update.
@@ -210,7 +211,7 @@ impl Batch {
             // As many bundles as there are quads in a chunk of `f32`, so that each invocation has some.
             let whole = CHUNK * format.state.bundle();
             let chunks: u64 = runs.iter().map(|run| u64::from(run.len).div_ceil(whole)).sum();
-            let most = if chunks < FEW_CHUNKS { whole / 2 } else { whole };
+            let most = if chunks < FEW_CHUNKS { whole / 4 } else { whole };
             let chunks: Vec<_> = runs.iter().flat_map(|run| split(run, most as u32, stride)).collect();
             let workgroups = chunks.len() as u64;
             (Shape::Table, chunks, workgroups)

@@ -92,14 +92,10 @@ fn cell_of(bundle: u32, i: u32, cells: u32) -> u32 {
     return bundle / BUNDLES * (BUNDLES * cells) + bundle % BUNDLES + BUNDLES * i;
 }
 
-// The bundles of a chunk, and of them those that each invocation of a workgroup takes.
+// The number of bundles of a chunk.
 fn bundles_of(chunk: Chunk) -> u32 {
     let block = BUNDLES * WIDTH;
     return (quads_of(chunk) + block - 1u) / block * BUNDLES;
-}
-
-fn bundles_each(chunk: Chunk) -> u32 {
-    return share(bundles_of(chunk));
 }
 
 // ==== shared/coefs.wgsl
@@ -188,7 +184,7 @@ fn nearest() -> Random {
     return Random(0u);
 }
 
-fn encode(bundle: Bundle, signed: bool, random: Random) -> Cells {
+fn encode(bundle: Bundle, signed: bool, random: Random, nothing: u32) -> Cells {
     return Cells(bundle.a);
 }
 
@@ -370,8 +366,8 @@ fn average(chunk: Chunk, c: Coefs, bundle: u32, g: Bundle, random: Random) -> Mo
     var v = decode(load_moments(second, bundle), false, nothing(c));
     m.a = m.a + c.one_minus_beta1 * (g.a - m.a);
     v.a = average_square(c, v.a, g.a);
-    store_moments(chunk.moments, bundle, encode(m, true, of_plane(random, FIRST_MOMENT)));
-    store_moments(second, bundle, encode(v, false, of_plane(random, SECOND_MOMENT)));
+    store_moments(chunk.moments, bundle, encode(m, true, of_plane(random, FIRST_MOMENT), nothing(c)));
+    store_moments(second, bundle, encode(v, false, of_plane(random, SECOND_MOMENT), nothing(c)));
     return Moments(m, v);
 }
 
@@ -390,7 +386,7 @@ fn raise(chunk: Chunk, c: Coefs, bundle: u32, v: Bundle, random: Random) -> Bund
         var largest = decode(load_moments(plane, bundle), false, nothing(c));
         // Bits order numbers from 0 up as integers do, and put NaN above all: a NaN must stay visible.
         largest.a = bitcast<vec4<f32>>(max(bitcast<vec4<u32>>(v.a), bitcast<vec4<u32>>(largest.a)));
-        store_moments(plane, bundle, encode(largest, false, of_plane(random, MAX_SECOND_MOMENT)));
+        store_moments(plane, bundle, encode(largest, false, of_plane(random, MAX_SECOND_MOMENT), nothing(c)));
         root = largest;
     }
     return root;
@@ -422,7 +418,7 @@ fn integral(chunk: Chunk, c: Coefs, bundle: u32, j: u32, num: Bundle, random: Ra
     let plane = chunk.integrals + j * chunk.stride;
     var s = decode(load_integral(plane, bundle), true, nothing(c));
     s.a = num.a + (s.a - c.one_minus_kappa * s.a);
-    store_integral(plane, bundle, encode(s, true, of_plane(random, INTEGRAL + j + 1u)));
+    store_integral(plane, bundle, encode(s, true, of_plane(random, INTEGRAL + j + 1u), nothing(c)));
     return s;
 }
 

@@ -3,10 +3,11 @@
 use miadam::abi::{
     self, Chunk, Coefs, Gain, Gather, GradSettings, Group, Move, Partial, Progress, Recorded, Scaler, Tick,
 };
+use miadam::plan::Shape;
 use miadam::shader::Judgement;
 use naga::{AddressSpace, Module, StorageAccess, TypeInner};
 
-use crate::shaders::{parse, sample};
+use crate::shaders::{Variant, parse, sample};
 
 /// A struct's members and size, or None if the shader has no such struct.
 fn wgsl_struct(module: &Module, name: &str) -> Option<(Vec<(String, u32)>, u32)> {
@@ -170,6 +171,9 @@ fn workgroup_sizes_agree() {
         let (shader_name, shader) = (variant.to_string(), variant.shader());
         let (module, _) = parse(&shader_name, &shader);
         let [entry] = &module.entry_points[..] else { panic!("{shader_name} has one entry point") };
-        assert_eq!(entry.workgroup_size, [abi::WORKGROUP_SIZE, 1, 1], "{shader_name}");
+        let takes_chunks = variant.host().is_some_and(|(kernel, _)| kernel.shape == Shape::Table);
+        let is_table = takes_chunks && !matches!(variant, Variant::Measure(..));
+        let size = if is_table { abi::TABLE_SIZE } else { abi::WORKGROUP_SIZE };
+        assert_eq!(entry.workgroup_size, [size, 1, 1], "{shader_name}");
     }
 }

@@ -14,7 +14,7 @@ use naga::back::hlsl::ShaderModel;
 use naga::back::pipeline_constants::process_overrides;
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use translations::Translated;
-pub use variants::sample;
+pub use variants::{Variant, sample};
 
 /// A module that is valid with no capability beyond the core of WebGPU: what a device with `Limits::default()` and no
 /// features has.

@@ -39,7 +39,7 @@ impl Variant {
     }
 
     /// The kernel without its options, and its windows, where it has any.
-    fn host(self) -> Option<(Kernel, usize)> {
+    pub fn host(self) -> Option<(Kernel, usize)> {
         match self {
             Self::Advance(_) | Self::Move | Self::Gather(_) => None,
             Self::Update(kernel, windows)
