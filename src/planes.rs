@@ -282,6 +282,25 @@ impl Planes {
         }
     }
 
+    /// The number of planes in a bank that are kept in fewer bits, where any is. They are the first.
+    #[cfg(feature = "cpu")]
+    #[inline(always)]
+    pub fn packed(self, bank: Bank) -> usize {
+        match bank {
+            Bank::Moments => 2 + usize::from(self.amsgrad),
+            Bank::Integrals => self.integrals as usize,
+        }
+    }
+
+    /// The number of a plane in its bank.
+    #[cfg(feature = "cpu")]
+    pub fn number_of(self, plane: Plane) -> usize {
+        match plane {
+            Plane::Integral(j) => j as usize - 1,
+            _ => self.moments().take_while(|own| *own != plane).count(),
+        }
+    }
+
     /// The planes that are left once the integrals are released.
     pub fn without_integrals(self) -> Self {
         Self { integrals: 0, ..self }

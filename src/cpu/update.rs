@@ -8,13 +8,14 @@ use super::binding::Binding;
 use super::block::{Block, CACHED};
 use super::packed::PackedState;
 use super::slabs::Slab;
+use super::values::split_off;
 use crate::abi::{Coefs, UNROLLED_ORDER};
 use crate::math::draw::{draw, draw_key};
 use crate::math::half::bf16_stochastic;
 use crate::math::update::follow;
 use crate::options::StatePrecision;
 use crate::param::Member;
-use crate::planes::{Plane, Planes, Rounding};
+use crate::planes::{Bank, Plane, Planes, Rounding};
 use crate::values::{Values, ValuesMut};
 
 /// Elements below which a task is not worth a thread's attention.
@@ -23,13 +24,6 @@ const MIN_TASK: usize = 16_384;
 /// The number of tasks that are worth a thread's attention together.
 pub(super) fn min_tasks(elements: usize, tasks: usize) -> usize {
     MIN_TASK.div_ceil((elements / tasks.max(1)).max(1))
-}
-
-/// Takes the first `len` elements off a slice.
-pub(super) fn split_off<'a, T>(slice: &mut &'a mut [T], len: usize) -> &'a mut [T] {
-    let (head, tail) = std::mem::take(slice).split_at_mut(len);
-    *slice = tail;
-    head
 }
 
 /// The parameters and gradients that a slab's state belongs to. Those that rest have none.
@@ -180,26 +174,41 @@ fn round_stochastic(param: &mut [bf16], values: &[f32], key: u32, first_quad: u3
 
 /// A slab's planes. Those that its parameters do not have are empty.
 struct SlabState<'a> {
-    precision: StatePrecision,
+    planes: Planes,
     /// The key of its random words, and the number in its tensor of its first quad.
     draw: (u32, u32),
     len: usize,
+    /// The moments in fewer bits, where they are. The next three are empty then.
+    packed: &'a mut [f32],
     first_moment: &'a mut [f32],
     second_moment: &'a mut [f32],
     largest: &'a mut [f32],
     master: &'a mut [f32],
     average: &'a mut [f32],
-    /// All integrals, one after the other.
+    /// All integrals.
     integrals: &'a mut [f32],
 }
 
 impl<'a> SlabState<'a> {
     #[inline(always)]
     fn new(planes: Planes, len: usize, mut moments: &'a mut [f32], integrals: &'a mut [f32]) -> Self {
-        let [first_moment, second_moment, largest, master, average] = Default::default();
-        let (precision, draw) = (planes.precision, (0, 0));
-        let mut state = Self { precision, draw, len, first_moment, second_moment, largest, master, average, integrals };
-        for plane in planes.moments() {
+        let [packed, first_moment, second_moment, largest, master, average] = Default::default();
+        let mut state = Self {
+            planes,
+            draw: (0, 0),
+            len,
+            packed,
+            first_moment,
+            second_moment,
+            largest,
+            master,
+            average,
+            integrals,
+        };
+        if planes.precision != StatePrecision::F32 {
+            state.packed = split_off(&mut moments, planes.packed(Bank::Moments) * planes.precision.words(len));
+        }
+        for plane in planes.moments().filter(|plane| planes.precision_of(*plane) == StatePrecision::F32) {
             let values = split_off(&mut moments, planes.words(plane, len));
             match plane {
                 Plane::FirstMoment => state.first_moment = values,
@@ -217,26 +226,25 @@ impl<'a> SlabState<'a> {
     /// Updates the elements `within` of the slab.
     #[inline(always)]
     fn update(&mut self, within: Range<usize>, c: &Coefs, param: &mut [f32], grad: &[f32]) {
-        if self.precision == StatePrecision::F32 {
+        if self.planes.precision == StatePrecision::F32 {
             self.block(within).update(c, param, grad);
         } else {
-            let precision = self.precision;
-            self.packed(within.start).update(precision, c, param, grad);
+            self.packed(within.start).update(c, param, grad);
         }
     }
 
-    /// The words of all planes from an element on, which is the first of a block.
+    /// The state in fewer bits from an element on, which is the first of a batch.
     #[inline(always)]
     fn packed(&mut self, start: usize) -> PackedState<'_> {
-        let first_word = self.precision.words(start);
+        let precision = self.planes.precision;
+        let planes = Bank::ALL.map(|bank| self.planes.packed(bank));
+        let [moments, integrals] = planes.map(|planes| planes * precision.words(start));
         let (key, first_quad) = self.draw;
         PackedState {
-            first_moment: &mut self.first_moment[first_word..],
-            second_moment: &mut self.second_moment[first_word..],
-            largest: self.largest.get_mut(first_word..).unwrap_or_default(),
-            integrals: self.integrals,
-            plane_words: self.precision.words(self.len),
-            first_word,
+            precision,
+            moments: &mut self.packed[moments..],
+            integrals: self.integrals.get_mut(integrals..).unwrap_or_default(),
+            planes,
             key,
             first_quad: first_quad + (start / 4) as u32,
         }

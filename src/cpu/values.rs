@@ -5,6 +5,14 @@ use half::{bf16, f16};
 use crate::math::half::{bf16_nearest, f16_nearest, f16_to_f32};
 use crate::values::{Values, ValuesMut};
 
+/// Takes the first `len` elements off a slice.
+#[inline(always)]
+pub(super) fn split_off<'a, T>(slice: &mut &'a mut [T], len: usize) -> &'a mut [T] {
+    let (head, tail) = std::mem::take(slice).split_at_mut(len);
+    *slice = tail;
+    head
+}
+
 impl<'a> Values<'a> {
     /// The first `len` elements, and the rest.
     pub(super) fn split_at(self, len: usize) -> (Self, Self) {
