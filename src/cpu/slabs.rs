@@ -1,8 +1,8 @@
 //! The CPU optimizer's state lies slab after slab in each bank, and plane after plane in a slab.
 //!
-//! Planes in fewer bits lie batch after batch in a slab, before those in `f32`, and plane after plane in a batch of 128 elements. So an
-//! update reads all of them in one stretch. With planes as short as a page of memory, a processor did not foresee where each goes on: a
-//! step at order 3 took a fifth longer.
+//! Planes in fewer bits come before those in `f32`. They lie batch after batch in a slab, and plane after plane in a batch of 128 elements.
+//! So an update reads all of them in one stretch. As whole planes they were as short as a page of memory, and a processor did not foresee
+//! where each goes on: a step at order 3 took a third longer.
 //!
 //! A slab is a chunk of a large tensor, or several small tensors. With a slab for each of 10,000 tensors of 256 elements, planes were so
 //! short that a processor did not foresee where the next one goes on: a step took 1.5 times what the same bytes take.
