@@ -112,6 +112,8 @@ impl Course {
             None
         });
         match out_of_order {
+            // None is missing, and there is nothing left to look at.
+            None if sorted.len() == self.members.len() => return Ok(sorted),
             None => sorted.resize_with(self.members.len(), || None),
             Some(binding) => {
                 let before = sorted.into_iter().flatten();

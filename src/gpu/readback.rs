@@ -16,7 +16,8 @@ use crate::error::Error;
 /// A value on its way from the device.
 ///
 /// It is a future. It resolves once the encoder that it was recorded in is submitted and the host polls its device; no step
-/// waits for it. A native host that polls nowhere else calls [`wait`](Self::wait).
+/// waits for it. A native host that polls nowhere else calls [`wait`](Self::wait). To drop it gives its value up; the recorded copy runs
+/// all the same, and nothing else changes.
 #[must_use = "a readback does nothing unless it is awaited or waited for"]
 pub struct Readback<T> {
     #[cfg_attr(target_arch = "wasm32", expect(dead_code, reason = "only `wait` needs it"))]

@@ -42,8 +42,8 @@ use crate::values::{Values, ValuesMut};
 /// A safetensors file. `first_moment/NAME`, `second_moment/NAME`, under amsgrad `max_second_moment/NAME`, of a parameter
 /// with a master copy `master/NAME`, of one whose group averages `average/NAME`, and `integral/J/NAME` for J = 1 to n are
 /// `F32`, one-dimensional and as long as the parameter NAME; `param/NAME`, if parameters were saved, is of the parameter's
-/// own type. The metadata has one entry, `miadam`: a JSON object with `version` 2. Files of version 1 can be
-/// read.
+/// own type. State in fewer bits is written as the `f32` numbers that it stands for, which are packed into the same bits again. The
+/// metadata has one entry, `miadam`: a JSON object with `version` 2. Files of version 1 can be read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Checkpoint {
     pub(crate) header: Header,
