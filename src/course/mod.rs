@@ -112,7 +112,7 @@ impl Course {
             None
         });
         match out_of_order {
-            // None is missing, and there is nothing left to look at.
+            // Every parameter has a binding.
             None if sorted.len() == self.members.len() => return Ok(sorted),
             None => sorted.resize_with(self.members.len(), || None),
             Some(binding) => {

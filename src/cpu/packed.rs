@@ -15,7 +15,7 @@ pub(super) struct PackedState<'a> {
     /// m, v and, under amsgrad, the largest second moment.
     pub moments: &'a mut [f32],
     pub integrals: &'a mut [f32],
-    /// The number of planes in each.
+    /// The number of planes in `moments`, and in `integrals`.
     pub planes: [usize; 2],
     /// Their random words are drawn by the key of the step, and by the number in the tensor of their first quad.
     pub key: u32,
@@ -101,14 +101,14 @@ impl PackedState<'_> {
             root[i] = average_second(&c, g[i], v);
             root[i]
         });
-        // Under amsgrad.
+        // The third plane is amsgrad's.
         if self.planes[0] > 2 {
             C::rewrite::<false>(split_off(&mut moments, words), &random(Plane::MaxSecondMoment), |i, mut largest| {
                 root[i] = raise(root[i], &mut largest);
                 largest
             });
         }
-        // There are none once they are released.
+        // Integrals that were released have no words to skip.
         if c.order > 0 {
             split_off(&mut integrals, number * self.planes[1] * C::WORDS);
         }

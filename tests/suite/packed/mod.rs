@@ -248,18 +248,25 @@ fn another_precision_comes_by_a_checkpoint_alone() {
     }
 }
 
-/// Parameters come and go, and the planes that move keep their bits.
+/// Elements that do not end with a slab, a batch or a block.
+const UNEVEN: usize = 9001;
+
+/// A group that is plain Adam from step 5 on, and whose large parameter is uneven.
+fn group_until_5(state_precision: StatePrecision, name: &str) -> ParamGroup {
+    let mut group = group(state_precision, name);
+    group.hyperparams.switch_step = 5;
+    group.params[0].len = UNEVEN;
+    group
+}
+
+/// Parameters come and go, and rest. The planes that move keep their bits.
 #[test]
 fn state_that_moves_keeps_its_bits() {
     let Some(gpu) = gpu() else { return };
     for precision in PACKED {
         let tensor = |len: usize| gpu.buffer_of(&vec![0.25_f32; len]);
-        let group = |name| {
-            let mut group = group(precision, name);
-            group.hyperparams.switch_step = 5;
-            group
-        };
-        let [w, w_grad, v, v_grad] = [8192; 4].map(tensor);
+        let group = |name| group_until_5(precision, name);
+        let [w, w_grad, v, v_grad] = [UNEVEN; 4].map(tensor);
         let [bias, bias_grad, v_bias, v_bias_grad] = [64; 4].map(tensor);
         let bindings = [Binding::new("w", &w, &w_grad), Binding::new("w.bias", &bias, &bias_grad)];
         let mut optimizer = miadam::MiAdam::new(&gpu.device, &gpu.queue, [group("w")], bindings).unwrap();
@@ -270,7 +277,10 @@ fn state_that_moves_keeps_its_bits() {
         let after = gpu.state(&optimizer);
         assert_eq!(after.params[..2], before.params[..], "{precision:?}");
         optimizer.remove_params(["w.bias"]).unwrap();
+        optimizer.freeze(["w"]).unwrap();
+        gpu.step(&mut optimizer);
         assert_eq!(gpu.state(&optimizer).params[0], before.params[0], "{precision:?}");
+        optimizer.thaw(["w"]).unwrap();
         gpu.step(&mut optimizer);
         assert_ne!(gpu.state(&optimizer).params[0], before.params[0], "{precision:?}");
         (0..4).for_each(|_| gpu.step(&mut optimizer));
@@ -278,6 +288,35 @@ fn state_that_moves_keeps_its_bits() {
         gpu.state(&optimizer);
         optimizer.release_integrals().unwrap();
         assert_eq!(gpu.state(&optimizer).params[0].plane(Plane::Integral(1)), None);
+    }
+}
+
+/// The same on the CPU, where planes lie otherwise.
+#[test]
+fn state_that_moves_on_the_cpu_keeps_its_bits() {
+    for precision in PACKED {
+        let mut random = Random(2);
+        let mut optimizer = cpu::MiAdam::new([group_until_5(precision, "w")]).unwrap();
+        (0..3).for_each(|_| drop(step_cpu(&mut optimizer, &mut random)));
+        let before = optimizer.read_state();
+        optimizer.add_group(group_until_5(precision, "v")).unwrap();
+        assert_eq!(optimizer.read_state().params[..2], before.params[..], "{precision:?}");
+        optimizer.remove_params(["w.bias"]).unwrap();
+        optimizer.freeze(["w"]).unwrap();
+        step_cpu(&mut optimizer, &mut random);
+        assert_eq!(optimizer.read_state().params[0], before.params[0], "{precision:?}");
+        optimizer.thaw(["w"]).unwrap();
+        (0..4).for_each(|_| drop(step_cpu(&mut optimizer, &mut random)));
+        let integrated = optimizer.read_state();
+        assert_ne!(integrated.params[0], before.params[0], "{precision:?}");
+        optimizer.release_integrals().unwrap();
+        let released = optimizer.read_state();
+        for (released, integrated) in released.params.iter().zip(&integrated.params) {
+            for plane in [Plane::FirstMoment, Plane::SecondMoment] {
+                assert_eq!(released.plane(plane), integrated.plane(plane), "{precision:?}");
+            }
+            assert_eq!(released.plane(Plane::Integral(1)), None);
+        }
     }
 }
 
